@@ -1,0 +1,29 @@
+"""Warnings that skbayesiv raises."""
+
+from __future__ import annotations
+
+from sklearn.exceptions import ConvergenceWarning
+
+__all__ = [
+    "ConvergenceWarning",
+    "HeteroskedasticityWarning",
+    "NoTreatmentWarning",
+    "PriorDataConflictWarning",
+    "WeakInstrumentWarning",
+]
+
+
+class HeteroskedasticityWarning(UserWarning):
+    """The errors' variances differ so much that a likelihood with equal ones can mislead."""
+
+
+class NoTreatmentWarning(UserWarning):
+    """Neither treatment nor instruments were given: no causal effect is estimated."""
+
+
+class PriorDataConflictWarning(UserWarning):
+    """The current experiment's estimate is far from what the earlier ones predict."""
+
+
+class WeakInstrumentWarning(UserWarning):
+    """The instruments say little: the first stage is weak, or the effect leans on its prior."""
