@@ -1,0 +1,29 @@
+"""Instrumental variables, classical and Bayesian, as scikit-learn estimators."""
+
+from skbayesiv._bayesian import BayesianIV
+from skbayesiv._cache import use_compilation_cache
+from skbayesiv._exclusion import ExclusionSensitivity, exclusion_sensitivity
+from skbayesiv._experiment import ExperimentReport, experiment_report
+from skbayesiv._hierarchical import HierarchicalBayesianIV
+from skbayesiv._many import ExperimentFits, fit_experiments
+from skbayesiv._moments import Moments
+from skbayesiv._search import BayesianIVCV
+from skbayesiv._two_stage import TwoStageLS
+
+__all__ = [
+    "BayesianIV",
+    "BayesianIVCV",
+    "ExclusionSensitivity",
+    "ExperimentFits",
+    "ExperimentReport",
+    "HierarchicalBayesianIV",
+    "Moments",
+    "TwoStageLS",
+    "__version__",
+    "exclusion_sensitivity",
+    "experiment_report",
+    "fit_experiments",
+    "use_compilation_cache",
+]
+
+__version__ = "0.1.0.dev0"

@@ -1,0 +1,234 @@
+"""Rows and draws together: pointwise densities, and outcomes simulated from prior or posterior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skbayesiv._algebra import cholesky, log_determinant
+from skbayesiv._covariance import HALF_T_DF
+from skbayesiv._priors import Normal, Priors
+
+Array = NDArray[np.float64]
+Values = dict[str, Array]
+
+CHUNK_FLOATS = 1 << 19
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Checked rows: x (n, P), z (n, Q), t (n, K) and y (n,); t and y where they are known."""
+
+    x: Array
+    z: Array
+    t: Array | None = None
+    y: Array | None = None
+
+    def chunks(self, draws: int) -> Iterator[Rows]:
+        """Pieces with few enough rows for an array of (draws, rows)."""
+        size = max(1, CHUNK_FLOATS // max(draws, 1))
+        for start in range(0, self.x.shape[0], size):
+            at = slice(start, start + size)
+            yield Rows(
+                self.x[at],
+                self.z[at],
+                None if self.t is None else self.t[at],
+                None if self.y is None else self.y[at],
+            )
+
+
+def treatment_means(values: Values, rows: Rows) -> Array:
+    """First-stage means of t at each draw and row, shape (S, n, K)."""
+    s, k = values["beta_t"].shape
+    n = rows.x.shape[0]
+    mean = np.zeros((s, n, k))
+    if "intercept_t" in values:
+        mean += values["intercept_t"][:, None, :]
+    if rows.z.shape[1]:
+        mean += np.einsum("nq,sqk->snk", rows.z, values["beta_z"])
+    if rows.x.shape[1]:
+        mean += np.einsum("np,spk->snk", rows.x, values["gamma_t"])
+    return mean
+
+
+def outcome_means(values: Values, rows: Rows, t: Array) -> Array:
+    """Means of y at treatments t of shape (n, K) or (S, n, K), shape (S, n).
+
+    Without instruments in `rows` their direct effects are those at z = 0.
+    """
+    s, n = values["beta_t"].shape[0], rows.x.shape[0]
+    mean = np.zeros((s, n))
+    if "intercept_y" in values:
+        mean += values["intercept_y"][:, None]
+    for k in range(t.shape[-1]):
+        mean += t[..., k] * values["beta_t"][:, k, None]
+    if rows.x.shape[1]:
+        mean += values["gamma_y"] @ rows.x.T
+    if "direct" in values and rows.z.shape[1]:
+        mean += values["direct"] @ rows.z.T
+    return mean
+
+
+def errors(values: Values, rows: Rows) -> list[Array]:
+    """Errors e_y, e_t1, ..., e_tK of observed rows at each draw, each of shape (S, n)."""
+    assert rows.t is not None
+    assert rows.y is not None
+    e_t = rows.t - treatment_means(values, rows)
+    e_y = rows.y - outcome_means(values, rows, rows.t)
+    return [e_y, *np.moveaxis(e_t, -1, 0)]
+
+
+def log_density(values: Values, rows: Rows) -> Array:
+    """Joint log density of (y, t) given z and x, at each draw and row, shape (S, n)."""
+    cov = values["cov"]
+    size = range(cov.shape[-1])
+    factor = cholesky([[cov[:, d, e] for e in size] for d in size], np)
+    log_norm = log_determinant(factor, np) + len(size) * math.log(2 * math.pi)
+    white: list[Array] = []
+    total = np.broadcast_to(log_norm[:, None], (len(cov), rows.x.shape[0])).copy()
+    for d, error in enumerate(errors(values, rows)):
+        for e in range(d):
+            error = error - factor[d][e][:, None] * white[e]
+        white.append(error / factor[d][d][:, None])
+        total += white[d] ** 2
+    return -0.5 * total
+
+
+def pointwise_log_likelihood(values: Values, rows: Rows) -> Array:
+    """`log_density` of all rows, computed in chunks, shape (S, n)."""
+    draws = len(values["cov"])
+    return np.concatenate([log_density(values, chunk) for chunk in rows.chunks(draws)], axis=1)
+
+
+def log_predictive(values: Values, rows: Rows) -> Array:
+    """Log of the density of (y, t) given z and x averaged over the draws, shape (n,)."""
+    from scipy.special import logsumexp
+
+    draws = len(values["cov"])
+    parts = [logsumexp(log_density(values, c), axis=0) for c in rows.chunks(draws)]
+    return np.asarray(np.concatenate(parts) - math.log(draws))
+
+
+def simulate(values: Values, rows: Rows, generator: np.random.Generator) -> Values:
+    """Simulate y (S, n), and t (S, n, K) where it is not given.
+
+    Without t both come from the joint model given z. With t and z, y is drawn given both, its
+    error following the treatment's: E[e_y | e_t] = S_yt S_tt^-1 e_t. With t alone (no columns
+    in z) the treatment is set, do(t), and y has its marginal error.
+    """
+    s, n = values["beta_t"].shape[0], rows.x.shape[0]
+    cov = values["cov"]
+    noise = generator.standard_normal((s, n, cov.shape[-1]))
+    if rows.t is None:
+        error = np.einsum("snd,sed->sne", noise, np.linalg.cholesky(cov))
+        t = treatment_means(values, rows) + error[..., 1:]
+        y = outcome_means(values, rows, t) + error[..., 0]
+        return {"y": y, "t": t} if t.shape[-1] else {"y": y}
+    y = outcome_means(values, rows, rows.t)
+    if not rows.z.shape[1]:
+        return {"y": y + noise[..., 0] * values["sigma"][:, :1]}
+    weight = np.linalg.solve(cov[:, 1:, 1:], cov[:, 1:, :1])[..., 0]
+    rest = cov[:, 0, 0] - (weight * cov[:, 1:, 0]).sum(-1)
+    e_t = rows.t - treatment_means(values, rows)
+    shift = np.einsum("snk,sk->sn", e_t, weight)
+    return {"y": y + shift + noise[..., 0] * np.sqrt(rest)[:, None]}
+
+
+def prior_draws(
+    priors: Priors, mean: dict[str, Array], n_draws: int, generator: np.random.Generator
+) -> Values:
+    """Draw all parameters from their priors.
+
+    Parameters
+    ----------
+    priors : Priors
+    mean : dict with ``x`` (P,), ``z`` (Q,), ``t`` (K,)
+        Means of the regressors, at which centred intercepts are defined.
+    n_draws : int
+    generator : numpy.random.Generator
+    """
+    values = {
+        name: _draw_normal(prior, n_draws, generator)
+        for name, prior in (
+            ("beta_t", priors.beta_t),
+            ("beta_z", priors.beta_z),
+            ("gamma_y", priors.gamma_y),
+            ("gamma_t", priors.gamma_t),
+        )
+    }
+    if priors.direct is not None:
+        values["direct"] = _draw_normal(priors.direct, n_draws, generator)
+    if priors.intercept_y is not None and priors.intercept_t is not None:
+        y = _draw_normal(priors.intercept_y, n_draws, generator)
+        t = _draw_normal(priors.intercept_t, n_draws, generator)
+        if priors.centered:
+            y = y - values["beta_t"] @ mean["t"] - values["gamma_y"] @ mean["x"]
+            if "direct" in values:
+                y = y - values["direct"] @ mean["z"]
+            t = t - mean["z"] @ values["beta_z"] - mean["x"] @ values["gamma_t"]
+        values |= {"intercept_y": y, "intercept_t": t}
+    return values | _draw_covariance(priors, n_draws, generator)
+
+
+def _draw_normal(prior: Normal, n_draws: int, generator: np.random.Generator) -> Array:
+    noise = generator.standard_normal((n_draws, *prior.loc.shape))
+    return np.asarray(prior.loc + prior.scale * noise)
+
+
+def _draw_covariance(priors: Priors, n_draws: int, generator: np.random.Generator) -> Values:
+    size = len(priors.sigma_scale)
+    within = size if priors.alpha is None else size - 1
+    scale = priors.sigma_scale[size - within :]
+    sigma = scale * np.abs(generator.standard_cauchy((n_draws, within)))
+    corr = lkj_draws(within, priors.lkj_eta, n_draws, generator)
+    cov = corr * sigma[:, :, None] * sigma[:, None, :]
+    if priors.alpha is not None:
+        alpha = _draw_normal(priors.alpha, n_draws, generator)
+        v = priors.sigma_scale[0] * generator.standard_t(HALF_T_DF, n_draws)
+        across = np.einsum("nk,nkl->nl", alpha, cov)
+        full = np.empty((n_draws, size, size))
+        full[:, 1:, 1:] = cov
+        full[:, 0, 1:] = full[:, 1:, 0] = across
+        full[:, 0, 0] = v**2 + (across * alpha).sum(-1)
+        cov = full
+    sigma = np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1))
+    return {"sigma": sigma, "cov": cov, "corr": cov / (sigma[:, :, None] * sigma[:, None, :])}
+
+
+def lkj_draws(size: int, eta: float, n_draws: int, generator: np.random.Generator) -> Array:
+    """Correlation matrices from LKJ(eta), by the onion method.
+
+    Lewandowski, Kurowicka and Joe (2009), section 3.2: with beta = eta + (d - 2)/2 the first
+    correlation is 2 Beta(beta, beta) - 1; then each further row is the square root of a
+    Beta(k/2, beta) times a uniform direction, carried through the Cholesky factor.
+    """
+    corr = np.ones((n_draws, size, size))
+    if size == 1:
+        return corr
+    beta = eta + (size - 2) / 2.0
+    first = 2.0 * generator.beta(beta, beta, n_draws) - 1.0
+    corr[:, 0, 1] = corr[:, 1, 0] = first
+    for k in range(2, size):
+        beta -= 0.5
+        radius = np.sqrt(generator.beta(k / 2.0, beta, n_draws))
+        direction = generator.standard_normal((n_draws, k))
+        direction *= (radius / np.linalg.norm(direction, axis=1))[:, None]
+        row = np.einsum("nij,nj->ni", np.linalg.cholesky(corr[:, :k, :k]), direction)
+        corr[:, k, :k] = corr[:, :k, k] = row
+    return corr
+
+
+def evenly_spaced(values: dict[str, Any], chains: int, n_draws: int | None) -> Values:
+    """About `n_draws` of the draws, the same number from each chain; all when None.
+
+    `values` have shape (chains, draws, ...); the result is flat.
+    """
+    length = next(iter(values.values())).shape[1]
+    keep = length if n_draws is None else min(length, max(1, n_draws // chains))
+    at = np.linspace(0, length - 1, keep).round().astype(int)
+    return {name: value[:, at].reshape(-1, *value.shape[2:]) for name, value in values.items()}

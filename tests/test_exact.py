@@ -1,0 +1,71 @@
+"""Draws of the coefficients given Sigma against the dense conditional normal, row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rowwise import CASES, N_POINTS, cases, points, problem, rows_log_density, stacked
+from scipy import stats
+
+from skbayesiv._exact import draw_parameters
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:PyTensor could not link to a BLAS installation:UserWarning"
+)
+
+
+def test_size_of_chi_square_check():
+    """The check below passes exact draws and fails draws that are 5% too wide."""
+    z = np.random.default_rng(0).normal(size=(20_000, 6))
+    assert normal_p_value(z) > 0.001
+    assert normal_p_value(1.05 * z) < 1e-12
+    assert normal_p_value(z + 0.05) < 1e-12
+
+
+def normal_p_value(z):
+    """p-value of draws (N, M) being N(0, I), from their means and their second moments.
+
+    Under H0 N mean_j^2 ~ chi2(1), and N (S_jk - delta_jk)^2 / (1 + delta_jk) ~ chi2(1), all
+    asymptotically independent.
+    """
+    n, m = z.shape
+    second = z.T @ z / n - np.eye(m)
+    lower = np.tril_indices(m)
+    statistic = n * (z.mean(0) ** 2).sum() + n * (second**2 / (1.0 + np.eye(m)))[lower].sum()
+    return stats.chi2.sf(statistic, m + len(lower[0]))
+
+
+@cases()
+def test_draws_have_the_conditional_distribution(case):
+    prob, rows, n = problem(case), stacked(problem(case)), 20_000
+    u = points(case).u[1]
+    drawn = draw_parameters(prob.design, np.tile(u, (n, 1)), np.random.default_rng(1))
+    mean, a = rows.conditional(prob.weight, drawn.values["cov"][0])
+    theta = rows.stack(drawn.values | drawn.centered)
+    assert normal_p_value((theta - mean) @ np.linalg.cholesky(a)) > 1e-4
+
+
+def test_draws_given_another_prior_of_the_effect():
+    case, n = CASES["three-direct"], 20_000
+    prob, rows = problem(case), stacked(problem(case))
+    unit = prob.design.unit[list(prob.design.shape.effects)]
+    loc, scale = np.array([4.0]), np.array([0.5])
+    prior = (np.tile(loc / unit, (n, 1)), np.tile((unit / scale) ** 2, (n, 1)))
+    u = np.tile(points(case).u[1], (n, 1))
+    drawn = draw_parameters(prob.design, u, np.random.default_rng(2), prior)
+    at = next(list(at) for name, _, at in rows.labels if name == "beta_t")
+    rows.loc[at], rows.scale[at] = loc, scale
+    mean, a = rows.conditional(prob.weight, drawn.values["cov"][0])
+    theta = rows.stack(drawn.values | drawn.centered)
+    assert normal_p_value((theta - mean) @ np.linalg.cholesky(a)) > 1e-4
+
+
+@cases()
+def test_draws_log_likelihood_is_the_rows(case):
+    prob = problem(case)
+    drawn = draw_parameters(prob.design, points(case).u, np.random.default_rng(3))
+    expected = [rows_log_density(prob, drawn.values, i) for i in range(N_POINTS)]
+    np.testing.assert_allclose(drawn.log_likelihood, expected, rtol=1e-9)
+    sigma, corr = drawn.values["sigma"], drawn.values["corr"]
+    cov = corr * sigma[:, :, None] * sigma[:, None, :]
+    np.testing.assert_allclose(drawn.values["cov"], cov, rtol=1e-12)

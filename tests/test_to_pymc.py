@@ -1,0 +1,108 @@
+"""The model as PyMC states it, from an estimator; and PyMC as a backend."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from arviz_stats.base.array import array_stats
+
+from skbayesiv import BayesianIV, HierarchicalBayesianIV
+from skbayesiv.datasets import make_noncompliance
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*BLAS.*", "ignore:.*np.dot.*")
+HISTORY = {"effects": [0.8, 1.2, 1.1], "std_errors": [0.2, 0.3, 0.2]}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """X, t, y, z of a small simulated experiment."""
+    data = make_noncompliance(200, n_covariates=1, effect=1.0, random_state=0)
+    return tuple(np.asarray(a, dtype=float) for a in (data.X, data.t, data.y, data.z))
+
+
+def test_the_fitted_model(rows):
+    X, t, y, z = rows
+    est = BayesianIV(random_state=0).fit(X, t, y, z=z)
+    model = est.to_pymc()
+    named = set(model.named_vars)
+    assert set(est.idata_.posterior.data_vars) <= named
+    for name, variable in est.idata_.posterior.data_vars.items():
+        assert model.named_vars_to_dims.get(name, ()) == variable.dims[2:]
+    unfitted = BayesianIV().to_pymc(X, t, y, z=z)
+    point = model.initial_point()
+    log_p = [m.compile_logp()(m.initial_point()) for m in (model, unfitted)]
+    assert log_p[0] == pytest.approx(log_p[1])
+    assert set(point) == set(unfitted.initial_point())
+    with pytest.raises(ValueError, match="at most 20000 rows"):
+        BayesianIV(random_state=0).fit_moments(est.moments_).to_pymc()
+
+
+@pytest.mark.parametrize("robust", [0.0, 0.3])
+@pytest.mark.parametrize("prior", ["half-cauchy", "half-normal", "half-t"])
+def test_hierarchical_prior_is_the_same(rows, robust, prior):
+    """PyMC's prior of beta_t, with its hyperparameters drawn, is the package's mixture."""
+    import pymc as pm
+
+    X, t, y, z = rows
+    est = HierarchicalBayesianIV(
+        **HISTORY, robust_weight=robust, sigma_t_bar_prior=prior, beta_t_scale=3.0
+    )
+    model = est.to_pymc(X, t, y, z=z)
+    names = ["beta_t_bar", "sigma_t_bar", "beta_t", "beta_j"]
+    drawn = pm.draw([model[name] for name in names], draws=4000, random_seed=1)
+    bar, sigma, beta, beta_j = drawn
+    known = np.abs(beta_j - bar[:, None]) / sigma[:, None]
+    assert np.quantile(known, 0.6827) == pytest.approx(1.0, abs=0.05)
+    inside = (np.abs(beta - bar) < sigma).mean()
+    vague = (np.abs(np.random.default_rng(0).normal(0, 3, beta.shape) - bar) < sigma).mean()
+    expected = (1 - robust) * 0.6827 + robust * vague
+    assert inside == pytest.approx(expected, abs=0.03)
+    assert model["effects"].eval().shape == (3,)
+
+
+@pytest.mark.slow
+def test_hierarchical_posteriors_agree(rows):
+    """PyMC's NUTS on the notebook's non-centred model, and the integrated one."""
+    import pymc as pm
+
+    X, t, y, z = rows
+    est = HierarchicalBayesianIV(**HISTORY, random_state=0, draws=2000).fit(X, t, y, z=z)
+    tree = pm.sample(
+        draws=1000,
+        tune=1000,
+        chains=2,
+        cores=1,
+        target_accept=0.95,
+        random_seed=0,
+        progressbar=False,
+        quiet=True,
+        compute_convergence_checks=False,
+        model=est.to_pymc(),
+    )
+    for name in ("beta_t", "beta_t_bar", "beta_z", "sigma"):
+        a, b = (p[name].to_numpy() for p in (est.idata_.posterior, tree.posterior))
+        a, b = (x.reshape(*x.shape[:2], -1)[..., 0] for x in (a, b))
+        mcse = [float(array_stats.mcse(x, chain_axis=0, draw_axis=1)) for x in (a, b)]
+        assert abs(a.mean() - b.mean()) < 4 * np.hypot(*mcse), name
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_pymc_backend(rows):
+    import pytensor
+
+    X, t, y, z = rows
+    quick = {"draws": 40, "tune": 60, "chains": 2, "random_state": 0}
+    with pytensor.config.change_flags(mode="FAST_COMPILE"):
+        est = BayesianIV(**quick, backend="pymc").fit(X, t, y, z=z)
+    other = BayesianIV(random_state=0).fit(X, t, y, z=z)
+    assert set(est.idata_.posterior.data_vars) == set(other.idata_.posterior.data_vars)
+    assert set(est.idata_.sample_stats.data_vars) == set(other.idata_.sample_stats.data_vars)
+    sd = float(other.idata_.posterior["beta_t"].std())
+    assert abs(est.effect_ - other.effect_) < 1.5 * sd
+    assert np.isfinite(est.idata_.log_likelihood["total"]).all()
+    with pytest.raises(ValueError, match="fit to rows"):
+        BayesianIV(backend="pymc").fit_moments(other.moments_)
+    with pytest.raises(ValueError, match=r"'backend' parameter .* must be .*numpyro"):
+        BayesianIV(backend="stan").fit(X, t, y, z=z)
+    with pytest.raises(ValueError, match="backend must be"):
+        HierarchicalBayesianIV(**HISTORY, backend="pymc").fit(X, t, y, z=z)
