@@ -1,0 +1,146 @@
+"""Sums of products of columns: additivity, units far from zero, clusters."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from criterion import make_rows
+
+from skbayesiv import BayesianIV
+from skbayesiv._fourth_moments import FourthMoments, Reference
+from skbayesiv._moments import Moments, standardise
+from skbayesiv._scores import build_scores
+
+
+def take(data, rows):
+    """Some of the rows."""
+    weight = None if data.sample_weight is None else data.sample_weight[rows]
+    parts = {name: getattr(data, name)[rows] for name in ("x", "z", "t", "y")}
+    return replace(data, **parts, sample_weight=weight)
+
+
+def reference_of(data):
+    return Reference.from_moments(Moments.from_data(data))
+
+
+def assert_same_sums(a, b):
+    b = b.about(a.reference.shift)
+    assert a.n_rows == b.n_rows
+    assert a.n_clusters == b.n_clusters
+    assert np.allclose(a.total, b.total, rtol=1e-9, atol=1e-9 * np.abs(a.total).max())
+    assert np.allclose(a.cross, b.cross, rtol=1e-9, atol=1e-9 * np.abs(a.cross).max())
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("p", [0, 2])
+def test_sums_are_those_of_the_rows(p, weighted):
+    data = make_rows(1, 2, p, n=50, weighted=weighted)
+    sums = FourthMoments.from_data(data)
+    x = data.x - sums.reference.shift[:p]
+    rest = np.column_stack([data.z, data.t, data.y]) - sums.reference.shift[p:]
+    rest -= x @ sums.reference.coef
+    f = np.column_stack([np.ones(50), x, rest[:, :2]])
+    d = np.column_stack([np.ones(50), rest])
+    w = np.ones(50) if data.sample_weight is None else data.sample_weight
+    assert np.allclose(sums.total, np.einsum("n,nf,nd->fd", w, f, d))
+    cross = np.einsum("n,nf,nd,ng,ne->fdge", w, f, d, f, d)
+    assert np.allclose(sums.cross, cross, atol=1e-10 * np.abs(cross).max())
+    assert sums.weight == w.sum()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_without_covariates_any_subsets_add_and_subtract(weighted):
+    """Each part has a reference of its own; moving it is exact."""
+    data = make_rows(2, 2, 0, n=90, weighted=weighted, offset=1e3)
+    parts = [FourthMoments.from_data(take(data, slice(i, i + 30))) for i in (0, 30, 60)]
+    total = FourthMoments.from_data(data)
+    assert_same_sums(total, parts[0] + parts[1] + parts[2])
+    assert_same_sums(parts[0] + parts[1], total - parts[2])
+    empty = FourthMoments.empty(data.columns)
+    assert empty + total is total
+    assert total + empty is total
+    assert total - empty is total
+
+
+def test_with_covariates_sums_add_about_one_reference():
+    data = make_rows(1, 2, 2, n=90)
+    halves = take(data, slice(0, 40)), take(data, slice(40, 90))
+    reference = reference_of(data)
+    one, two = (FourthMoments.from_data(half, reference) for half in halves)
+    assert_same_sums(FourthMoments.from_data(data), one + two)
+    with pytest.raises(ValueError, match="same coefficients on X"):
+        one + FourthMoments.from_data(halves[1])
+    std = standardise(Moments.from_data(halves[0]))
+    with pytest.raises(ValueError, match="coefficients on X of the rows themselves"):
+        build_scores(one, std)
+
+
+def test_clusters_take_the_rows_place():
+    data = make_rows(1, 1, 1, n=60, weighted=True)
+    clusters = np.random.default_rng(1).integers(0, 20, 60)
+    reference = reference_of(data)
+    sums = FourthMoments.from_data(data, reference, clusters)
+    by_row = FourthMoments.from_data(data, reference, np.arange(60))
+    singles = [FourthMoments.from_data(take(data, [i]), reference) for i in range(60)]
+    of = [sum((s.total for i, s in enumerate(singles) if clusters[i] == g), 0.0) for g in range(20)]
+    of = np.array([value for value in of if np.ndim(value)])
+    assert np.allclose(sums.total, of.sum(axis=0))
+    assert np.allclose(sums.cross, np.einsum("gab,gcd->abcd", of, of))
+    rows = np.array([s.total for s in singles])
+    assert np.allclose(by_row.cross, np.einsum("gab,gcd->abcd", rows, rows))
+    one, two = clusters < 8, clusters >= 8
+    parts = [FourthMoments.from_data(take(data, at), reference, clusters[at]) for at in (one, two)]
+    assert_same_sums(sums, parts[0] + parts[1])
+    with pytest.raises(ValueError, match="rows and over clusters"):
+        sums + singles[0]
+
+
+def test_clusters_may_span_blocks(monkeypatch):
+    data = make_rows(1, 1, 0, n=200)
+    clusters = np.repeat([0, 1, 2], [150, 3, 47])
+    whole = FourthMoments.from_data(data, None, clusters)
+    for size in (1, 7, 50):
+        monkeypatch.setattr("skbayesiv._product_sums.MIN_BLOCK_ROWS", size)
+        monkeypatch.setattr("skbayesiv._product_sums.BLOCK_BYTES", 1)
+        assert_same_sums(whole, FourthMoments.from_data(data, None, clusters))
+
+
+@pytest.mark.parametrize("p", [0, 1])
+def test_nothing_is_lost_far_from_zero(p):
+    """The same rows 10^5 standard deviations away have the same scores."""
+    data = make_rows(1, 2, p)
+    rounded = {name: np.round(getattr(data, name) * 2**20) / 2**20 for name in ("x", "z", "t", "y")}
+    near = replace(data, **rounded)
+    far = replace(data, **{name: value + 2.0**17 for name, value in rounded.items()})
+    one, two = (
+        build_scores(FourthMoments.from_data(rows), standardise(Moments.from_data(rows)))
+        for rows in (near, far)
+    )
+    scale = np.sqrt(np.einsum("abab->ab", one.cross))
+    assert np.allclose(one.mean / scale, two.mean / scale, atol=1e-8)
+    unit = scale[:, :, None, None] * scale
+    assert np.allclose(one.cross / unit, two.cross / unit, atol=1e-8)
+
+
+def test_pickle_round_trip():
+    sums = FourthMoments.from_data(make_rows(1, 1, 1))
+    copy = pickle.loads(pickle.dumps(sums))
+    assert np.array_equal(copy.cross, sums.cross)
+    assert (copy + sums).n_rows == 2 * sums.n_rows
+
+
+def test_errors_say_what_to_do():
+    sums = FourthMoments.from_data(make_rows(1, 1, 0, n=30))
+    with pytest.raises(ValueError, match="same columns"):
+        sums + FourthMoments.from_data(make_rows(1, 2, 0, n=30))
+    with pytest.raises(ValueError, match="cannot be taken"):
+        sums - (sums + sums)
+    wide = make_rows(1, 1, 1100, n=3)
+    with pytest.raises(ValueError, match="fewer columns"):
+        FourthMoments.from_data(wide, Reference.empty(wide.columns))
+    other = Moments.from_data(make_rows(1, 1, 0, n=40))
+    with pytest.raises(ValueError, match="same rows"):
+        BayesianIV(likelihood="gmm").fit_moments(other, sums)
