@@ -1,0 +1,53 @@
+"""Diagnostics of instruments and inference that survives weak ones.
+
+Functions on arrays, ``f(y, t, z, X=None, *, sample_weight=None, clusters=None, ...)``, or on a
+fitted estimator, ``f(est, ...)``, each returning a frozen dataclass. Conventions shared by all:
+
+* X holds covariates without a constant; an intercept is included unless ``fit_intercept=False``.
+* ``sample_weight`` are frequency weights: weight 2 equals a row given twice, and n is the sum of
+  the weights.
+* Robust means HC0, or cluster-robust when ``clusters`` are given. ``debiased=True`` adds the
+  small-sample factors of Stata's ``ivreg2`` and replaces chi-square by F.
+* Of an estimator that was fitted to moments, or that did not keep its rows (`BayesianIV` keeps up
+  to 20,000), only what assumes equal error variances can be computed: ``robust=False``.
+* The first stage need not be strong for `anderson_rubin`, `anderson_rubin_confidence_set` and
+  `tf_interval`.
+"""
+
+from ._anderson_rubin import anderson_rubin, anderson_rubin_confidence_set
+from ._confidence_set import ConfidenceSet
+from ._effective_f import EffectiveF, effective_f
+from ._exogeneity import wu_hausman
+from ._first_stage import FirstStage, first_stage
+from ._overidentification import hansen_j, sargan, wooldridge_overid
+from ._partial import Partialled, partial_out
+from ._rank import CraggDonald, KleibergenPaap, cragg_donald, kleibergen_paap
+from ._results import HypothesisTest
+from ._strength import InstrumentStrength, instrument_strength
+from ._tf import TFInterval, tf_critical_value, tf_interval
+
+__all__ = [
+    "ConfidenceSet",
+    "CraggDonald",
+    "EffectiveF",
+    "FirstStage",
+    "HypothesisTest",
+    "InstrumentStrength",
+    "KleibergenPaap",
+    "Partialled",
+    "TFInterval",
+    "anderson_rubin",
+    "anderson_rubin_confidence_set",
+    "cragg_donald",
+    "effective_f",
+    "first_stage",
+    "hansen_j",
+    "instrument_strength",
+    "kleibergen_paap",
+    "partial_out",
+    "sargan",
+    "tf_critical_value",
+    "tf_interval",
+    "wooldridge_overid",
+    "wu_hausman",
+]

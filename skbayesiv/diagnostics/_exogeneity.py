@@ -1,0 +1,114 @@
+"""Test of exogeneity."""
+
+import numpy as np
+import numpy.typing as npt
+
+from ._fitted import Fitted
+from ._partial import FloatArray, Partialled, partial_out
+from ._reduced_form import (
+    dof_denominator,
+    outer_products,
+    quadratic_form,
+    reduced_form,
+    require_clusters,
+    small_sample_factor,
+)
+from ._results import HypothesisTest
+
+
+def wu_hausman(
+    y: npt.ArrayLike | Fitted | Partialled,
+    t: npt.ArrayLike | None = None,
+    z: npt.ArrayLike | None = None,
+    X: npt.ArrayLike | None = None,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    clusters: npt.ArrayLike | None = None,
+    fit_intercept: bool = True,
+    robust: bool = True,
+    debiased: bool = False,
+) -> HypothesisTest:
+    """Regression-based test that the treatments are exogenous, so that least squares would do.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,), fitted estimator or Partialled
+        Outcome.
+        An estimator or a partialled design takes the place of all arrays.
+    t : array-like of shape (n_rows,) or (n_rows, K)
+        Treatments, tested together.
+    z : array-like of shape (n_rows,) or (n_rows, Q)
+        Instruments, Q >= K.
+    X : array-like of shape (n_rows, P), optional
+        Covariates, without a constant.
+    sample_weight : array-like of shape (n_rows,), optional
+        Frequency weights: weight 2 equals a row given twice.
+    clusters : array-like of shape (n_rows,), optional
+        Cluster labels; without them the robust covariance is HC0.
+    fit_intercept : bool, default=True
+        Whether the covariates include a constant.
+    robust : bool, default=True
+        Whether to allow for heteroskedasticity (and clusters).
+    debiased : bool, default=False
+        Small-sample factor n / (n - k), k = rank(1, X) + 2 K, with clusters G / (G - 1) * (n - 1) /
+        (n - k), and F instead of chi-square. ``robust=False, debiased=True`` is the Wu-Hausman F of
+        the textbooks.
+
+    Returns
+    -------
+    HypothesisTest
+        Wald test of the first-stage residuals added to the regression of y on (1, X, t).
+
+    References
+    ----------
+    Hausman, J. A. (1978). Specification tests in econometrics. Econometrica 46, 1251-1271.
+
+    Wooldridge, J. M. (2010). Econometric Analysis of Cross Section and Panel Data, section 6.3.1.
+    MIT Press.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skbayesiv.diagnostics import wu_hausman
+    >>> z = np.tile([0, 1], 50)
+    >>> t = z * (np.arange(100) % 3 > 0)
+    >>> y = 2.0 * t + np.arange(100) % 7
+    >>> print(wu_hausman(y, t, z))
+    Wu-Hausman: chi2(1) = 0.04659, p = 0.8291 (null: the treatments are exogenous)
+    """
+    if clusters is not None and not robust:
+        raise ValueError("clusters must be None when robust=False, got cluster labels.")
+    p = partial_out(
+        y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
+    )
+    first_stage = reduced_form(p, robust=False).residuals[:, 1:]
+    residual = _orthogonalise(first_stage, p.t, p.weights)
+    weighted = p.weights[:, None] * residual
+    gram = residual.T @ weighted
+    if np.linalg.matrix_rank(gram) < p.n_treatments:
+        raise ValueError(
+            "t must not be explained exactly by z, or there is no endogeneity to test; it is."
+        )
+    moment = weighted.T @ p.y
+    errors = _orthogonalise(p.y[:, None], np.column_stack([p.t, first_stage]), p.weights)
+    if robust:
+        require_clusters(p, p.n_treatments)
+        meat = outer_products(p, errors * residual)
+    else:
+        meat = gram * float(p.weights @ errors[:, 0] ** 2) / p.n
+    dof = p.n - p.n_controls - 2 * p.n_treatments
+    wald = quadratic_form(moment, meat) / (small_sample_factor(p, dof) if debiased else 1.0)
+    return HypothesisTest.wald(
+        "Wu-Hausman",
+        "the treatments are exogenous",
+        wald,
+        p.n_treatments,
+        dof_denominator(p, dof) if debiased else None,
+    )
+
+
+def _orthogonalise(values: FloatArray, regressors: FloatArray, weights: FloatArray) -> FloatArray:
+    """Residuals of a weighted regression."""
+    root = np.sqrt(weights)[:, None]
+    coef = np.linalg.lstsq(root * regressors, root * values, rcond=None)[0]
+    return values - regressors @ coef

@@ -1,0 +1,148 @@
+"""Regression of outcome and treatments on whitened instruments.
+
+With (1, X) partialled out and Z = Z~ R, Z~'WZ~ = I (W the frequency weights),
+
+    C = Z~'W (y, t)                               coefficients, Q x D, D = 1 + K
+    Cov(C_d, C_e) = sum_g s_gd s_ge'              s_gd = sum_{i in g} w_i z~_i e_id        (1)
+
+where e are the residuals and g runs over clusters, or over the single observations (HC0). A row of
+weight w counts as w observations. Without robustness Cov(C_d, C_e) = (e_d'W e_e / n) I. `debiased`
+multiplies by n / (n - k), k = rank(1, X) + Q, and with clusters by G / (G - 1) * (n - 1) / (n - k),
+as Stata's ``ivreg2`` does.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._partial import FloatArray, Partialled
+
+# Residuals and eigenvalues this small relative to their scale are rounding.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class ReducedForm:
+    """Reduced form on whitened instruments; column 0 is the outcome, the others are the treatments.
+
+    Attributes
+    ----------
+    instruments : ndarray of shape (n_rows, Q)
+        Whitened instruments Z~.
+    root : ndarray of shape (Q, Q)
+        Upper triangular R with Z = Z~ R.
+    coef : ndarray of shape (Q, D)
+        Coefficients C.
+    residuals : ndarray of shape (n_rows, D)
+        Residuals of (y, t).
+    cov : ndarray of shape (D, D, Q, Q)
+        ``cov[d, e]`` is Cov(C_d, C_e).
+    dof_denominator : float or None
+        Denominator degrees of freedom of F tests; None for chi-square tests (not debiased).
+    """
+
+    instruments: FloatArray
+    root: FloatArray
+    coef: FloatArray
+    residuals: FloatArray
+    cov: FloatArray
+    dof_denominator: float | None
+
+    def covariance(self, direction: FloatArray) -> FloatArray:
+        """Covariance (Q, Q) of C b for a direction b of shape (D,)."""
+        return np.asarray(np.einsum("d,e,deqr->qr", direction, direction, self.cov))
+
+
+def reduced_form(p: Partialled, *, robust: bool = True, debiased: bool = False) -> ReducedForm:
+    """Regress (y, t) on the instruments of a partialled design."""
+    instruments, root = whiten(p)
+    endogenous = np.column_stack([p.y, p.t])
+    weighted = p.weights[:, None] * endogenous
+    coef = instruments.T @ weighted
+    residuals = endogenous - instruments @ coef
+    exact = np.sqrt(p.weights @ residuals**2) <= _ROUNDING * np.sqrt((weighted * endogenous).sum(0))
+    residuals[:, exact] = 0.0
+    if robust:
+        cov = score_covariance(p, instruments, residuals)
+    else:
+        sigma = residuals.T @ (p.weights[:, None] * residuals) / p.n
+        cov = np.einsum("de,qr->deqr", sigma, np.eye(p.n_instruments))
+    if debiased:
+        cov = cov * small_sample_factor(p, p.dof)
+    return ReducedForm(
+        instruments, root, coef, residuals, cov, dof_denominator(p, p.dof) if debiased else None
+    )
+
+
+def whiten(p: Partialled) -> tuple[FloatArray, FloatArray]:
+    """Instruments Z~ with Z~'WZ~ = I, and the upper triangular R of Z = Z~ R."""
+    scale = np.sqrt(p.weights)[:, None]
+    orthonormal, root = np.linalg.qr(scale * p.z)
+    return orthonormal / scale, root
+
+
+def score_covariance(p: Partialled, instruments: FloatArray, residuals: FloatArray) -> FloatArray:
+    """Equation (1) for residuals (n_rows, D), as an array (D, D, Q, Q)."""
+    n_rows, n_equations = residuals.shape
+    n_instruments = instruments.shape[1]
+    require_clusters(p, n_instruments + 1)  # residual scores add to zero, which costs one
+    scores = (residuals[:, :, None] * instruments[:, None, :]).reshape(n_rows, -1)
+    outer = outer_products(p, scores)
+    return outer.reshape(n_equations, n_instruments, n_equations, n_instruments).transpose(
+        0, 2, 1, 3
+    )
+
+
+def outer_products(p: Partialled, scores: FloatArray) -> FloatArray:
+    """Sum over independent units of the outer products of their scores.
+
+    The units are the clusters; without clusters a row of weight w is w independent units.
+    """
+    if p.classical_only:
+        raise ValueError(
+            "y must be arrays, or an estimator that kept its rows, for what is robust to "
+            "heteroskedasticity: moments do not tell. Where there is an argument robust, "
+            "robust=False will do."
+        )
+    weighted = p.weights[:, None] * scores
+    if p.clusters is None:
+        return scores.T @ weighted
+    sums = np.stack([np.bincount(p.clusters, column) for column in weighted.T], axis=1)
+    return sums.T @ sums
+
+
+def require_clusters(p: Partialled, minimum: int) -> None:
+    """Raise unless a cluster-robust covariance can have full rank."""
+    if p.n_clusters is not None and p.n_clusters < minimum:
+        raise ValueError(
+            f"clusters must number at least {minimum} for {p.n_instruments} instrument(s) and "
+            f"{p.n_treatments} treatment(s), got {p.n_clusters}."
+        )
+
+
+def small_sample_factor(p: Partialled, dof: float) -> float:
+    """Factor on a covariance when dof = n - k residual degrees of freedom remain."""
+    if p.n_clusters is None:
+        return p.n / dof
+    return p.n_clusters / (p.n_clusters - 1) * (p.n - 1) / dof
+
+
+def dof_denominator(p: Partialled, dof: float) -> float:
+    """Denominator degrees of freedom of F tests: n - k, or G - 1 with clusters."""
+    return dof if p.n_clusters is None else float(p.n_clusters - 1)
+
+
+def quadratic_form(vector: FloatArray, matrix: FloatArray) -> float:
+    """Compute v'M^-1 v for M positive semi-definite, infinite where v leaves the range of M."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    coordinates = vectors.T @ vector
+    null = values <= _ROUNDING * max(float(values[-1]), 0.0)
+    if (np.abs(coordinates[null]) > _ROUNDING * np.linalg.norm(vector)).any():
+        return float("inf")
+    return float((coordinates[~null] ** 2 / values[~null]).sum())
+
+
+def two_stage_least_squares(p: Partialled, form: ReducedForm) -> tuple[FloatArray, FloatArray]:
+    """Effect of the treatments (K,) and structural residuals (n_rows,)."""
+    effect = np.linalg.lstsq(form.coef[:, 1:], form.coef[:, 0], rcond=None)[0]
+    return effect, p.y - p.t @ effect

@@ -1,0 +1,222 @@
+"""First stage, Cragg-Donald and Kleibergen-Paap."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from linearmodels.iv import IV2SLS
+from scipy import stats
+
+from skbayesiv.diagnostics import (
+    anderson_rubin,
+    cragg_donald,
+    first_stage,
+    kleibergen_paap,
+    partial_out,
+)
+
+IVMODELS = json.loads((Path(__file__).parent / "reference" / "ivmodels.json").read_text())
+
+
+def rival(data, **fit):
+    exog = np.column_stack([np.ones(len(data.y)), data.X])
+    return IV2SLS(data.y, exog, data.t, data.z).fit(**fit).first_stage
+
+
+@pytest.mark.parametrize("debiased", [False, True])
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("k", [1, 2])
+def test_first_stage_equals_linearmodels(simulate, k, clustered, debiased):
+    data = simulate(20, k=k, q=3)
+    clusters = data.options["clusters"] if clustered else None
+    cov = {"cov_type": "clustered", "clusters": clusters} if clustered else {"cov_type": "robust"}
+    reference = rival(data, debiased=debiased, **cov)
+    result = first_stage(*data.args, clusters=clusters, debiased=debiased)
+    for j, regression in enumerate(reference.individual.values()):
+        np.testing.assert_allclose(result.coef[:, j], regression.params.iloc[-3:], rtol=1e-9)
+        np.testing.assert_allclose(
+            result.std_error[:, j], regression.std_errors.iloc[-3:], rtol=1e-9
+        )
+    table = reference.diagnostics
+    np.testing.assert_allclose(result.partial_r2, table["partial.rsquared"], rtol=1e-9)
+    # linearmodels reports the undivided Wald statistic as "f.stat".
+    np.testing.assert_allclose(3 * result.f, table["f.stat"], rtol=1e-9)
+    if not debiased:
+        np.testing.assert_allclose(result.p_value, table["f.pval"], rtol=1e-7)
+
+
+def test_classical_f_equals_linearmodels(simulate):
+    data = simulate(21, k=2, q=3)
+    table = rival(data, cov_type="unadjusted", debiased=True).diagnostics
+    result = first_stage(*data.args)
+    np.testing.assert_allclose(result.f_classical, table["f.stat"], rtol=1e-9)
+    np.testing.assert_allclose(result.p_value_classical, table["f.pval"], rtol=1e-7)
+    assert (result.dof, result.dof_classical) == (3, 300 - 3 - 3)
+
+
+def test_first_stage_formulas_with_weights(simulate):
+    """HC0 of a weighted regression on all columns, written out."""
+    data = simulate(22, q=2)
+    w = data.options["sample_weight"]
+    result = first_stage(*data.args, sample_weight=w)
+    a = np.column_stack([data.z, np.ones(len(w)), data.X])
+    bread = np.linalg.inv(a.T @ (w[:, None] * a))
+    coef = bread @ a.T @ (w * data.t[:, 0])
+    e = data.t[:, 0] - a @ coef
+    cov = (bread @ (a.T @ ((w * e**2)[:, None] * a)) @ bread)[:2, :2]
+    np.testing.assert_allclose(result.coef[:, 0], coef[:2], rtol=1e-9)
+    np.testing.assert_allclose(result.std_error[:, 0], np.sqrt(np.diag(cov)), rtol=1e-9)
+    wald = coef[:2] @ np.linalg.solve(cov, coef[:2])
+    np.testing.assert_allclose(result.f[0], wald / 2, rtol=1e-9)
+    np.testing.assert_allclose(result.p_value[0], stats.chi2.sf(wald, 2), rtol=1e-7)
+
+
+def test_debiased_f_distribution(simulate):
+    data = simulate(23, q=2)
+    plain = first_stage(*data.args)
+    result = first_stage(*data.args, debiased=True)
+    np.testing.assert_allclose(result.f, plain.f * (300 - 5) / 300, rtol=1e-12)
+    np.testing.assert_allclose(result.p_value, stats.f.sf(result.f, 2, 295), rtol=1e-9)
+    clusters = data.options["clusters"]
+    clustered = first_stage(*data.args, clusters=clusters, debiased=True)
+    assert clustered.dof_denominator == 24
+    np.testing.assert_allclose(
+        clustered.f,
+        first_stage(*data.args, clusters=clusters).f * 24 / 25 * 295 / 299,
+        rtol=1e-12,
+    )
+
+
+@pytest.mark.parametrize(("k", "q"), [(1, 1), (1, 3), (2, 2), (2, 4), (3, 5)])
+@pytest.mark.parametrize("clustered", [False, True])
+def test_rank_statistics_equal_linearmodels(simulate, k, q, clustered):
+    data = simulate(24, k=k, q=q)
+    clusters = data.options["clusters"] if clustered else None
+    cov = {"cov_type": "clustered", "clusters": clusters} if clustered else {"cov_type": "robust"}
+    reference = rival(data, **cov)
+    kp = kleibergen_paap(*data.args, clusters=clusters)
+    np.testing.assert_allclose(kp.lm, reference.kleibergen_paap.stat, rtol=1e-7)
+    np.testing.assert_allclose(kp.p_value, reference.kleibergen_paap.pval, rtol=1e-6)
+    np.testing.assert_allclose(kp.f, reference.kleibergen_paap_f, rtol=1e-7)
+    cd = cragg_donald(*data.args)
+    np.testing.assert_allclose(cd.statistic, reference.cragg_donald.stat, rtol=1e-7)
+    np.testing.assert_allclose(cd.f, reference.cragg_donald_f, rtol=1e-7)
+    assert kp.dof == cd.dof == q - k + 1
+
+
+def test_card_equals_stata(card_weighted):
+    """Stata 14's ivreg2 with [fw = mod(age, 5) + 1].
+
+    From github.com/restatr/ivreg2r, tests/stata-benchmarks/fixtures/card_fw_diagnostics_*.csv.
+    """
+    data, weights = card_weighted, card_weighted.options["sample_weight"]
+    cd = cragg_donald(*data.args, sample_weight=weights)
+    np.testing.assert_allclose(cd.f, 73.24054251025515, rtol=1e-8)
+    kp = kleibergen_paap(*data.args, sample_weight=weights)
+    np.testing.assert_allclose([kp.lm, kp.f], [145.8517172808293, 74.80115342133217], rtol=1e-8)
+    clustered = kleibergen_paap(*data.args, **data.options)
+    np.testing.assert_allclose(
+        [clustered.lm, clustered.p_value, clustered.f],
+        [5.284706942929756, 0.0711935203187375, 20.52143986712553],
+        rtol=1e-8,
+    )
+
+
+def test_card_published(card):
+    """Card (1995): the F of nearc4 is 13.26, of both instruments 7.89 (robust 8.32)."""
+    one = first_stage(*card("nearc4").args)
+    np.testing.assert_allclose(one.coef, 0.3198989, atol=5e-8)
+    np.testing.assert_allclose(np.sqrt(one.f_classical), 3.64085, atol=5e-6)
+    both = first_stage(*card("nearc2", "nearc4").args, debiased=True)
+    np.testing.assert_allclose(both.f, 8.32, atol=0.005)
+    np.testing.assert_allclose(both.f_classical, 7.89, atol=0.005)
+
+
+def test_push(push):
+    """Difference of delivery rates 3547 / 4943 and its binomial standard error."""
+    result = first_stage(*push.args)
+    rate = 3547 / 4943
+    np.testing.assert_allclose(result.coef, rate, rtol=1e-12)
+    np.testing.assert_allclose(result.std_error**2, rate * (1 - rate) / 4943, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(IVMODELS))
+def test_cragg_donald_equals_ivmodels(name):
+    case = IVMODELS[name]
+    result = cragg_donald(**{key: np.array(values) for key, values in case["data"].items()})
+    np.testing.assert_allclose([result.statistic, result.p_value], case["cragg_donald"], atol=1e-9)
+
+
+def test_one_treatment_identities(simulate):
+    """With one treatment the rank statistics are those of the first stage."""
+    data = simulate(25, q=3)
+    plain, debiased = first_stage(*data.args), first_stage(*data.args, debiased=True)
+    kp, cd = kleibergen_paap(*data.args), cragg_donald(*data.args)
+    np.testing.assert_allclose(cd.f, plain.f_classical[0], rtol=1e-9)
+    np.testing.assert_allclose(kp.wald, 3 * plain.f[0], rtol=1e-9)
+    np.testing.assert_allclose(kp.f, debiased.f[0], rtol=1e-9)
+
+
+def test_rank_statistics_are_invariant_to_bases(simulate):
+    data = simulate(26, k=2, q=4)
+    rng = np.random.default_rng(0)
+    t, z = data.t @ rng.normal(size=(2, 2)), data.z @ rng.normal(size=(4, 4))
+    old, new = kleibergen_paap(*data.args), kleibergen_paap(data.y, t, z, data.X)
+    np.testing.assert_allclose([new.lm, new.wald], [old.lm, old.wald], rtol=1e-7)
+    np.testing.assert_allclose(
+        cragg_donald(data.y, t, z, data.X).f, cragg_donald(*data.args).f, rtol=1e-7
+    )
+
+
+def test_kleibergen_paap_formula(simulate):
+    """The statistic as Kleibergen and Paap (2006), equations 6-9 and 12, write it."""
+    data = simulate(27, k=2, q=4)
+    p = partial_out(*data.args)
+    n, k = 300, 2
+    g = np.linalg.cholesky(p.z.T @ p.z / n).T
+    f_inverse = np.linalg.inv(np.linalg.cholesky(p.t.T @ p.t / n).T)
+    pi = np.linalg.lstsq(p.z, p.t)[0]
+    theta = g @ pi @ f_inverse
+    u, _, vt = np.linalg.svd(theta)
+    v = vt.T
+
+    def root(a):
+        values, vectors = np.linalg.eigh(a)
+        return vectors @ np.diag(np.sqrt(values)) @ vectors.T
+
+    u22, v22 = u[k - 1 :, k - 1 :], v[k - 1 :, k - 1 :]
+    a_perp = u[:, k - 1 :] @ np.linalg.inv(u22) @ root(u22 @ u22.T)
+    b_perp = root(v22 @ v22.T) @ np.linalg.inv(v22.T) @ v[:, k - 1 :].T
+    lam = (a_perp.T @ theta @ b_perp.T).ravel(order="F")
+    scores = np.einsum("ik,iq->ikq", p.t - p.z @ pi, p.z).reshape(n, -1)
+    gg = np.kron(f_inverse.T, np.linalg.inv(g).T)
+    omega = gg @ (scores.T @ scores / n) @ gg.T
+    select = np.kron(b_perp, a_perp.T)
+    rk = n * lam @ np.linalg.solve(select @ omega @ select.T, lam)
+    np.testing.assert_allclose(kleibergen_paap(*data.args).wald, rk, rtol=1e-8)
+
+
+def test_under_identified_rejection_rate():
+    """Two treatments, rank one: the LM test has its nominal size in spite of heteroskedasticity."""
+    rng = np.random.default_rng(5)
+    n, reps, z_sd = 400, 1000, np.array([1.0, 2.0, 1.0])
+    rejected = 0
+    for _ in range(reps):
+        z = rng.normal(size=(n, 3)) * z_sd
+        t = np.outer(z @ [1.0, 0.5, -1.0], [1.0, 2.0])
+        t += rng.normal(size=(n, 2)) * (0.3 + np.abs(z[:, :1]))
+        rejected += kleibergen_paap(t[:, 0], t, z).p_value < 0.05
+    assert abs(rejected / reps - 0.05) < 4 * np.sqrt(0.05 * 0.95 / reps)
+
+
+def test_exact_first_stage():
+    """Full compliance: nothing is uncertain about the first stage."""
+    z = np.tile([0.0, 1.0], 20)
+    y = np.arange(40.0) % 7
+    result = first_stage(y, 2 * z + 1, z)
+    assert result.f[0] == result.f_classical[0] == np.inf
+    assert result.partial_r2[0] == 1
+    assert cragg_donald(y, 2 * z, z).f == np.inf
+    assert kleibergen_paap(y, 2 * z, z).f == np.inf
+    assert np.isfinite(anderson_rubin(y, 2 * z, z, effect=1.0).statistic)
