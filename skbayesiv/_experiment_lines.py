@@ -1,0 +1,98 @@
+"""Numbers of an experiment's report, each with its error and interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skbayesiv._compliance import Compliance
+from skbayesiv._equation import Equation
+from skbayesiv._estimate import direct_estimate
+from skbayesiv._regressions import least_squares_regressions
+from skbayesiv._summary import interval_reach
+
+if TYPE_CHECKING:
+    from skbayesiv.diagnostics import ConfidenceSet
+
+Array = NDArray[np.float64]
+
+# Estimate, standard error, interval, and where the error comes from.
+Line = tuple[float, float, float, float, str]
+ERRORS = {"unadjusted": "classical", "robust": "robust", "clustered": "clustered"}
+
+
+def _line(estimate: float, error: float, level: float, errors: str) -> Line:
+    reach = interval_reach(np.inf, level) * error
+    return float(estimate), float(error), float(estimate - reach), float(estimate + reach), errors
+
+
+def least_squares_lines(
+    rows: Equation, found: Compliance, level: float
+) -> Iterator[tuple[str, Line]]:
+    """Intention to treat and first stage, instrument by instrument."""
+    c, errors = rows.columns, ERRORS[rows.errors]
+    _, reduced, *stages = least_squares_regressions(rows, debiased=False)
+    single = len(c.instruments) == 1
+    for q, instrument in enumerate(c.instruments):
+        at = len(reduced.params) - len(c.instruments) + q
+        name = "intention to treat" if single else f"intention to treat[{instrument}]"
+        yield name, _line(reduced.params[at], reduced.std_errors[at], level, errors)
+        for stage in stages:
+            name = f"first stage[{instrument} -> {stage.outcome}]"
+            share = found.arms is not None and found.binary_treatment
+            line = _line(stage.params[at], stage.std_errors[at], level, errors)
+            yield ("complier share" if share else name), line
+
+
+def own_lines(est: Any, found: Compliance, level: float) -> Iterator[tuple[str, Line]]:
+    draws = effect_draws(est)
+    for k, treatment in enumerate(est.moments_.columns.treatments):
+        step = np.eye(est.n_treatments_)[k]
+        low, high = est.effect_interval(np.zeros_like(step), step, level=level)
+        if draws is None:
+            error, errors = est._effect_and_error()[1][k], ERRORS[est.cov_type_]
+        else:
+            error, errors = draws[:, k].std(), "posterior"
+        name = f"effect of {treatment}" if found.kind == "general" else "effect on compliers"
+        yield name, (float(est.coef_[k]), float(error), float(low), float(high), errors)
+
+
+def two_stage_lines(rows: Equation, found: Compliance, level: float) -> Iterator[tuple[str, Line]]:
+    """2SLS beside the estimate, and the complier baseline."""
+    c, errors = rows.columns, ERRORS[rows.errors]
+    fit = direct_estimate(rows, debiased=False)
+    first = len(fit.params) - len(c.treatments)
+    for k, treatment in enumerate(c.treatments):
+        name = "2SLS" if len(c.treatments) == 1 else f"2SLS[{treatment}]"
+        yield name, _line(fit.params[first + k], fit.std_errors[first + k], level, errors)
+    if found.binary_treatment and not rows.synthetic:
+        untreated = 1.0 - rows.endogenous
+        baseline = replace(rows, y=rows.y * untreated[:, 0], endogenous=untreated)
+        fit = direct_estimate(baseline, debiased=False)
+        yield "complier baseline", _line(fit.params[-1], fit.std_errors[-1], level, errors)
+
+
+def anderson_rubin_set(rows: Equation, level: float) -> ConfidenceSet | None:
+    """Anderson-Rubin confidence set of one treatment; None if it cannot be computed."""
+    from skbayesiv.diagnostics import anderson_rubin_confidence_set
+    from skbayesiv.diagnostics._strength import partial_rows
+
+    if rows.endogenous.shape[1] != 1:
+        return None
+    try:
+        p = partial_rows(rows)
+        return anderson_rubin_confidence_set(p, level=level, robust=not rows.classical_only)
+    except ValueError:  # rows or clusters are too few
+        return None
+
+
+def effect_draws(est: Any) -> Array | None:
+    """Posterior draws of the effects, shape (N, K), or None without a posterior."""
+    if not hasattr(est, "idata_"):
+        return None
+    values = est.idata_.posterior["beta_t"].to_numpy()
+    return np.asarray(values.reshape(-1, values.shape[-1]))
