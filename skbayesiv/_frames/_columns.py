@@ -1,0 +1,59 @@
+"""Columns of a frame in memory as arrays: numbers, and codes of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+MISSING, UNSEEN = -1, -2
+
+
+def numbers(series: nw.Series[Any]) -> NDArray[Any]:
+    """Values as real numbers, without a copy where possible; NaN where missing."""
+    dtype = series.dtype
+    if not (dtype.is_integer() or dtype.is_float()):
+        series = _to_float(series)
+    values = series.to_numpy()
+    return values if values.dtype.kind in "fiu" else values.astype(np.float64)
+
+
+def _to_float(series: nw.Series[Any]) -> nw.Series[Any]:
+    try:
+        return series.cast(nw.Float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Column {series.name!r} must be numeric; got {series.dtype}: {error}"
+        ) from error
+
+
+def level_codes(series: nw.Series[Any], levels: Sequence[Any]) -> NDArray[np.intp]:
+    """Position of each value among the levels; MISSING or UNSEEN where there is none."""
+    codes, found = factorise(series)
+    place = {level: i for i, level in enumerate(levels)}
+    return np.asarray([*(place.get(key, UNSEEN) for key in found), MISSING], dtype=np.intp)[codes]
+
+
+def factorise(series: nw.Series[Any]) -> tuple[NDArray[np.intp], list[Any]]:
+    """Codes and the distinct values as Python objects; code -1 where missing."""
+    codes, found = pd.factorize(_decoded(series))
+    if found.dtype.kind == "M" and np.datetime_data(found.dtype)[0] == "ns":
+        found = found.astype("datetime64[us]")
+    keys = found.tolist()
+    if series.dtype.is_integer():
+        keys = [int(key) for key in keys]
+    return codes, keys
+
+
+def _decoded(series: nw.Series[Any]) -> NDArray[Any]:
+    """Values of a series; a null stays missing."""
+    is_label = isinstance(series.dtype, nw.Categorical | nw.Enum)
+    if is_label and series.implementation.is_pyarrow():
+        # `to_numpy` of a dictionary array looks a null up as position -1, the last label.
+        native = series.to_native()
+        return np.asarray(native.cast(native.type.value_type).to_numpy())
+    return series.to_numpy()

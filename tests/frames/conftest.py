@@ -1,0 +1,19 @@
+"""Engines as fixtures."""
+
+from __future__ import annotations
+
+import pytest
+
+from frames.engines import ENGINES, Engine
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request, tmp_path):
+    """One engine after the other."""
+    return Engine(request.param, tmp_path)
+
+
+@pytest.fixture
+def polars_lazy(tmp_path):
+    """The lazy engine that is always there."""
+    return Engine("polars_lazy", tmp_path)
