@@ -1,0 +1,176 @@
+"""Every meta-estimator of scikit-learn's that takes a regressor, in three ways of passing t, z.
+
+``python tests/meta_estimators.py`` writes docs/_data/meta_estimators.csv.
+"""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from pathlib import Path
+
+import numpy as np
+import sklearn
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import BaggingRegressor, StackingRegressor, VotingRegressor
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.feature_selection import RFE
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    RandomizedSearchCV,
+    cross_val_predict,
+    cross_val_score,
+    cross_validate,
+    learning_curve,
+    validation_curve,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skbayesiv import BayesianIV
+from skbayesiv.datasets import make_noncompliance
+
+TABLE = Path(__file__).parents[1] / "docs" / "_data" / "meta_estimators.csv"
+GRID = {"beta_t_scale": [0.5, 5.0]}
+QUICK = {"draws": 20, "tune": 30, "chains": 1, "random_state": 0}
+
+
+def pipeline(est):
+    return make_pipeline(StandardScaler(), est)
+
+
+def pipe_grid():
+    return {f"bayesianiv__{name}": values for name, values in GRID.items()}
+
+
+def search(make):
+    def run(est, X, y, params):
+        fitted = make(est).fit(X, y, **params)
+        assert np.isfinite(fitted.cv_results_["mean_test_score"]).all()
+
+    return run
+
+
+def fit_predict(make):
+    def run(est, X, y, params):
+        fitted = make(est).fit(X, y, **params)
+        # Predicting needs t, or in column mode nothing.
+        predict = {"t": params["t"]} if params else {}
+        assert np.isfinite(fitted.predict(X, **predict)).all()
+
+    return run
+
+
+def scores(function, **options):
+    def run(est, X, y, params):
+        out = function(est, X, y, cv=2, params=params or None, error_score="raise", **options)
+        values = out["test_score"] if isinstance(out, dict) else out
+        values = values[-1] if isinstance(values, tuple) else values
+        assert np.isfinite(values).all()
+
+    return run
+
+
+def predictions(est, X, y, params):
+    assert np.isfinite(cross_val_predict(est, X, y, cv=2, params=params or None)).all()
+
+
+def nested(est, X, y, params):
+    inner = GridSearchCV(est, GRID, cv=2, error_score="raise")
+    out = cross_val_score(inner, X, y, cv=2, params=params or None, error_score="raise")
+    assert np.isfinite(out).all()
+
+
+def importance(est, X, y, params):
+    fitted = est.fit(X, y, **params)
+    out = permutation_importance(fitted, X, y, n_repeats=2, random_state=0)
+    assert np.isfinite(out.importances_mean).all()
+
+
+def covariate_sizes(est):
+    """Coefficients of the covariates alone: coef_ begins with the treatments'."""
+    return est.coef_[est.n_treatments_ :]
+
+
+META_ESTIMATORS = {
+    "GridSearchCV": search(lambda e: GridSearchCV(e, GRID, cv=2, error_score="raise")),
+    "HalvingGridSearchCV": search(
+        lambda e: HalvingGridSearchCV(
+            e, GRID, cv=2, factor=2, min_resources=100, random_state=0, error_score="raise"
+        )
+    ),
+    "RandomizedSearchCV": search(
+        lambda e: RandomizedSearchCV(e, GRID, n_iter=2, cv=2, random_state=0, error_score="raise")
+    ),
+    "Pipeline": fit_predict(pipeline),
+    "GridSearchCV over a Pipeline": search(
+        lambda e: GridSearchCV(pipeline(e), pipe_grid(), cv=2, error_score="raise")
+    ),
+    "cross_validate": scores(cross_validate),
+    "cross_val_score": scores(cross_val_score),
+    "cross_val_predict": predictions,
+    "learning_curve": scores(learning_curve, train_sizes=[0.5, 1.0]),
+    "validation_curve": scores(
+        validation_curve, param_name="beta_t_scale", param_range=GRID["beta_t_scale"]
+    ),
+    "nested cross-validation": nested,
+    "BaggingRegressor": fit_predict(lambda e: BaggingRegressor(e, n_estimators=2, random_state=0)),
+    "StackingRegressor": fit_predict(
+        lambda e: StackingRegressor([("iv", e), ("ols", LinearRegression())], cv=2)
+    ),
+    "VotingRegressor": fit_predict(
+        lambda e: VotingRegressor([("iv", e), ("ols", LinearRegression())])
+    ),
+    "TransformedTargetRegressor": fit_predict(
+        lambda e: TransformedTargetRegressor(e, transformer=StandardScaler())
+    ),
+    "permutation_importance": importance,
+    "RFE": fit_predict(lambda e: RFE(e, n_features_to_select=1)),
+    "RFE, importance_getter=covariates": fit_predict(
+        lambda e: RFE(e, n_features_to_select=1, importance_getter=covariate_sizes)
+    ),
+}
+
+
+def attempt(run, est, X, y, params):
+    """Return "works", or what the error says, shortened to its first sentence."""
+    try:
+        run(est, X, y, params)
+    except (ValueError, TypeError, AssertionError, IndexError) as error:
+        text = " ".join(str(error).split()) or "scores are not finite"
+        return f"{type(error).__name__}: {text.split('. ')[0][:160]}"
+    return "works"
+
+
+def table():
+    """Rows of (meta-estimator, routed, column mode, routing off)."""
+    data = make_noncompliance(400, n_covariates=2, random_state=0)
+    X, t, y, z = (np.asarray(a, dtype=float) for a in (data.X, data.t, data.y, data.z))
+    wide = np.column_stack([X, t, z])
+    columns = {"treatment": 2, "instruments": 3}
+    out = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, run in META_ESTIMATORS.items():
+            with sklearn.config_context(enable_metadata_routing=True):
+                routed = attempt(run, BayesianIV(**QUICK), X, y, {"t": t, "z": z})
+            column = attempt(run, BayesianIV(**QUICK, **columns), wide, y, {})
+            off = attempt(run, BayesianIV(**QUICK), X, y, {"t": t, "z": z})
+            out.append((name, routed, column, off))
+    return out
+
+
+def main():
+    """Write the table for the documentation."""
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    with TABLE.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["meta-estimator", "routed", "column mode", "routing off"])
+        writer.writerows(table())
+
+
+if __name__ == "__main__":
+    main()

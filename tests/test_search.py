@@ -1,0 +1,111 @@
+"""BayesianIVCV against GridSearchCV, and many experiments against one at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from arviz_stats.base.array import array_stats
+from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit
+
+from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, fit_experiments
+from skbayesiv.datasets import make_noncompliance
+from skbayesiv.exceptions import ConvergenceWarning
+from skbayesiv.metrics import log_predictive_density_scorer
+
+quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+QUICK = {"draws": 200, "tune": 200, "chains": 2, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """X, t, y, z of a simulated experiment."""
+    data = make_noncompliance(400, n_covariates=1, effect=1.0, random_state=0)
+    return tuple(np.asarray(a, dtype=float) for a in (data.X, data.t, data.y, data.z))
+
+
+@quiet
+@pytest.mark.parametrize(
+    ("scoring", "scorer"), [("r2", None), ("log_predictive_density", log_predictive_density_scorer)]
+)
+@pytest.mark.parametrize(
+    "cv", [3, KFold(4, shuffle=True, random_state=1), ShuffleSplit(2, random_state=0)], ids=str
+)
+def test_equals_grid_search(rows, scoring, scorer, cv):
+    X, t, y, z = rows
+    scales = [0.05, 0.5, 5.0]
+    est = BayesianIV(**QUICK)
+    own = BayesianIVCV(est, beta_t_scale=scales, cv=cv, scoring=scoring).fit(X, t, y, z=z)
+    with sklearn.config_context(enable_metadata_routing=True):
+        grid = GridSearchCV(est, {"beta_t_scale": scales}, cv=cv, scoring=scorer)
+        grid.fit(X, y, t=t, z=z)
+    assert own.best_params_ == grid.best_params_
+    for key in ("mean_test_score", "std_test_score", "rank_test_score", "split0_test_score"):
+        assert np.allclose(own.cv_results_[key], grid.cv_results_[key], atol=2e-3), key
+    assert own.n_splits_ == grid.n_splits_
+    assert np.allclose(own.predict(X, t), grid.best_estimator_.predict(X, t), rtol=1e-6)
+    assert own.effect_ == pytest.approx(grid.best_estimator_.effect_)
+    assert own.idata_.posterior.sizes["draw"] == 200
+
+
+@quiet
+def test_search_in_column_mode_and_with_history(rows):
+    X, t, y, z = rows
+    frame = np.column_stack([X, t, z])
+    template = HierarchicalBayesianIV(
+        [0.9, 1.1], [0.2, 0.2], robust_weight=0.3, treatment=1, instruments=2, **QUICK
+    )
+    own = BayesianIVCV(template, beta_t_scale=[0.1, 1.0], cv=2).fit(frame, y)
+    assert set(own.best_params_) == {"beta_t_scale"}
+    assert np.isfinite(own.score(frame, y))
+
+
+def experiments(count):
+    """A table of `count` small experiments with effects 1, 1.1, ..."""
+    parts = []
+    for i in range(count):
+        p = make_noncompliance(200 + 10 * i, effect=1.0 + 0.1 * i, random_state=i)
+        parts.append(pd.DataFrame({"week": f"w{i:02d}", "t": p.t, "y": p.y, "z": p.z}))
+    return pd.concat(parts).sample(frac=1.0, random_state=0)
+
+
+ROLES = {"by": "week", "outcome": "y", "treatment": "t", "instruments": "z"}
+
+
+@quiet
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_many_equal_one_at_a_time(n_jobs):
+    frame = experiments(5)
+    est = BayesianIV(**QUICK)
+    fits = fit_experiments(frame, **ROLES, estimator=est, n_jobs=n_jobs)
+    assert list(fits.effects.index) == sorted(frame["week"].unique())
+    assert fits.idata.posterior["beta_t"].dims == ("chain", "draw", "experiment", "treatment")
+    for week, part in frame.groupby("week"):
+        alone = BayesianIV(**QUICK).fit(None, part["t"], part["y"], z=part["z"])
+        # Another batch size compiles to other last bits, so the draws are not the same.
+        one = alone.idata_.posterior["beta_t"].to_numpy()[..., 0]
+        many = fits.idata.posterior["beta_t"].sel(experiment=week).to_numpy()[..., 0]
+        mcse = [float(array_stats.mcse(x, chain_axis=0, draw_axis=1)) for x in (one, many)]
+        assert abs(many.mean() - one.mean()) < 4 * np.hypot(*mcse)
+        assert abs(many.std() / one.std() - 1) < 0.2
+        assert fits.effects.loc[week, "t"] == pytest.approx(many.mean())
+        assert fits.std_errors.loc[week, "t"] == pytest.approx(many.std())
+    again = HierarchicalBayesianIV(fits.effects, fits.std_errors)
+    assert again.meta_analysis().n_experiments == 5
+
+
+def test_many_names_the_experiment_that_fails():
+    frame = experiments(2)
+    frame.loc[frame["week"] == "w01", "z"] = 1.0
+    with pytest.raises(ValueError, match=r"Experiment 'w01': z must vary"):
+        fit_experiments(frame, **ROLES)
+
+
+def test_many_warns_by_name():
+    with pytest.warns(ConvergenceWarning, match="experiments"):
+        fit_experiments(
+            experiments(2),
+            **ROLES,
+            estimator=BayesianIV(draws=6, tune=2, chains=2, random_state=0),
+        )
