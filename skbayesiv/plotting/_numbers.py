@@ -1,0 +1,155 @@
+"""From fitted estimators and draws to the numbers that are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+Array = NDArray[np.float64]
+
+GRID_POINTS = 512
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with an interval.
+
+    Attributes
+    ----------
+    name : str
+    estimate, lower, upper : float
+    """
+
+    name: str
+    estimate: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """Draws of one number, their density, mean and highest-density interval.
+
+    Attributes
+    ----------
+    draws : ndarray of shape (N,)
+    grid, height : ndarray of shape (G,)
+        The density curve.
+    mean, lower, upper : float
+    level : float
+        Probability of the interval from lower to upper.
+    """
+
+    draws: Array
+    grid: Array
+    height: Array
+    mean: float
+    lower: float
+    upper: float
+    level: float
+
+    @classmethod
+    def from_draws(cls, draws: ArrayLike, level: float) -> Density:
+        """Summarise draws, flattened."""
+        from arviz_stats.base.array import array_stats
+
+        check_level(level)
+        flat = np.asarray(draws, dtype=float).ravel()
+        lower, upper = array_stats.hdi(flat, prob=level)
+        grid, height, _ = array_stats.kde(flat, grid_len=GRID_POINTS)
+        return cls(flat, grid, height, float(flat.mean()), float(lower), float(upper), level)
+
+    def at(self, x: float) -> float:
+        """Height of the curve."""
+        return float(np.interp(x, self.grid, self.height))
+
+
+def check_level(level: float) -> None:
+    """Raise unless it is a probability."""
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must lie strictly between 0 and 1; got {level!r}.")
+
+
+def effect_draws(est: Any, treatment: int) -> Array:
+    """Posterior draws of one treatment's effect, flat."""
+    check_posterior(est)
+    return np.asarray(est.idata_.posterior["beta_t"].to_numpy()[..., treatment].ravel())
+
+
+def check_posterior(est: Any) -> None:
+    """Raise unless the estimator is fitted and holds draws of an effect."""
+    check_is_fitted(est)
+    if not hasattr(est, "idata_") or "beta_t" not in est.idata_.posterior:
+        raise ValueError(
+            "estimator must be a BayesianIV or HierarchicalBayesianIV fitted with t and z; "
+            f"got {type(est).__name__}."
+        )
+
+
+def two_stage_interval(est: Any, two_stage: Any, treatment: int, level: float) -> Interval | None:
+    """2SLS estimate and interval to compare with, from another fit or from the moments.
+
+    Parameters
+    ----------
+    est : fitted BayesianIV
+    two_stage : TwoStageLS, "auto" or None
+        "auto" computes it, with classical standard errors, from the moments of `est`.
+    treatment : int
+    level : float
+    """
+    from skbayesiv._borrowing import classical_effect
+    from skbayesiv._summary import interval_reach
+
+    if two_stage is None:
+        return None
+    if isinstance(two_stage, str):
+        if two_stage != "auto":
+            raise ValueError(
+                f'two_stage must be a fitted TwoStageLS, "auto" or None; got {two_stage!r}.'
+            )
+        effects, errors = classical_effect(est.moments_, est.fit_intercept)
+        name, dof = "2SLS", np.inf
+    else:
+        effects, errors = two_stage._effect_and_error()
+        name, dof = two_stage.method_.upper(), two_stage.dof_
+    effect = float(effects[treatment])
+    reach = interval_reach(dof, level) * float(errors[treatment])
+    return Interval(name, effect, effect - reach, effect + reach)
+
+
+def earlier_intervals(est: Any, treatment: int, level: float) -> tuple[Interval, ...]:
+    """Effects of earlier experiments with normal intervals; none without a history."""
+    from skbayesiv._summary import interval_reach
+
+    if not getattr(est, "effects", None) is not None or not len(est.effects):
+        return ()
+    history = est._history(est.n_treatments_)
+    reach = interval_reach(np.inf, level) * history.errors[:, treatment]
+    effects = history.effects[:, treatment]
+    return tuple(
+        Interval(name, float(b), float(b - r), float(b + r))
+        for name, b, r in zip(history.names, effects, reach, strict=True)
+        if np.isfinite(b)
+    )
+
+
+def effect_label(est: Any, treatment: int) -> str:
+    """Axis label: whose effect on what."""
+    columns = est.moments_.columns
+    return f"effect of {columns.treatments[treatment]} on {columns.outcome}"
+
+
+def read_rows(est: Any, X: Any, t: Any, y: Any, z: Any) -> Any:
+    """Rows as `fit` reads them, also in column mode, without touching the estimator."""
+    from skbayesiv._two_stage import TwoStageLS
+    from skbayesiv._validation import gather
+
+    treatment = getattr(est, "treatment", None)
+    instruments = getattr(est, "instruments", None)
+    if treatment is not None and y is None:
+        t, y = None, t
+    return gather(TwoStageLS(), X, y, t, z, None, treatment=treatment, instruments=instruments)
