@@ -6,7 +6,7 @@ RUN = $(UV) run --frozen --no-default-groups
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format clean
+.PHONY: help demo test test-slow docs bench lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,14 @@ test: $(SETUP) ## Run the tests and doctests, as CI does; ARGS="..." goes to pyt
 
 test-slow: $(SETUP) ## Run the tests marked slow (calibration, coverage)
 	$(RUN) --group test pytest -m slow $(ARGS)
+
+docs: $(SETUP) ## Build the documentation into docs/_build/html, examples run and links checked
+	$(RUN) --group docs sphinx-build -W --keep-going -D plot_gallery=0 -b doctest docs docs/_build/doctest
+	$(RUN) --group docs sphinx-build -W --keep-going -b html docs docs/_build/html
+	$(RUN) --group docs python docs/check_links.py docs/_build/html
+
+bench: $(SETUP) ## Measure speed against rivals, into docs/_data/benchmarks.csv
+	$(RUN) --group test --group bench python benchmarks/speed.py --output docs/_data/benchmarks.csv $(ARGS)
 
 lint: $(SETUP) ## Check style, format and types
 	$(RUN) --group lint ruff check .

@@ -133,7 +133,9 @@ class BayesianIV(PosteriorReport):
     fourth_moments_ : FourthMoments
         And what the criterion took, with ``likelihood="gmm"``.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Number of columns of X, in column mode with treatment and instruments among them.
+    feature_names_in_ : ndarray of str
+        Their names, if X had any.
 
     References
     ----------

@@ -84,7 +84,9 @@ class TwoStageLS(ClassicalReport):
     moments_ : Moments
         Means and cross-products of the data.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Number of columns of X, in column mode with treatment and instruments among them.
+    feature_names_in_ : ndarray of str
+        Their names, if X had any.
 
     Notes
     -----
