@@ -21,9 +21,9 @@ test-slow: $(SETUP) ## Run the tests marked slow (calibration, coverage)
 	$(RUN) --group test pytest -m slow $(ARGS)
 
 docs: $(SETUP) ## Build the documentation into docs/_build/html, examples run and links checked
-	$(RUN) --group docs sphinx-build -W --keep-going -D plot_gallery=0 -b doctest docs docs/_build/doctest
-	$(RUN) --group docs sphinx-build -W --keep-going -b html docs docs/_build/html
-	$(RUN) --group docs python docs/check_links.py docs/_build/html
+	$(RUN) --group docs --group test sphinx-build -W --keep-going -D plot_gallery=0 -b doctest docs docs/_build/doctest
+	$(RUN) --group docs --group test sphinx-build -W --keep-going -b html docs docs/_build/html
+	$(RUN) --group docs --group test python docs/check_links.py docs/_build/html
 
 bench: $(SETUP) ## Measure speed against rivals, into docs/_data/benchmarks.csv
 	$(RUN) --group test --group bench python benchmarks/speed.py --output docs/_data/benchmarks.csv $(ARGS)

@@ -40,7 +40,8 @@ def read(path: Path) -> Page:
 def broken_links(root: Path) -> list[str]:
     """Say which internal links lead nowhere."""
     broken = []
-    for path in sorted(root.rglob("*.html")):
+    pages = [path for path in root.rglob("*.html") if "_static" not in path.parts]
+    for path in sorted(pages):
         for link in read(path).links:
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:

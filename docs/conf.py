@@ -27,7 +27,7 @@ extensions = [
     "numpydoc",
     "matplotlib.sphinxext.plot_directive",
     "sphinx_gallery.gen_gallery",
-    "mathml",
+    "formulas",
 ]
 exclude_patterns = ["_build", "_ext", "_templates"]
 templates_path = ["_templates"]
@@ -55,7 +55,6 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
-    "ignore_pattern": r"/(push_experiment|parquet_folder)\.py$",
     "within_subsection_order": "FileNameSortKey",
     "capture_repr": ("_repr_html_",),
     "remove_config_comments": True,
@@ -69,17 +68,17 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "skbayesiv"
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["pages.css"]
 html_theme_options = {
     "show_prev_next": False,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "comparison": [], "speed": []},
     "navigation_with_keys": False,
     "show_nav_level": 1,
     "header_links_before_dropdown": 6,
 }
 html_sidebars = {"index": []}
 html_show_sourcelink = False
-html_math_renderer = "mathml"
+html_math_renderer = "formulas"
 
 
 def skip_routing(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool:

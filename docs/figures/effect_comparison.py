@@ -1,4 +1,4 @@
-"""The figure of the README and of the documentation's front page."""
+"""The figure of the documentation's front page; the README shows it as _static/effect.png."""
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS
 from skbayesiv.datasets import load_push_experiment
