@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skbayesiv._equation import Equation
 from skbayesiv._moments import Moments
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Array = NDArray[np.float64]
 
 NOBODY = 1e-9
 
@@ -30,8 +33,13 @@ STATEMENTS = {
         "{with_} and not {without}. It supposes that nobody does the opposite."
     ),
     "general": (
-        "Assignment and treatment are not one of each, coded 0 and 1: the effect is an average of "
-        "effects, weighted by how much the instruments move each person's treatment."
+        "There is not one assignment of two values (0 and 1, where there are no rows) and one "
+        "treatment coded 0 and 1: the effect is an average of effects, weighted by how much the "
+        "instruments move each person's treatment."
+    ),
+    "no intercept": (
+        "The model has no intercept (fit_intercept=False), so that those assigned are not compared "
+        "with those who are not: the estimate is not the effect on compliers."
     ),
 }
 
@@ -45,33 +53,48 @@ class Compliance:
     kind : {"one-sided", "two-sided", "full", "general"}
     statement : str
     arms : DataFrame or None
-        Rows, uptake and mean outcome by assignment, when it is coded 0 and 1.
-    binary_treatment : bool
-        Whether there is one treatment, coded 0 and 1.
+        Rows, uptake (or mean of a treatment that is not coded 0 and 1) and mean outcome by
+        assignment, when there is one of two values.
+    flipped : bool
+        Whether it is the smaller value of the assignment that raises the uptake.
     """
 
     kind: str
     statement: str
     arms: pd.DataFrame | None
-    binary_treatment: bool
+    flipped: bool = False
+
+    @property
+    def compliers(self) -> bool:
+        """Whether the effect is that on compliers."""
+        return self.kind != "general"
 
 
 def compliance(moments: Moments, rows: Equation) -> Compliance:
     """Describe the compliance; moments suffice, since 0 and 1 are their own squares."""
     c = moments.columns
-    one_each = len(c.instruments) == 1 and len(c.treatments) == 1
-    binary_t = len(c.treatments) == 1 and _is_binary(moments, c.t.start, rows, rows.endogenous)
-    if not (one_each and _is_binary(moments, c.z.start, rows, rows.instruments)):
-        return Compliance("general", STATEMENTS["general"], None, binary_t)
-    arms = _arms(moments)
-    if not binary_t:
-        return Compliance("general", STATEMENTS["general"], arms, False)
-    kind, whose = _kind(*arms["uptake"])
+    one_treatment, one_instrument = len(c.treatments) == 1, len(c.instruments) == 1
+    codes = _two_values(moments, c.z.start, rows, rows.instruments) if one_instrument else None
+    if codes is None or not one_treatment:
+        return Compliance("general", STATEMENTS["general"], None)
+    binary = _two_values(moments, c.t.start, rows, rows.endogenous) == (0.0, 1.0)
+    arms = _arms(moments, codes, "uptake" if binary else f"mean {c.treatments[0]}")
+    if not binary or not rows.n_constants:
+        return Compliance("general", STATEMENTS["no intercept" if binary else "general"], arms)
+    control, assigned = arms["uptake"]
+    kind, whose = _kind(control, assigned)
     names = ["without assignment", "with assignment"]
-    if arms["uptake"].iloc[0] > arms["uptake"].iloc[1]:
-        names = names[::-1]
-    statement = STATEMENTS[whose].format(without=names[0], with_=names[1])
-    return Compliance(kind, statement, arms, True)
+    flipped = bool(control > assigned)
+    without, with_ = names[::-1] if flipped else names
+    return Compliance(kind, STATEMENTS[whose].format(without=without, with_=with_), arms, flipped)
+
+
+def coded(rows: Equation, found: Compliance) -> Equation:
+    """Rows with an assignment of two values coded 0 and 1, so that its effects compare arms."""
+    if found.arms is None or rows.synthetic or not rows.n_constants:
+        return rows
+    low, high = rows.instruments.min(), rows.instruments.max()
+    return replace(rows, instruments=(rows.instruments - low) / (high - low))
 
 
 def _kind(control: float, assigned: float) -> tuple[str, str]:
@@ -85,25 +108,34 @@ def _kind(control: float, assigned: float) -> tuple[str, str]:
     return ("one-sided", "untreated") if everybody else ("two-sided", "compliers")
 
 
-def _is_binary(moments: Moments, at: int, rows: Equation, values: np.ndarray) -> bool:
+def _two_values(
+    moments: Moments, at: int, rows: Equation, values: Array
+) -> tuple[float, float] | None:
+    """The two values of a column, or None; moments only tell whether they are 0 and 1."""
     if not rows.synthetic:
-        return bool(np.isin(values[:, 0], (0.0, 1.0)).all())
+        low, high = float(values[:, 0].min()), float(values[:, 0].max())
+        two = low < high and bool(np.isin(values[:, 0], (low, high)).all())
+        return (low, high) if two else None
     mean, variance = moments.mean[at], moments.scatter[at, at] / moments.weight
-    return bool(0.0 < mean < 1.0 and np.isclose(variance, mean * (1.0 - mean), rtol=1e-9))
+    two = 0.0 < mean < 1.0 and np.isclose(variance, mean * (1.0 - mean), rtol=1e-9)
+    return (0.0, 1.0) if two else None
 
 
-def _arms(moments: Moments) -> pd.DataFrame:
-    """Means by arm: m + (z - p) S_z. / S_zz for an assignment of 0 and 1 with mean p."""
+def _arms(moments: Moments, codes: tuple[float, float], treatment: str) -> pd.DataFrame:
+    """Means by arm: m + (z - m_z) S_z. / S_zz for an assignment of two values."""
     import pandas as pd
 
     c, mean, scatter = moments.columns, moments.mean, moments.scatter
     z = c.z.start
-    slope, p = scatter[z] / scatter[z, z], mean[z]
-    values = [mean + (arm - p) * slope for arm in (0.0, 1.0)]
-    uptake = [float(np.where(abs(row[c.t.start]) < 1e-12, 0.0, row[c.t.start])) for row in values]
+    slope = scatter[z] / scatter[z, z]
+    low, high = (mean + (code - mean[z]) * slope for code in codes)
+    share = (mean[z] - codes[0]) / (codes[1] - codes[0])
+    t = c.t.start
+    rounding = 1e-12 * np.sqrt(mean[t] ** 2 + scatter[t, t] / moments.weight)
     arms = {
-        "rows": moments.weight * np.array([1.0 - p, p]),
-        "uptake": uptake,
-        f"mean {c.outcome}": [row[c.y] for row in values],
+        "rows": moments.weight * np.array([1.0 - share, share]),
+        treatment: [row[t] if abs(row[t]) > rounding else 0.0 for row in (low, high)],
+        f"mean {c.outcome}": [low[c.y], high[c.y]],
     }
-    return pd.DataFrame(arms, index=pd.Index([0, 1], name=c.instruments[0]))
+    labels = [int(code) if code == int(code) else code for code in codes]
+    return pd.DataFrame(arms, index=pd.Index(labels, name=c.instruments[0]))

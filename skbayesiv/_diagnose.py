@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skbayesiv._base import OURS
 from skbayesiv._diagnosis import SENSITIVE, Diagnosis
 from skbayesiv._equation import Equation
 from skbayesiv._estimate import direct_estimate
 from skbayesiv._iv_summary import strength_or_reason
-from skbayesiv.exceptions import HeteroskedasticityWarning, WeakInstrumentWarning
+from skbayesiv.exceptions import OURS, HeteroskedasticityWarning, WeakInstrumentWarning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +25,7 @@ Array = NDArray[np.float64]
 
 DIFFERENT = 0.20
 TAILS = (0.025, 0.975)
+UNCHECKED = "Heteroskedasticity was not checked, which needs rows: pass X, t, y and z."
 
 
 def diagnose(est: Any, rows: Equation) -> Diagnosis:
@@ -41,7 +41,8 @@ def diagnose(est: Any, rows: Equation) -> Diagnosis:
     divergences = int(est.idata_.sample_stats["diverging"].sum())
     if not est.n_treatments_:
         return Diagnosis(table, divergences)
-    strength, note = strength_or_reason(rows, level=0.95, debiased=False)
+    strength, reason = strength_or_reason(rows, level=0.95, debiased=False)
+    unchecked = rows.classical_only and est.likelihood != "gmm"
     errors, sensitivity = standard_errors(rows), prior_sensitivity(est)
     found = (*_weakness(est, strength, sensitivity), *_heteroskedasticity(est, errors))
     for warning in found:
@@ -53,7 +54,7 @@ def diagnose(est: Any, rows: Equation) -> Diagnosis:
         sensitivity,
         errors,
         strength,
-        note,
+        "\n".join(note for note in (reason, UNCHECKED if unchecked else "") if note),
         tuple(found),
     )
 
@@ -68,10 +69,12 @@ def convergence_table(est: Any) -> pd.DataFrame:
     return table[["r_hat", "ess_bulk", "ess_tail"]].astype(float)
 
 
-def error_correlation(est: Any) -> pd.DataFrame:
+def error_correlation(est: Any) -> pd.DataFrame | None:
     """Posterior of the correlations of the outcome's error with the treatments'."""
     import pandas as pd
 
+    if est.likelihood == "gmm":
+        return None
     draws = est.idata_.posterior["corr"].to_numpy()[..., 0, 1:]
     draws = draws.reshape(-1, draws.shape[-1])
     low, high = np.quantile(draws, TAILS, axis=0)
@@ -137,32 +140,46 @@ def _power_scaling(tree: Any, members: list[str]) -> Array:
 def _weakness(
     est: Any, strength: InstrumentStrength | None, sensitivity: pd.DataFrame
 ) -> Iterator[WeakInstrumentWarning]:
-    found = []
-    if strength is not None and strength.effective_f is not None and strength.weak:
-        f, critical = strength.effective_f.f, strength.critical_value
-        found.append(f"the effective F is {f:.3g}, below its critical value {critical:.1f}")
-    judged = sensitivity.drop(columns="direct", errors="ignore")
-    worst = float(judged.max(axis=None)) if judged.size else 0.0
-    if worst > SENSITIVE:
-        component = judged.max().idxmax()
-        found.append(
-            f"the effect leans on the prior of {component} (power-scaling sensitivity "
-            f"{worst:.2g}, above {SENSITIVE})"
+    """One warning of instruments that may be weak and of priors that the effect leans on."""
+    sentences = list(_leaning(est, sensitivity))
+    if strength is not None and strength.weakness:
+        found = strength.anderson_rubin
+        report = (
+            f"report the Anderson-Rubin {found.level:.0%} set {found}, which needs no strong "
+            "instrument; "
+            if found is not None
+            else ""
         )
-    if found:
-        robust = None if strength is None else strength.anderson_rubin
-        instead = (
-            ""
-            if robust is None
-            else (
-                f" the Anderson-Rubin {robust.level:.0%} set {robust}, which needs no strong "
-                "instrument, and"
+        advice = f"{report}{_refit(est)}."
+        advice = advice[0].upper() + advice[1:]
+        sentences = [
+            f"The instruments may be weak: {strength.weakness}.",
+            *sentences,
+            advice,
+        ]
+    if sentences:
+        yield WeakInstrumentWarning(" ".join(sentences))
+
+
+def _leaning(est: Any, sensitivity: pd.DataFrame) -> Iterator[str]:
+    """Sentences on the components of the prior that the effects are sensitive to."""
+    for component, value in sensitivity.drop(columns="direct", errors="ignore").max().items():
+        if value > SENSITIVE:
+            yield (
+                f"The effect leans on the prior of {component} (power-scaling sensitivity "
+                f"{value:.2g}, above {SENSITIVE}): report what other values of "
+                f"{_parameters(est, str(component))} give."
             )
-        )
-        yield WeakInstrumentWarning(
-            f"The instruments may be weak: {'; '.join(found)}. Report{instead} what other priors "
-            f"give (beta_t_scale); {_refit(est)}."
-        )
+
+
+def _parameters(est: Any, component: str) -> str:
+    """Parameters of an estimator that are a component of its prior."""
+    if component == "beta_t":
+        history = hasattr(est, "beta_t_bar_scale")
+        return "beta_t_bar_scale and sigma_t_bar_scale" if history else "beta_t_scale"
+    if component == "correlation":
+        return "sigma_prior" if est.sigma_prior == "regression" else "lkj_eta or sigma_prior"
+    return "beta_z_scale, gamma_scale, sigma_scale and the intercepts' scales"
 
 
 def _refit(est: Any) -> str:
@@ -174,8 +191,15 @@ def _refit(est: Any) -> str:
 
 
 def _heteroskedasticity(est: Any, errors: pd.DataFrame) -> Iterator[HeteroskedasticityWarning]:
-    if est.likelihood == "gmm" or errors.shape[1] < 2:
+    clustered = errors.columns[-1] == "clustered"
+    robust_fit = est.likelihood == "gmm"
+    if robust_fit and (not clustered or est.fourth_moments_.n_clusters is not None):
         return
+    if errors.shape[1] < 2:
+        return
+    assumed = "takes rows as independent" if clustered else "assumes errors of one variance"
+    who = "fit" if robust_fit else "joint normal likelihood"
+    refit = 'likelihood="gmm"' + (" and fit(..., clusters=...)" if clustered else "")
     classical, robust = errors.to_numpy().T
     apart = np.abs(robust / classical - 1.0)
     k = int(np.argmax(apart))
@@ -183,7 +207,7 @@ def _heteroskedasticity(est: Any, errors: pd.DataFrame) -> Iterator[Heteroskedas
         yield HeteroskedasticityWarning(
             f"The {errors.columns[1]} standard error of the effect of {errors.index[k]} is "
             f"{robust[k]:.3g}, the classical one {classical[k]:.3g}: {apart[k]:.0%} apart. The "
-            "joint normal likelihood assumes errors of one variance, so its interval can be that "
-            'much too narrow or too wide: refit with likelihood="gmm", or report TwoStageLS with '
-            "its robust interval or the Anderson-Rubin set."
+            f"{who} {assumed}, so its interval can be that much too narrow or too wide: refit "
+            f"with {refit}, or report TwoStageLS with its {errors.columns[1]} interval or the "
+            "Anderson-Rubin set."
         )

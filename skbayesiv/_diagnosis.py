@@ -29,7 +29,8 @@ class Diagnosis:
     divergences : int
     correlation : DataFrame or None
         Posterior of the correlation of the outcome's error with each treatment's: mean, sd and
-        95% interval. None without treatment, as are all that follow.
+        95% interval. None with ``likelihood="gmm"``, which has no such parameter, and without
+        treatment, as are all that follow.
     sensitivity : DataFrame or None
         Power-scaling sensitivity of each effect to each component of the prior: `beta_t` (the
         effect's own; with a history that of its mean and spread), `correlation` (of the errors),
@@ -40,7 +41,7 @@ class Diagnosis:
         rows.
     strength : InstrumentStrength or None
     note : str
-        Why there is no `strength`, when there is none.
+        What could not be computed, and what it needs.
     warnings : tuple of Warning
         What was warned of.
     """
@@ -84,7 +85,8 @@ class Diagnosis:
 
     def __str__(self) -> str:
         blocks = [f"{title}\n{body}" for title, body in self._blocks()]
-        return "\n\n".join([*blocks, *([str(self.strength or self.note)] if self._last() else [])])
+        strength = [] if self.strength is None else [str(self.strength)]
+        return "\n\n".join([*blocks, *strength, *([self.note] if self.note else [])])
 
     def __repr__(self) -> str:
         return str(self)
@@ -95,11 +97,8 @@ class Diagnosis:
         blocks = "".join(
             f"<p>{escape(title)}</p><pre>{escape(body)}</pre>" for title, body in self._blocks()
         )
-        last = f"<p>{escape(self.note)}</p>" if self._last() else ""
-        return blocks + (last if self.strength is None else self.strength._repr_html_())
-
-    def _last(self) -> bool:
-        return self.strength is not None or bool(self.note)
+        strength = "" if self.strength is None else self.strength._repr_html_()
+        return blocks + strength + (f"<p>{escape(self.note)}</p>" if self.note else "")
 
     def _blocks(self) -> Iterator[tuple[str, str]]:
         """Titles and text of all but the instruments' strength."""

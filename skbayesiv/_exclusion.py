@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
-from sklearn.utils.validation import check_is_fitted
 
+from skbayesiv._likelihood import NOT_USED
 from skbayesiv._summary import check_level
 from skbayesiv.exceptions import PriorDataConflictWarning
 
@@ -81,7 +82,7 @@ class ExclusionSensitivity:
 
 
 def exclusion_sensitivity(
-    est: Any, scales: ArrayLike | None = None, *, level: float = 0.95, treatment: int = 0
+    est: Any, scales: ArrayLike | None = None, *, level: float = 0.95, treatment: int | str = 0
 ) -> ExclusionSensitivity:
     """Posterior of the effect as the allowed direct effect of the instruments grows.
 
@@ -90,14 +91,14 @@ def exclusion_sensitivity(
 
     Parameters
     ----------
-    est : fitted BayesianIV or HierarchicalBayesianIV
+    est : fitted BayesianIV or HierarchicalBayesianIV, or a search over one
     scales : array-like of shape (S,), optional
         Prior standard deviations of the direct effects, in units of the outcome per unit of the
         instrument. By default up to 0.6 times the largest effect of an instrument on the outcome.
     level : float, default=0.95
         Probability of the equal-tailed intervals.
-    treatment : int, default=0
-        Position of the treatment, when there are several.
+    treatment : int or str, default=0
+        Position or name of the treatment, when there are several.
 
     Returns
     -------
@@ -120,31 +121,48 @@ def exclusion_sensitivity(
     """
     import pandas as pd
 
-    check_is_fitted(est)
+    from skbayesiv.diagnostics._fitted import fitted_estimator
+
+    est = fitted_estimator(est)
     if not hasattr(est, "exclusion_scale"):
         raise ValueError(
             "est must be a fitted BayesianIV or HierarchicalBayesianIV, whose exclusion_scale is "
             f"varied; got {type(est).__name__}."
         )
+    if not est.n_treatments_:
+        raise ValueError("est must be fitted with t and z; got an estimator without treatment.")
     check_level(level)
+    c = est.moments_.columns
+    at = treatment_position(treatment, c.treatments)
     chosen = _default_scales(est) if scales is None else _checked(scales)
     cache: dict[float, Array] = {}
 
     def row(scale: float) -> Array:
         if scale not in cache:
-            cache[scale] = _refit(est, scale, level, treatment)
+            cache[scale] = _refit(est, scale, level, at)
         return cache[scale]
 
     rows = [row(scale) for scale in chosen]
     columns = ["mean", "sd", "lower", "upper", "p_positive"]
     index = pd.Index(chosen, name="exclusion_scale")
-    c = est.moments_.columns
     return ExclusionSensitivity(
         pd.DataFrame(rows, columns=columns, index=index),
         _breakdown(lambda scale: _distance(row(scale)), chosen),
         level,
-        c.treatments[treatment],
+        c.treatments[at],
         c.outcome,
+    )
+
+
+def treatment_position(treatment: int | str, names: tuple[str, ...]) -> int:
+    """Position of a treatment given by name or by position."""
+    if isinstance(treatment, str) and treatment in names:
+        return names.index(treatment)
+    number = isinstance(treatment, Integral) and not isinstance(treatment, bool)
+    if number and -len(names) <= int(treatment) < len(names):
+        return int(treatment) % len(names)
+    raise ValueError(
+        f"treatment must be one of {list(names)}, by name or position; got {treatment!r}."
     )
 
 
@@ -163,10 +181,11 @@ def _default_scales(est: Any) -> list[float]:
 
 def _refit(est: Any, scale: float, level: float, treatment: int) -> Array:
     """Mean, sd, lower, upper and P(effect > 0) at one scale, with one seed for all scales."""
-    seed = est.random_state if isinstance(est.random_state, int) else 0
+    seed = int(est.random_state) if isinstance(est.random_state, Integral) else 0
     new = clone(est).set_params(exclusion_scale=scale, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PriorDataConflictWarning)  # est has said so
+        warnings.filterwarnings("ignore", message=NOT_USED)
         new.fit_moments(est.moments_, getattr(est, "fourth_moments_", None))
     draws = new.idata_.posterior["beta_t"].to_numpy()[..., treatment]
     lower, upper = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])

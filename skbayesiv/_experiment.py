@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
+from numpy.typing import ArrayLike, NDArray
 
-from skbayesiv._compliance import compliance
+from skbayesiv._compliance import Compliance, coded, compliance
 from skbayesiv._equation import Equation
 from skbayesiv._experiment_lines import (
+    ERRORS,
     Line,
     anderson_rubin_set,
     effect_draws,
     least_squares_lines,
     own_lines,
+    set_line,
     two_stage_lines,
 )
 from skbayesiv._given_rows import given_rows
@@ -42,10 +43,12 @@ class ExperimentReport:
         One row for each quantity; columns estimate, std_err, lower, upper and errors (where the
         standard error comes from: the posterior, or classical, robust or clustered).
     arms : DataFrame or None
-        Rows, uptake and mean outcome by assignment, when it is coded 0 and 1.
+        Rows, uptake (or mean of a treatment that is not coded 0 and 1) and mean outcome by
+        assignment, when it has two values.
     compliance : {"one-sided", "two-sided", "full", "general"}
         Whether some took the treatment without assignment and some refused it, only one of these,
-        or nobody; "general" when assignment or treatment are not coded 0 and 1.
+        or nobody; "general" when there is not one assignment of two values and one treatment coded
+        0 and 1, or no intercept.
     statement : str
         Whose effect it is.
     level : float
@@ -107,7 +110,7 @@ class ExperimentReport:
 
 def experiment_report(
     est: Any,
-    cost: float | None = None,
+    cost: float | ArrayLike | None = None,
     rope: float | tuple[float, float] | None = None,
     *,
     X: Any = None,
@@ -122,9 +125,9 @@ def experiment_report(
 
     Parameters
     ----------
-    est : fitted BayesianIV, HierarchicalBayesianIV or TwoStageLS
-    cost : float, optional
-        Of one treatment, in units of the outcome.
+    est : fitted BayesianIV, HierarchicalBayesianIV or TwoStageLS, or a search over one
+    cost : float or array-like of shape (K,), optional
+        Of one unit of treatment, in units of the outcome; a number stands for all treatments.
     rope : float or (float, float), optional
         Region of practical equivalence of the effect; a number r stands for (-r, r).
     X, t, y, z, sample_weight, clusters
@@ -139,12 +142,13 @@ def experiment_report(
 
     Notes
     -----
-    With assignment z and treatment t coded 0 and 1, and nobody who does the opposite of the
-    assignment, the first stage is the share of compliers and the instrumental-variables estimate
-    their mean effect [1]_. When nobody is treated without assignment, all treated are compliers
-    or would have been, and it is the effect on the treated [2]_. The mean outcome of compliers
-    without treatment is the instrumental-variables estimate in the regression of y (1 - t) on
-    1 - t [3]_. With covariates all of these are linear in them.
+    With an assignment z of two values, of which the larger counts as assigned, a treatment t coded
+    0 and 1, and nobody who does the opposite of the others, the first stage is the share of
+    compliers and the instrumental-variables estimate their mean effect [1]_. When nobody is
+    treated without assignment, all treated are compliers or would have been, and it is the effect
+    on the treated [2]_. The mean outcome of compliers without treatment is the
+    instrumental-variables estimate in the regression of y (1 - t) on 1 - t [3]_. With covariates
+    all of these are linear in them.
 
     References
     ----------
@@ -166,21 +170,25 @@ def experiment_report(
     >>> report.table.loc["complier share", "estimate"].round(4)
     np.float64(0.7176)
     """
-    check_is_fitted(est)
+    from skbayesiv.diagnostics._fitted import fitted_estimator
+
+    est = fitted_estimator(est)
     if not est.n_treatments_:
         raise ValueError("est must be fitted with t and z; got an estimator without treatment.")
-    bounds = _bounds(rope)
+    bounds, costs = _bounds(rope), _costs(cost, est.n_treatments_)
+    check_level(level)
     rows = given_rows(est, X, t, y, z, sample_weight, clusters)
     if not rows.classical_only:
         rows = replace(rows, errors="robust" if rows.clusters is None else "clustered")
-    check_level(level)
     found, draws = compliance(est.moments_, rows), effect_draws(est)
+    rows = coded(rows, found)
     lines: dict[str, Line] = dict(least_squares_lines(rows, found, level))
     lines |= dict(own_lines(est, found, level))
     lines |= dict(two_stage_lines(rows, found, level))
-    robust_set = anderson_rubin_set(rows, level)
-    lines |= dict(_set_line(robust_set, lines["2SLS"][-1] if "2SLS" in lines else ""))
-    chances = _chances(draws, cost, bounds)
+    robust_set, why = anderson_rubin_set(rows, level)
+    if est.n_treatments_ == 1:
+        lines["Anderson-Rubin"] = set_line(robust_set, ERRORS[rows.errors])
+    chances = _chances(draws, costs, bounds)
     nothing = np.nan
     for name, chance in _named(chances, est):
         lines[name] = (chance, nothing, nothing, nothing, "posterior")
@@ -195,29 +203,45 @@ def experiment_report(
         _value(chances, "P(effect > cost)"),
         _value(chances, "P(effect in ROPE)"),
         robust_set,
-        tuple(_notes(rows, draws is None and (cost, rope) != (None, None), robust_set)),
+        tuple(_notes(rows, found, draws is None and not (cost is None and rope is None), why)),
     )
 
 
 def _bounds(rope: float | tuple[float, float] | None) -> tuple[float, float] | None:
     if rope is None:
         return None
-    low, high = np.asarray(rope, dtype=float) * (1.0 if np.ndim(rope) else np.array([-1.0, 1.0]))
-    if not low < high:
+    values = _numbers(rope)
+    if values is not None and values.shape == ():
+        values = np.array([-1.0, 1.0]) * values
+    if values is None or values.shape != (2,) or not values[0] < values[1]:
         raise ValueError(
             f"rope must be a positive number or (low, high) with low < high; got {rope!r}."
         )
-    return float(low), float(high)
+    return float(values[0]), float(values[1])
 
 
-def _set_line(robust_set: ConfidenceSet | None, errors: str) -> Iterator[tuple[str, Line]]:
-    if robust_set is not None and robust_set.intervals:
-        ends = robust_set.intervals[0][0], robust_set.intervals[-1][1]
-        yield "Anderson-Rubin", (np.nan, np.nan, *ends, errors)
+def _costs(cost: float | ArrayLike | None, n_treatments: int) -> Array | None:
+    if cost is None:
+        return None
+    values = _numbers(cost)
+    if values is None or values.shape not in {(), (n_treatments,)}:
+        raise ValueError(
+            f"cost must be a finite number or one per treatment ({n_treatments}); got {cost!r}."
+        )
+    return np.broadcast_to(values, (n_treatments,))
+
+
+def _numbers(value: Any) -> Array | None:
+    """Finite numbers as an array, or None if they are not."""
+    try:
+        values = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    return values if np.isfinite(values).all() else None
 
 
 def _chances(
-    draws: Array | None, cost: float | None, bounds: tuple[float, float] | None
+    draws: Array | None, cost: Array | None, bounds: tuple[float, float] | None
 ) -> dict[str, Array]:
     """Posterior probabilities of each effect, by what they say."""
     if draws is None:
@@ -250,15 +274,17 @@ def _table(lines: dict[str, Line]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
 
 
-def _notes(rows: Equation, no_posterior: bool, robust_set: ConfidenceSet | None) -> Iterator[str]:
+def _notes(rows: Equation, found: Compliance, no_posterior: bool, why: str) -> Iterator[str]:
+    """What could not be computed; `why` the Anderson-Rubin set is missing or no interval."""
     if no_posterior:
         yield (
             "The probabilities that the effect exceeds the cost, or lies in the ROPE, need a "
             "posterior: fit BayesianIV."
         )
-    if robust_set is not None and robust_set.kind != "interval":
-        yield f"The Anderson-Rubin set is no interval: {robust_set}."
-    if rows.classical_only:
-        yield "Robust standard errors and the complier baseline need rows: pass X, t, y and z."
-    elif rows.synthetic:
-        yield "The complier baseline needs rows: pass X, t, y and z."
+    if why:
+        yield why
+    baseline = "the complier baseline" if found.compliers else ""
+    robust = "robust standard errors" if rows.classical_only else ""
+    needy = " and ".join(what for what in (robust, baseline) if what and rows.synthetic)
+    if needy:
+        yield f"{needy[0].upper()}{needy[1:]} need rows: pass X, t, y and z."

@@ -43,9 +43,9 @@ def least_squares_lines(
         yield name, _line(reduced.params[at], reduced.std_errors[at], level, errors)
         for stage in stages:
             name = f"first stage[{instrument} -> {stage.outcome}]"
-            share = found.arms is not None and found.binary_treatment
-            line = _line(stage.params[at], stage.std_errors[at], level, errors)
-            yield ("complier share" if share else name), line
+            sign = -1.0 if found.flipped else 1.0  # a share counts those whom either value moves
+            line = _line(sign * stage.params[at], stage.std_errors[at], level, errors)
+            yield ("complier share" if found.compliers else name), line
 
 
 def own_lines(est: Any, found: Compliance, level: float) -> Iterator[tuple[str, Line]]:
@@ -57,37 +57,52 @@ def own_lines(est: Any, found: Compliance, level: float) -> Iterator[tuple[str, 
             error, errors = est._effect_and_error()[1][k], ERRORS[est.cov_type_]
         else:
             error, errors = draws[:, k].std(), "posterior"
-        name = f"effect of {treatment}" if found.kind == "general" else "effect on compliers"
+        name = "effect on compliers" if found.compliers else f"effect of {treatment}"
         yield name, (float(est.coef_[k]), float(error), float(low), float(high), errors)
 
 
 def two_stage_lines(rows: Equation, found: Compliance, level: float) -> Iterator[tuple[str, Line]]:
-    """2SLS beside the estimate, and the complier baseline."""
+    """2SLS beside the estimate, and the complier baseline, whose outcome needs rows."""
     c, errors = rows.columns, ERRORS[rows.errors]
     fit = direct_estimate(rows, debiased=False)
     first = len(fit.params) - len(c.treatments)
     for k, treatment in enumerate(c.treatments):
         name = "2SLS" if len(c.treatments) == 1 else f"2SLS[{treatment}]"
         yield name, _line(fit.params[first + k], fit.std_errors[first + k], level, errors)
-    if found.binary_treatment and not rows.synthetic:
+    if found.compliers and not rows.synthetic:
         untreated = 1.0 - rows.endogenous
         baseline = replace(rows, y=rows.y * untreated[:, 0], endogenous=untreated)
         fit = direct_estimate(baseline, debiased=False)
         yield "complier baseline", _line(fit.params[-1], fit.std_errors[-1], level, errors)
 
 
-def anderson_rubin_set(rows: Equation, level: float) -> ConfidenceSet | None:
-    """Anderson-Rubin confidence set of one treatment; None if it cannot be computed."""
+def anderson_rubin_set(rows: Equation, level: float) -> tuple[ConfidenceSet | None, str]:
+    """Anderson-Rubin confidence set of one treatment, and why it is missing or no interval."""
     from skbayesiv.diagnostics import anderson_rubin_confidence_set
-    from skbayesiv.diagnostics._strength import partial_rows
+    from skbayesiv.diagnostics._partial import partial_rows
 
     if rows.endogenous.shape[1] != 1:
-        return None
+        return None, ""
     try:
         p = partial_rows(rows)
-        return anderson_rubin_confidence_set(p, level=level, robust=not rows.classical_only)
-    except ValueError:  # rows or clusters are too few
-        return None
+        found = anderson_rubin_confidence_set(p, level=level, robust=not rows.classical_only)
+    except ValueError as error:
+        return None, f"The Anderson-Rubin set was not computed: {error}"
+    if not found.intervals:
+        why = "no effect fits: the instruments contradict each other"
+        return found, f"The Anderson-Rubin set is empty; {why}."
+    return (
+        found,
+        "" if found.kind == "interval" else f"The Anderson-Rubin set is no interval: {found}.",
+    )
+
+
+def set_line(found: ConfidenceSet | None, errors: str) -> Line:
+    """Ends of a set's hull; NaN when there are none."""
+    nothing = float("nan")
+    if found is None or not found.intervals:
+        return nothing, nothing, nothing, nothing, errors
+    return nothing, nothing, found.intervals[0][0], found.intervals[-1][1], errors
 
 
 def effect_draws(est: Any) -> Array | None:

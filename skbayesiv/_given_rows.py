@@ -9,7 +9,10 @@ import numpy as np
 
 from skbayesiv._base import BaseIV
 from skbayesiv._equation import Equation
+from skbayesiv._moments import Moments
 from skbayesiv._validation import check_clusters, gather
+
+CLOSE = 1e-6
 
 
 def given_rows(
@@ -33,8 +36,14 @@ def given_rows(
     Returns
     -------
     Equation
+
+    Raises
+    ------
+    ValueError
+        If the rows are not those of the fit, or if `z`, `sample_weight` or `clusters` come alone.
     """
     if X is None and t is None and y is None:
+        _check_nothing(z=z, sample_weight=sample_weight, clusters=clusters)
         return est._rows_or_moments()
     if est.treatment is not None and y is None:
         t, y = None, t
@@ -55,16 +64,35 @@ def given_rows(
         fit_intercept=est.fit_intercept,
         errors="robust" if codes is None else "clustered",
     )
-    columns = est.moments_.columns
-    same = [len(columns.names), columns.x, columns.z, columns.t] == [
-        len(data.columns.names),
-        data.columns.x,
-        data.columns.z,
-        data.columns.t,
-    ]
-    if not same or not np.isclose(rows.n, est.moments_.weight, rtol=1e-9):
+    _check_same(Moments.from_data(data), est.moments_)
+    return replace(rows, columns=est.moments_.columns)
+
+
+def _check_nothing(**parts: Any) -> None:
+    """Raise if parts of rows were given without the rows."""
+    names = " and ".join(name for name, value in parts.items() if value is not None)
+    if names:
+        raise ValueError(f"{names} must be passed with the rows (X, t, y, z); got {names} only.")
+
+
+def _check_same(given: Moments, fitted: Moments) -> None:
+    """Raise unless rows with the moments `given` can be those that were fitted."""
+    layout = [[len(c.names), c.x, c.z, c.t] for c in (given.columns, fitted.columns)]
+    same = layout[0] == layout[1] and np.isclose(given.weight, fitted.weight, rtol=1e-9)
+    if not same or not _close(given, fitted):
         raise ValueError(
-            f"X, t, y and z must be the rows of the fit, {est.moments_.weight:.12g} observations "
-            f"of {list(columns.names)}; got {rows.n:.12g} of {list(data.columns.names)}."
+            f"X, t, y and z must be the rows of the fit, {fitted.weight:.12g} observations of "
+            f"{list(fitted.columns.names)}; got {given.weight:.12g} of "
+            f"{list(given.columns.names)}" + (" with other moments." if same else ".")
         )
-    return replace(rows, columns=columns)
+
+
+def _close(given: Moments, fitted: Moments) -> bool:
+    """Whether means and scatter are equal, up to the rounding of sums."""
+    sd = np.sqrt(np.clip(np.diag(fitted.scatter), 0.0, None) / fitted.weight)
+    unit = np.maximum(sd, CLOSE * np.abs(fitted.mean))  # of a constant column its rounding
+    apart = np.abs(given.scatter - fitted.scatter) / fitted.weight
+    return bool(
+        (np.abs(given.mean - fitted.mean) <= CLOSE * unit).all()
+        and (apart <= CLOSE * np.outer(unit, unit)).all()
+    )

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skbayesiv._equation import Equation
+from skbayesiv._equation import Codes, Equation
 
 Array = NDArray[np.float64]
 
@@ -61,7 +61,8 @@ def sandwich(
     else:
         cov = bread @ p.T @ _score_covariance(equation, error) @ p @ bread.T
     if debiased:
-        cov = cov * _small_sample(equation)
+        dof = equation.n - x.shape[1]
+        cov = cov * small_sample_factor(equation.n, dof, equation.n_clusters)
     return np.asarray((cov + cov.T) / 2.0)
 
 
@@ -78,13 +79,25 @@ def _projection(equation: Equation, metric: Array | None = None) -> Array:
     return np.asarray(np.linalg.lstsq(root * z, root * x, rcond=None)[0])
 
 
+def outer_products(scores: Array, weight: Array, clusters: Codes | None) -> Array:
+    """Sum over independent units of the outer products of their scores, shape (M, M).
+
+    The units are the clusters; without clusters a row of weight w is w independent units.
+    """
+    if clusters is None:
+        return _cross(scores, weight, scores)
+    sums = np.array([np.bincount(clusters, weight * column) for column in scores.T])
+    return np.asarray(sums @ sums.T)
+
+
+def small_sample_factor(n: float, dof: float, n_clusters: int) -> float:
+    """Factor on a covariance: N / dof, and for G clusters (N - 1) / dof G / (G - 1)."""
+    return (n - 1.0) / dof * n_clusters / (n_clusters - 1.0) if n_clusters else n / dof
+
+
 def _score_covariance(equation: Equation, error: Array) -> Array:
     """Covariance of Z'We when errors are heteroskedastic or clustered, shape (M, M)."""
-    scores, w = equation.z * error[:, None], equation.weight
-    if equation.clusters is None:
-        return _cross(scores, w, scores)
-    sums = [np.bincount(equation.clusters, w * column) for column in scores.T]
-    return np.asarray(np.array(sums) @ np.array(sums).T)
+    return outer_products(equation.z * error[:, None], equation.weight, equation.clusters)
 
 
 def _variance(equation: Equation, error: Array, *, centre: bool) -> float:
@@ -92,10 +105,3 @@ def _variance(equation: Equation, error: Array, *, centre: bool) -> float:
     w, n = equation.weight, equation.n
     mean = w @ error / n if centre else 0.0
     return float(w @ (error - mean) ** 2 / n)
-
-
-def _small_sample(equation: Equation) -> float:
-    """N / (N - R), and for G clusters (N - 1) / (N - R) G / (G - 1)."""
-    n, groups = equation.n, equation.n_clusters
-    dof = n - equation.x.shape[1]
-    return (n - 1.0) / dof * groups / (groups - 1.0) if groups else n / dof

@@ -10,7 +10,14 @@ from numpy.testing import assert_allclose
 from scipy import stats
 from sklearn.exceptions import NotFittedError
 
-from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS, exclusion_sensitivity
+from skbayesiv import (
+    BayesianIV,
+    BayesianIVCV,
+    HierarchicalBayesianIV,
+    TwoStageLS,
+    exclusion_sensitivity,
+)
+from skbayesiv.exceptions import NoTreatmentWarning
 from skbayesiv.plotting import ExclusionSensitivityDisplay
 
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -112,6 +119,28 @@ def test_several_treatments_and_instruments():
     assert one.treatment == "t0"
     assert one.breakdown > 0.2
     assert_allclose(two.table.loc[0.0, "mean"], 0.0, atol=0.2)
+    for name in ("t1", -1, np.int64(1)):
+        assert_allclose(exclusion_sensitivity(est, [0.0, 0.2], treatment=name).table, two.table)
+    for unknown in (2, -3, "b", True, None):
+        with pytest.raises(
+            ValueError, match=r"treatment must be one of \['t0', 't1'\], by name or"
+        ):
+            exclusion_sensitivity(est, treatment=unknown)
+
+
+@quiet
+def test_seed_of_the_estimator():
+    """A NumPy integer is a seed like any other; a search is its best estimator."""
+    rng = np.random.default_rng(2)
+    z = rng.normal(size=300)
+    t = z + rng.normal(size=300)
+    y = t + rng.normal(size=300)
+    search = BayesianIVCV(BayesianIV(random_state=np.int64(7), draws=200), beta_t_scale=[5.0], cv=2)
+    search.fit(None, t, y, z=z)
+    found = exclusion_sensitivity(search, [0.0])
+    assert_allclose(found.table.loc[0.0, "mean"], search.effect_, rtol=1e-12)
+    best = exclusion_sensitivity(search.best_estimator_, [0.0])
+    assert_allclose(found.table, best.table)
 
 
 def test_it_changes_nothing_and_is_a_table(push_fit, result):
@@ -126,12 +155,17 @@ def test_it_changes_nothing_and_is_a_table(push_fit, result):
     assert display.breakdown == 2.0
 
 
+@quiet
 def test_errors(push_fit, push):
     y, t, z = push
     with pytest.raises(NotFittedError):
         exclusion_sensitivity(BayesianIV())
     with pytest.raises(ValueError, match="est must be a fitted BayesianIV"):
         exclusion_sensitivity(TwoStageLS().fit(None, t, y, z=z))
+    with pytest.warns(NoTreatmentWarning):
+        plain = BayesianIV(draws=100, chains=1, random_state=0).fit(t[:99, None], y[:99])
+    with pytest.raises(ValueError, match="est must be fitted with t and z"):
+        exclusion_sensitivity(plain)
     with pytest.raises(ValueError, match="scales must be finite numbers, none below 0"):
         exclusion_sensitivity(push_fit, [-1.0])
     with pytest.raises(ValueError, match="level must lie strictly between"):

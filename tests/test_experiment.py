@@ -8,9 +8,21 @@ import pytest
 from linearmodels.iv import IV2SLS
 from numpy.testing import assert_allclose
 from scipy import stats
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS, experiment_report
+from skbayesiv import (
+    BayesianIV,
+    BayesianIVCV,
+    HierarchicalBayesianIV,
+    TwoStageLS,
+    diagnostics,
+    experiment_report,
+)
 from skbayesiv.diagnostics import anderson_rubin_confidence_set
 from skbayesiv.exceptions import NoTreatmentWarning
 
@@ -146,9 +158,58 @@ def test_covariates_and_clusters():
 def test_kinds_of_compliance(always, comply, flip, kind, words):
     data = simulate(always, comply)
     z = 1.0 - data["z"] if flip else data["z"]
-    report = experiment_report(TwoStageLS().fit(None, data["t"], data["y"], z=z))
+    est = TwoStageLS().fit(None, data["t"], data["y"], z=z)
+    report = experiment_report(est)
     assert report.compliance == kind
     assert words in report.statement
+    share = report.table.loc["complier share", INTERVAL].astype(float)
+    assert_allclose(share["estimate"], abs(est.first_stage_coef_[0, 0]))
+    assert_allclose(share, normal(share["estimate"], share["std_err"]))
+
+
+def test_coding_of_the_assignment_is_immaterial():
+    """Two values are an assignment, whichever; the larger counts as assigned."""
+    data = simulate()
+    X, t, y, z = (data[name] for name in "Xtyz")
+    one = experiment_report(TwoStageLS().fit(X, t, y, z=z))
+    for low, high in ((1.0, 2.0), (-1.0, 1.0), (0.0, 0.5)):
+        two = experiment_report(TwoStageLS().fit(X, t, y, z=low + (high - low) * z))
+        assert two.compliance == "two-sided"
+        assert list(two.arms.index) == [low, high]
+        assert_allclose(two.arms, one.arms, rtol=1e-9)
+        assert_allclose(
+            two.table[INTERVAL].astype(float), one.table[INTERVAL].astype(float), rtol=1e-7
+        )
+    dose = experiment_report(TwoStageLS().fit(None, t + 0.5 * y, y, z=1.0 + z))
+    assert_allclose(dose.table.loc["intention to treat", "estimate"], np.diff(dose.arms["mean y"]))
+
+
+@pytest.mark.parametrize("instruments", ["continuous", "several"])
+def test_no_baseline_without_two_arms(instruments):
+    data = simulate()
+    noise = np.random.default_rng(1).normal(size=4000)
+    z = data["z"] + noise if instruments == "continuous" else np.column_stack([data["z"], noise])
+    report = experiment_report(TwoStageLS().fit(None, data["t"], data["y"], z=z))
+    assert report.compliance == "general"
+    assert report.arms is None
+    assert "complier baseline" not in report.table.index
+    sums = TwoStageLS(cov_type="unadjusted").fit(None, data["t"], data["y"], z=z)
+    sums.fit_moments(sums.moments_)
+    assert experiment_report(sums).notes == (
+        "Robust standard errors need rows: pass X, t, y and z.",
+    )
+
+
+def test_without_intercept_nothing_is_said_of_compliers():
+    """E[z y] / E[z t] compares nobody: for z of 0 and 1 it is the assigned arm's ratio of means."""
+    data = simulate()
+    t, y, z = (data[name] for name in "tyz")
+    report = experiment_report(TwoStageLS(fit_intercept=False).fit(None, t, y, z=z))
+    assert report.compliance == "general"
+    assert "not the effect on compliers" in report.statement
+    assert_allclose(report.table.loc["effect of t", "estimate"], y[z == 1].sum() / t[z == 1].sum())
+    assert not any("complier" in name for name in report.table.index)
+    assert_allclose(report.arms["uptake"], [t[z == 0].mean(), t[z == 1].mean()])
 
 
 def test_weights_are_rows():
@@ -205,7 +266,8 @@ def test_general_instruments():
     taste = rng.normal(size=(1000, 2))
     t = z[:, :2] + taste
     y = t @ [1.0, 2.0] + taste.sum(axis=1) + rng.normal(size=1000)
-    report = experiment_report(BayesianIV(random_state=0).fit(None, t, y, z=z), cost=1.5, rope=1.5)
+    est = BayesianIV(random_state=0).fit(None, t, y, z=z)
+    report = experiment_report(est, cost=1.5, rope=1.5)
     assert report.compliance == "general"
     assert report.arms is None
     assert report.p_above_cost.shape == (2,)
@@ -213,10 +275,20 @@ def test_general_instruments():
     names = ["intention to treat[z2]", "first stage[z1 -> t0]", "effect of t1", "2SLS[t1]"]
     assert set(names) < set(report.table.index)
     assert "P(effect > cost)[t1]" in str(report)
+    draws = est.idata_.posterior["beta_t"].to_numpy().reshape(-1, 2)
+    costs = experiment_report(est, cost=[0.9, 2.1]).p_above_cost
+    assert_allclose(costs, (draws > [0.9, 2.1]).mean(axis=0))
+    with pytest.raises(
+        ValueError, match=r"cost must be a finite number or one per treatment \(2\)"
+    ):
+        experiment_report(est, cost=[1.0, 2.0, 3.0])
     other = IV2SLS(y, np.ones(1000), t, z).fit()
     assert_allclose(report.table.loc["2SLS[t1]", "std_err"], other.std_errors.iloc[-1])
     dose = experiment_report(TwoStageLS().fit(None, t[:, 0], y, z=z[:, 0] > 0))
     assert list(dose.arms.index) == [0, 1]
+    assert list(dose.arms) == ["rows", "mean t", "mean y"]
+    means = [t[z[:, 0] > 0, 0].mean(), t[z[:, 0] <= 0, 0].mean()]
+    assert_allclose(dose.arms["mean t"], means[::-1])
     assert dose.compliance == "general"
     assert "first stage[z -> t]" in dose.table.index
     assert "complier baseline" not in dose.table.index
@@ -229,6 +301,54 @@ def test_set_that_is_no_interval():
     report = experiment_report(TwoStageLS().fit(None, t, rng.normal(size=300), z=z))
     assert report.anderson_rubin.kind in {"line", "rays"}
     assert "The Anderson-Rubin set is no interval" in str(report)
+
+
+def test_set_that_is_empty_or_cannot_be_computed():
+    """Its row stays, and a note says why it has no ends."""
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=(500, 2))
+    t = z.sum(axis=1) + rng.normal(size=500)
+    y = t + 2.0 * z[:, 0] + rng.normal(size=500)
+    empty = experiment_report(TwoStageLS().fit(None, t, y, z=z))
+    assert empty.anderson_rubin.kind == "empty"
+    assert "no effect fits: the instruments contradict each other" in str(empty)
+    few = experiment_report(TwoStageLS().fit(None, t, y, z=z, clusters=np.arange(500) % 2))
+    assert few.anderson_rubin is None
+    assert "set was not computed: clusters must number at least 3" in str(few)
+    for report in (empty, few):
+        assert np.isnan(report.table.loc["Anderson-Rubin", INTERVAL].astype(float)).all()
+
+
+def test_searches_and_pipelines():
+    """The best of a search, and the last step of a pipeline, are reported on."""
+    data = simulate(n=600)
+    columns = np.column_stack([data["t"], data["z"], data["X"]])
+    est = TwoStageLS(treatment=0, instruments=1)
+    expected = experiment_report(clone(est).fit(columns, data["y"]))
+    search = GridSearchCV(est, {"cov_type": ["robust"]}, cv=2)
+    pipeline = make_pipeline(FunctionTransformer(), search)
+    for fitted in (search.fit(columns, data["y"]), pipeline.fit(columns, data["y"])):
+        report = experiment_report(fitted)
+        assert str(report) == str(expected)
+        assert diagnostics.effective_f(fitted) == diagnostics.effective_f(search.best_estimator_)
+    with pytest.raises(NotFittedError):
+        experiment_report(clone(search))
+    for other in (LinearRegression().fit(columns, data["y"]), "2SLS"):
+        kind = type(other).__name__
+        with pytest.raises(TypeError, match=rf"est must be a fitted TwoStageLS.*; got {kind}"):
+            experiment_report(other)
+    with pytest.raises(TypeError, match=r"est must be a fitted .*; got LinearRegression"):
+        diagnostics.effective_f(LinearRegression().fit(columns, data["y"]))
+
+
+@quiet
+def test_a_search_over_priors():
+    data = simulate(n=600)
+    search = BayesianIVCV(BayesianIV(random_state=0, draws=200), beta_t_scale=[1.0, 5.0], cv=2)
+    search.fit(**data)
+    best = search.best_estimator_
+    assert str(experiment_report(search, cost=1.0)) == str(experiment_report(best, cost=1.0))
+    assert diagnostics.effective_f(search) == diagnostics.effective_f(best)
 
 
 def test_text_and_html():
@@ -251,6 +371,12 @@ def test_errors():
         experiment_report(est, rope=(1.0, -1.0))
     with pytest.raises(ValueError, match="rope must be a positive number"):
         experiment_report(est, rope=-1.0)
+    for rope in (np.inf, (0.0, np.nan), (1.0, 2.0, 3.0), "wide"):
+        with pytest.raises(ValueError, match="rope must be a positive number or"):
+            experiment_report(est, rope=rope)
+    for cost in (np.nan, [1.0, 2.0], "dear"):
+        with pytest.raises(ValueError, match="cost must be a finite number or one per treatment"):
+            experiment_report(est, cost=cost)
     with pytest.raises(ValueError, match="level must lie strictly between 0 and 1"):
         experiment_report(est, level=2.0)
     with pytest.raises(NotFittedError):

@@ -179,9 +179,12 @@ def test_what_cannot_be_computed_is_said():
     assert "not computed: t must not be explained exactly by z" in text
     data = simulate(q=3)
     few = TwoStageLS().fit(**data, clusters=np.arange(500) % 3).summary()
-    assert few.strength is None
+    assert few.strength.first_stage is None
     assert "not computed: clusters must number at least 4" in str(few)
     assert "not computed" in few._repr_html_()
+    z = data["z"]
+    classical = diagnostics.cragg_donald(data["y"], data["t"], z)
+    assert few.strength.cragg_donald == classical
 
 
 def test_summary_prints_everything(push):
@@ -209,7 +212,7 @@ CLASSICAL = ["anderson_rubin", "anderson_rubin_confidence_set", "effective_f", "
 def assert_equal_results(one, other, rtol=1e-7):
     for field in dataclasses.fields(one):
         a, b = getattr(one, field.name), getattr(other, field.name)
-        if isinstance(a, str):
+        if np.asarray(a).dtype.kind == "U":
             assert a == b
         elif dataclasses.is_dataclass(a):
             assert_equal_results(a, b)
@@ -238,6 +241,11 @@ def test_functions_take_estimators(card, q):
     assert_equal_results(diagnostics.cragg_donald(est), classical)
     with pytest.raises(ValueError, match=r"\['X'\] must not be given with a fitted estimator"):
         diagnostics.effective_f(est, X=X)
+    with pytest.raises(ValueError, match=r"\['fit_intercept'\] must not be given with a fitted"):
+        diagnostics.effective_f(est, fit_intercept=False)
+    without = TwoStageLS(fit_intercept=False).fit(X, t, y, z=z)
+    expected = diagnostics.first_stage(y, t, z, X, fit_intercept=False)
+    assert_equal_results(diagnostics.first_stage(without, fit_intercept=False), expected)
     with pytest.raises(NotFittedError):
         diagnostics.effective_f(TwoStageLS())
     with pytest.raises(ValueError, match="t and z must be given with y"):
@@ -324,6 +332,19 @@ def test_rows_passed_are_rows_kept(push_fit, push):
     assert_allclose(named.diagnose(frame, y).std_errors, kept.std_errors)
     with pytest.raises(ValueError, match="must be the rows of the fit, 10000 observations"):
         sums.diagnose(None, t[1:], y[1:], z=z[1:])
+    assert "Heteroskedasticity was not checked" in without.note
+    assert without.note in str(without)
+    assert without.note in without._repr_html_()
+    assert str(without.strength) in str(without)
+    assert passed.note == kept.note == ""
+    rows = np.random.default_rng(0).permutation(10_000)
+    assert_allclose(sums.diagnose(None, t[rows], y[rows], z=z[rows]).std_errors, kept.std_errors)
+    for other in ((t, 1.00001 * y, z), (t, y + 0.01, z), (t[rows], y, z), (z, y, t)):
+        with pytest.raises(ValueError, match=r"rows of the fit.* with other moments"):
+            sums.diagnose(None, *other[:2], z=other[2])
+    for name, part in {"z": z, "sample_weight": z, "clusters": z}.items():
+        with pytest.raises(ValueError, match=rf"{name} must be passed with the rows .* got {name}"):
+            sums.diagnose(**{name: part})
 
 
 @quiet
@@ -340,6 +361,21 @@ def test_weak_instruments_are_warned_of():
     gmm = BayesianIV(likelihood="gmm", random_state=0, draws=500).fit(**data)
     with pytest.warns(WeakInstrumentWarning, match='"gmm" already allows'):
         gmm.diagnose()
+    gmm.fit_moments(gmm.moments_, gmm.fourth_moments_)  # without rows, but robust as it is
+    with pytest.warns(WeakInstrumentWarning):
+        assert gmm.diagnose().note == ""
+
+
+@quiet
+def test_several_weak_treatments_are_warned_of():
+    data = simulate(4, n=200, k=2, q=2, strength=0.1)
+    kp = diagnostics.kleibergen_paap(data["y"], data["t"], data["z"])
+    assert kp.p_value > 0.05
+    assert kp.f < 10.0
+    est = BayesianIV(random_state=0, draws=500).fit(**data)
+    with pytest.warns(WeakInstrumentWarning, match="does not reject under-identification") as found:
+        est.diagnose()
+    assert f"Kleibergen-Paap F is {kp.f:.3g}, below 10 (a rule of thumb)" in str(found[0].message)
 
 
 @quiet
@@ -354,9 +390,13 @@ def test_sensitivity_names_the_component(component, parameters):
     """A prior far from the data is felt in its own component and in no other."""
     data = simulate(2, n=200, strength=1.0)
     est = BayesianIV(random_state=0, **parameters).fit(**data)
-    with pytest.warns(WeakInstrumentWarning, match=f"leans on the prior of {component}"):
+    with pytest.warns(WeakInstrumentWarning, match=f"leans on the prior of {component}") as record:
         found = est.diagnose()
     assert found.sensitivity.loc["t"].idxmax() == component
+    # The prior alone is at fault, and it has a name.
+    assert not found.strength.weak
+    assert "instruments may be weak" not in str(record[0].message)
+    assert f"values of {[*parameters][-1]}" in str(record[0].message)
 
 
 @quiet

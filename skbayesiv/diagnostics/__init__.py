@@ -23,7 +23,8 @@ from ._overidentification import hansen_j, sargan, wooldridge_overid
 from ._partial import Partialled, partial_out
 from ._rank import CraggDonald, KleibergenPaap, cragg_donald, kleibergen_paap
 from ._results import HypothesisTest
-from ._strength import InstrumentStrength, instrument_strength
+from ._strength import instrument_strength
+from ._strength_block import InstrumentStrength
 from ._tf import TFInterval, tf_critical_value, tf_interval
 
 __all__ = [

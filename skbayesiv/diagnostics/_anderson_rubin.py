@@ -10,7 +10,13 @@ from scipy import linalg, stats
 from ._confidence_set import ConfidenceSet
 from ._fitted import Fitted
 from ._partial import FloatArray, Partialled, partial_out
-from ._reduced_form import ReducedForm, quadratic_form, reduced_form
+from ._reduced_form import (
+    ReducedForm,
+    least_squares_effect,
+    less_effect,
+    quadratic_form,
+    reduced_form,
+)
 from ._results import HypothesisTest
 
 
@@ -97,10 +103,14 @@ def anderson_rubin(
             f"({p.n_treatments}), got {values.tolist()}."
         )
     values = np.broadcast_to(values, (p.n_treatments,))
-    form = reduced_form(p, robust=robust, debiased=debiased)
+    form = reduced_form(less_effect(p, values), robust=robust, debiased=debiased)
     null = f"the effect is {', '.join(f'{value:g}' for value in values)}"
     return HypothesisTest.wald(
-        "Anderson-Rubin", null, _statistic(form, values), p.n_instruments, form.dof_denominator
+        "Anderson-Rubin",
+        null,
+        quadratic_form(form.coef[:, 0], form.cov[0, 0]),
+        p.n_instruments,
+        form.dof_denominator,
     )
 
 
@@ -189,8 +199,11 @@ def anderson_rubin_confidence_set(
         raise ValueError(
             f"t must be one treatment for a confidence set, got {p.n_treatments} columns."
         )
-    form = reduced_form(p, robust=robust, debiased=debiased)
-    return _invert(form, _critical_value(p, form, level), level, robust)
+    centre = least_squares_effect(p)
+    form = reduced_form(less_effect(p, centre), robust=robust, debiased=debiased)
+    pieces = _invert(form, _critical_value(p, form, level), robust)
+    b = float(centre[0])
+    return ConfidenceSet(tuple((b + lower, b + upper) for lower, upper in pieces), level)
 
 
 def _check_clusters(clusters: npt.ArrayLike | None, robust: bool) -> None:
@@ -204,16 +217,13 @@ def _critical_value(p: Partialled, form: ReducedForm, level: float) -> float:
     return p.n_instruments * float(stats.f.ppf(level, p.n_instruments, form.dof_denominator))
 
 
-def _statistic(form: ReducedForm, effect: FloatArray) -> float:
-    direction = np.append(1.0, -effect)
-    return quadratic_form(form.coef @ direction, form.covariance(direction))
-
-
-def _invert(form: ReducedForm, critical: float, level: float, robust: bool) -> ConfidenceSet:
+def _invert(form: ReducedForm, critical: float, robust: bool) -> list[tuple[float, float]]:
     """Solve M(b) >= 0 in units in which outcome and treatment have like scale."""
     a, b = form.coef[:, 0], form.coef[:, 1]
     v_00, v_01, v_11 = form.cov[0, 0], form.cov[0, 1] + form.cov[1, 0], form.cov[1, 1]
     scale = float(np.sqrt((np.trace(v_00) + a @ a) / (np.trace(v_11) + b @ b)))
+    if scale == 0.0:  # t explains y exactly
+        return [(-inf, inf)] if quadratic_form(b, v_11) <= critical else [(0.0, 0.0)]
     a, v_00, v_01 = a / scale, v_00 / scale**2, v_01 / scale
     if robust:
         constant = critical * v_00 - np.outer(a, a)
@@ -224,7 +234,7 @@ def _invert(form: ReducedForm, critical: float, level: float, robust: bool) -> C
         linear = np.array([[2.0 * (a @ b) - critical * v_01[0, 0]]])
         square = np.array([[critical * v_11[0, 0] - b @ b]])
     pieces = _positive_region(constant, linear, square)
-    return ConfidenceSet(tuple((scale * lower, scale * upper) for lower, upper in pieces), level)
+    return [(scale * lower, scale * upper) for lower, upper in pieces]
 
 
 def _positive_region(

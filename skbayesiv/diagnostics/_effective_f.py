@@ -30,6 +30,8 @@ class EffectiveF:
         Sharper critical values for 2SLS, one per tau, from the estimated covariance.
     k_eff, k_eff_tsls : tuple of float
         Effective degrees of freedom behind the critical values.
+    p_values, p_values_tsls : tuple of float
+        Probabilities of a larger F if the bias were just tau, one per tau, by either procedure.
     bias_bound : float
         Largest Nagar bias B relative to the benchmark, between 0 and 1; 1 for one instrument.
     size : float
@@ -42,8 +44,15 @@ class EffectiveF:
     critical_values_tsls: tuple[float, ...]
     k_eff: tuple[float, ...]
     k_eff_tsls: tuple[float, ...]
+    p_values: tuple[float, ...]
+    p_values_tsls: tuple[float, ...]
     bias_bound: float
     size: float
+
+    def __str__(self) -> str:
+        rows = zip(self.tau, self.critical_values, self.p_values, strict=True)
+        lines = [f"  bias above {tau:3.0%}: {c:6.2f}, p = {p:.4g}" for tau, c, p in rows]
+        return "\n".join([f"effective F {self.f:,.4g}; critical values", *lines])
 
 
 def effective_f(
@@ -108,7 +117,8 @@ def effective_f(
                         \max\operatorname{eval}(W_2)}
 
     and the critical value is the upper quantile of a non-central chi-square with K_eff degrees of
-    freedom and non-centrality x K_eff, divided by K_eff. `critical_values` take x = 1 / tau (the
+    freedom and non-centrality x K_eff, divided by K_eff; `p_values` are upper tail probabilities of
+    the same law. `critical_values` take x = 1 / tau (the
     simplified procedure of their section 4); `critical_values_tsls` take x = B / tau, where B <= 1
     is the supremum over the effect and over the direction of the first stage of the Nagar bias
     relative to the benchmark. For one instrument B = 1, the effective F is the robust F, and the 10
@@ -142,15 +152,17 @@ def effective_f(
     form = reduced_form(p, robust=robust, debiased=debiased)
     spectrum, f = _spectrum(form)
     bound = _bias_bound(form)
-    simple = [_critical_value(spectrum, 1.0 / tau, size) for tau in TAU]
-    sharper = [_critical_value(spectrum, bound / tau, size) for tau in TAU]
+    values, k_eff, p_values = _null(f, spectrum, [1.0 / tau for tau in TAU], size)
+    sharper, k_eff_tsls, p_values_tsls = _null(f, spectrum, [bound / tau for tau in TAU], size)
     return EffectiveF(
         f=f,
         tau=TAU,
-        critical_values=tuple(value for value, _ in simple),
-        critical_values_tsls=tuple(value for value, _ in sharper),
-        k_eff=tuple(k_eff for _, k_eff in simple),
-        k_eff_tsls=tuple(k_eff for _, k_eff in sharper),
+        critical_values=values,
+        critical_values_tsls=sharper,
+        k_eff=k_eff,
+        k_eff_tsls=k_eff_tsls,
+        p_values=p_values,
+        p_values_tsls=p_values_tsls,
         bias_bound=bound,
         size=size,
     )
@@ -165,10 +177,15 @@ def _spectrum(form: ReducedForm) -> tuple[FloatArray, float]:
     return eigenvalues / trace, float(form.coef[:, 1] @ form.coef[:, 1]) / trace
 
 
-def _critical_value(spectrum: FloatArray, x: float, size: float) -> tuple[float, float]:
-    """Critical value and K_eff, theorem 3 of the paper (Patnaik's approximation)."""
-    k_eff = float((1.0 + 2.0 * x) / ((spectrum**2).sum() + 2.0 * x * spectrum.max()))
-    return float(stats.ncx2.isf(size, k_eff, x * k_eff)) / k_eff, k_eff
+def _null(
+    f: float, spectrum: FloatArray, non_centrality: list[float], size: float
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """Critical values, K_eff and p-values, theorem 3 of the paper (Patnaik's approximation)."""
+    x = np.array(non_centrality)
+    k_eff = (1.0 + 2.0 * x) / ((spectrum**2).sum() + 2.0 * x * spectrum.max())
+    critical = stats.ncx2.isf(size, k_eff, x * k_eff) / k_eff
+    p_values = stats.ncx2.sf(k_eff * f, k_eff, x * k_eff)
+    return tuple(critical.tolist()), tuple(k_eff.tolist()), tuple(p_values.tolist())
 
 
 def _bias_bound(form: ReducedForm) -> float:

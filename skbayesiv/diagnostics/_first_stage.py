@@ -1,6 +1,7 @@
 """First-stage regressions and their F statistics."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,9 @@ from scipy import stats
 from ._fitted import Fitted
 from ._partial import FloatArray, Partialled, partial_out
 from ._reduced_form import ReducedForm, quadratic_form, reduced_form
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,8 @@ class FirstStage:
         Denominator degrees of freedom of `f`, None when it is a chi-square over Q.
     dof_classical : float
         n - k, k the rank of (1, X) plus Q.
+    treatments, instruments : tuple of str
+        Names of the regressions and of the rows of `coef`.
     """
 
     coef: FloatArray
@@ -50,6 +56,23 @@ class FirstStage:
     dof: int
     dof_denominator: float | None
     dof_classical: float
+    treatments: tuple[str, ...]
+    instruments: tuple[str, ...]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row for each treatment: coefficients, standard errors, partial R2 and F."""
+        import pandas as pd
+
+        columns = {}
+        for q, name in enumerate(self.instruments):
+            columns[f"coef[{name}]"] = self.coef[q]
+            columns[f"std_error[{name}]"] = self.std_error[q]
+        for name in ("partial_r2", "f", "p_value", "f_classical", "p_value_classical"):
+            columns[name] = getattr(self, name)
+        return pd.DataFrame(columns, index=list(self.treatments))
+
+    def __str__(self) -> str:
+        return str(self.to_frame().T.to_string(float_format="%.5g"))
 
 
 def first_stage(
@@ -101,6 +124,15 @@ def first_stage(
     rule such as F > 10 says little: see `effective_f` and, for inference that needs no rule,
     `anderson_rubin_confidence_set`.
 
+    References
+    ----------
+    Bound, J., Jaeger, D. A. and Baker, R. M. (1995). Problems with instrumental variables
+    estimation when the correlation between the instruments and the endogenous explanatory variable
+    is weak. Journal of the American Statistical Association 90, 443-450.
+
+    Staiger, D. and Stock, J. H. (1997). Instrumental variables regression with weak instruments.
+    Econometrica 65, 557-586.
+
     Examples
     --------
     >>> import numpy as np
@@ -145,4 +177,6 @@ def _first_stage(p: Partialled, form: ReducedForm) -> FirstStage:
         dof=n_instruments,
         dof_denominator=form.dof_denominator,
         dof_classical=p.dof,
+        treatments=p.treatments,
+        instruments=p.instruments,
     )

@@ -4,6 +4,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from sklearn.utils.validation import check_is_fitted
 
+from skbayesiv._equation import Equation
+
 
 @runtime_checkable
 class Fitted(Protocol):
@@ -13,25 +15,25 @@ class Fitted(Protocol):
         """Rows of the fit, or made-up rows with the same moments."""
 
 
-def design_of(estimator: Fitted, others: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Arguments of a diagnostic, and whether only what is not robust can be computed.
+def fitted_estimator(est: Any) -> Any:
+    """Fitted estimator of this package: `est`, the best one of a search, a pipeline's last step."""
+    if hasattr(est, "get_params"):
+        check_is_fitted(est)
+    if hasattr(est, "best_estimator_"):
+        return fitted_estimator(est.best_estimator_)
+    if hasattr(est, "steps"):
+        return fitted_estimator(est.steps[-1][1])
+    if not isinstance(est, Fitted):
+        raise TypeError(
+            "est must be a fitted TwoStageLS, BayesianIV, HierarchicalBayesianIV or a search over "
+            f"one; got {type(est).__name__}."
+        )
+    return est
 
-    Parameters
-    ----------
-    estimator : Fitted
-    others : dict
-        Arguments beside the estimator, all of which must be None.
 
-    Returns
-    -------
-    design : dict
-    classical_only : bool
-    """
-    check_is_fitted(estimator)
-    given = [name for name, value in others.items() if value is not None]
-    if given:
-        raise ValueError(f"{given} must not be given with a fitted estimator, which has them.")
-    rows = estimator._rows_or_moments()
+def rows_of(est: Any) -> Equation:
+    """Rows of a fitted estimator with a treatment, or made-up rows with its moments."""
+    rows: Equation = fitted_estimator(est)._rows_or_moments()
     if not rows.endogenous.shape[1]:
         raise ValueError("y must be an estimator fitted with t and z, got one without.")
-    return rows.design, rows.classical_only
+    return rows

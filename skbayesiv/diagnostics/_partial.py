@@ -1,12 +1,16 @@
 """From raw arrays to one checked design with the covariates partialled out."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ._fitted import Fitted, design_of
+from skbayesiv._equation import Equation
+from skbayesiv._validation import column_names
+
+from ._fitted import Fitted, fitted_estimator, rows_of
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
@@ -37,6 +41,8 @@ class Partialled:
         Number of observations, the sum of the weights.
     n_controls : int
         Rank of (1, X).
+    treatments, instruments : tuple of str
+        Names of the columns of t and z.
     classical_only : bool
         Whether the rows are made up from moments, so that nothing robust can be computed.
     """
@@ -48,6 +54,8 @@ class Partialled:
     clusters: IntArray | None
     n: float
     n_controls: int
+    treatments: tuple[str, ...]
+    instruments: tuple[str, ...]
     classical_only: bool = False
 
     @property
@@ -121,12 +129,14 @@ def partial_out(
     >>> design.dof
     2.0
     """
+    others = {"t": t, "z": z, "X": X, "sample_weight": sample_weight, "clusters": clusters}
     if isinstance(y, Partialled):
+        _check_alone(others, "a partialled design", fit_intercept)
         return y
-    if isinstance(y, Fitted):
-        others = {"t": t, "z": z, "X": X, "sample_weight": sample_weight, "clusters": clusters}
-        design, classical_only = design_of(y, others)
-        return replace(partial_out(**design), classical_only=classical_only)
+    if isinstance(y, Fitted) or hasattr(y, "get_params"):
+        est = fitted_estimator(y)
+        _check_alone(others, "a fitted estimator", fit_intercept or not est.fit_intercept)
+        return partial_rows(rows_of(est))
     if t is None or z is None:
         raise ValueError("t and z must be given with y, got None.")
     columns = {"y": _matrix("y", y), "t": _matrix("t", t), "z": _matrix("z", z)}
@@ -148,11 +158,32 @@ def partial_out(
     if not keep.all():
         columns = {name: values[keep] for name, values in columns.items()}
         weights, codes = weights[keep], None if codes is None else codes[keep]
-    return _partial_out(columns, weights, codes, fit_intercept)
+    names = {"t": column_names(t, "t", n_treatments), "z": column_names(z, "z", n_instruments)}
+    return _partial_out(columns, names, weights, codes, fit_intercept)
+
+
+def partial_rows(rows: Equation) -> Partialled:
+    """Rows of an equation, or rows made up from moments, with the covariates partialled out."""
+    c = rows.columns
+    return replace(
+        partial_out(**rows.design),
+        treatments=c.treatments,
+        instruments=c.instruments,
+        classical_only=rows.classical_only,
+    )
+
+
+def _check_alone(others: dict[str, Any], what: str, fit_intercept: bool) -> None:
+    """Raise if arguments were given beside what already has them."""
+    given = [name for name, value in others.items() if value is not None]
+    given += [] if fit_intercept else ["fit_intercept"]
+    if given:
+        raise ValueError(f"{given} must not be given with {what}, which has them.")
 
 
 def _partial_out(
     columns: dict[str, FloatArray],
+    names: dict[str, tuple[str, ...]],
     weights: FloatArray,
     codes: IntArray | None,
     fit_intercept: bool,
@@ -183,6 +214,8 @@ def _partial_out(
         clusters=None if codes is None else np.unique(codes, return_inverse=True)[1],
         n=n,
         n_controls=basis.shape[1] + int(fit_intercept),
+        treatments=names["t"],
+        instruments=names["z"],
     )
     if design.dof <= 0:
         raise ValueError(

@@ -11,9 +11,11 @@ multiplies by n / (n - k), k = rank(1, X) + Q, and with clusters by G / (G - 1) 
 as Stata's ``ivreg2`` does.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from skbayesiv import _sandwich
 
 from ._partial import FloatArray, Partialled
 
@@ -94,21 +96,14 @@ def score_covariance(p: Partialled, instruments: FloatArray, residuals: FloatArr
 
 
 def outer_products(p: Partialled, scores: FloatArray) -> FloatArray:
-    """Sum over independent units of the outer products of their scores.
-
-    The units are the clusters; without clusters a row of weight w is w independent units.
-    """
+    """Sum over independent units of the outer products of their scores, which needs rows."""
     if p.classical_only:
         raise ValueError(
             "y must be arrays, or an estimator that kept its rows, for what is robust to "
             "heteroskedasticity: moments do not tell. Where there is an argument robust, "
             "robust=False will do."
         )
-    weighted = p.weights[:, None] * scores
-    if p.clusters is None:
-        return scores.T @ weighted
-    sums = np.stack([np.bincount(p.clusters, column) for column in weighted.T], axis=1)
-    return sums.T @ sums
+    return _sandwich.outer_products(scores, p.weights, p.clusters)
 
 
 def require_clusters(p: Partialled, minimum: int) -> None:
@@ -122,9 +117,7 @@ def require_clusters(p: Partialled, minimum: int) -> None:
 
 def small_sample_factor(p: Partialled, dof: float) -> float:
     """Factor on a covariance when dof = n - k residual degrees of freedom remain."""
-    if p.n_clusters is None:
-        return p.n / dof
-    return p.n_clusters / (p.n_clusters - 1) * (p.n - 1) / dof
+    return _sandwich.small_sample_factor(p.n, dof, p.n_clusters or 0)
 
 
 def dof_denominator(p: Partialled, dof: float) -> float:
@@ -140,6 +133,24 @@ def quadratic_form(vector: FloatArray, matrix: FloatArray) -> float:
     if (np.abs(coordinates[null]) > _ROUNDING * np.linalg.norm(vector)).any():
         return float("inf")
     return float((coordinates[~null] ** 2 / values[~null]).sum())
+
+
+def least_squares_effect(p: Partialled) -> FloatArray:
+    """Effect (K,) that leaves the least of y: a centre about which no digits are lost."""
+    root = np.sqrt(p.weights)[:, None]
+    return np.asarray(np.linalg.lstsq(root * p.t, root[:, 0] * p.y, rcond=None)[0])
+
+
+def less_effect(p: Partialled, effect: FloatArray) -> Partialled:
+    """Design with the outcome y - t'effect, which is zero if it is rounding only.
+
+    Coefficients of y less those of t'effect lose digits when t nearly explains y; those of the
+    difference do not.
+    """
+    part = p.t @ effect
+    y = p.y - part
+    size = np.sqrt(p.weights @ (p.y**2 + part**2))
+    return replace(p, y=y if np.sqrt(p.weights @ y**2) > _ROUNDING * size else np.zeros_like(y))
 
 
 def two_stage_least_squares(p: Partialled, form: ReducedForm) -> tuple[FloatArray, FloatArray]:

@@ -29,7 +29,7 @@ published table, entry by entry.
 
 from dataclasses import dataclass
 from functools import cache
-from math import inf
+from math import copysign, inf
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,7 @@ from scipy.special import ndtr, ndtri
 from ._confidence_set import ConfidenceSet
 from ._fitted import Fitted
 from ._partial import FloatArray, Partialled, partial_out
-from ._reduced_form import reduced_form
+from ._reduced_form import least_squares_effect, less_effect, reduced_form
 
 _STEP = 0.0025
 _SERIES = 0.075  # largest m of the series start
@@ -64,6 +64,11 @@ class TFInterval:
         Robust first-stage F.
     critical_value : float
         Replacement c(F) of the normal quantile.
+
+    Notes
+    -----
+    There is no p-value: it would need c(F) at every level, and the source has that of the 5 % test,
+    which rejects an effect of zero when ``abs(t_statistic) > critical_value``.
     """
 
     interval: ConfidenceSet
@@ -72,6 +77,17 @@ class TFInterval:
     std_error_tf: float
     f: float
     critical_value: float
+
+    @property
+    def t_statistic(self) -> float:
+        """Estimate divided by its unadjusted standard error; infinite if that is 0."""
+        return self.estimate / self.std_error if self.std_error else copysign(inf, self.estimate)
+
+    def __str__(self) -> str:
+        return (
+            f"tF {self.interval.level:.0%}: {self.interval} (t = {self.t_statistic:.4g}, critical "
+            f"value {self.critical_value:.3f} at F = {self.f:,.4g})"
+        )
 
 
 def tf_critical_value(f: float) -> float:
@@ -176,14 +192,15 @@ def tf_interval(
     for name, count in (("t", p.n_treatments), ("z", p.n_instruments)):
         if count != 1:
             raise ValueError(f"{name} must have one column for a tF interval, got {count}.")
-    form = reduced_form(p, robust=robust, debiased=debiased)
+    centre = least_squares_effect(p)
+    form = reduced_form(less_effect(p, centre), robust=robust, debiased=debiased)
     outcome, treatment = form.coef[0]
     if abs(treatment) <= 1e-14 * np.sqrt(p.weights @ p.t[:, 0] ** 2):
         raise ValueError("z must be correlated with t, got a first-stage coefficient of 0.")
-    estimate = float(outcome / treatment)
-    std_error = float(np.sqrt(form.covariance(np.array([1.0, -estimate]))[0, 0])) / abs(
-        float(treatment)
-    )
+    ratio = float(outcome / treatment)
+    estimate = float(centre[0]) + ratio
+    error_variance = float(form.covariance(np.array([1.0, -ratio]))[0, 0])
+    std_error = float(np.sqrt(error_variance)) / abs(float(treatment))
     variance = float(form.cov[1, 1, 0, 0])
     f = float(treatment) ** 2 / variance if variance > 0 else inf
     critical = tf_critical_value(f)

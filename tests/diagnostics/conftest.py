@@ -1,10 +1,11 @@
 """Data sets for the tests of the diagnostics."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pytest
+
+from skbayesiv.datasets import load_push_experiment
 
 collect_ignore = ["reference"]  # scripts with dependencies of their own
 
@@ -83,8 +84,5 @@ def card_weighted():
 @pytest.fixture(scope="session")
 def push():
     """Push experiment: in-app purchases, delivery, assignment; 10,000 rows."""
-    path = Path(__file__).parents[3] / "shared" / "data" / "app_engagement_push.csv"
-    if not path.exists():
-        pytest.skip("the push data are not here")
-    y, z, t = np.loadtxt(path, delimiter=",", skiprows=1).T
-    return Arrays(y, t, z)
+    _, t, y, z = load_push_experiment(return_X_t_y_z=True)
+    return Arrays(*(np.asarray(column, dtype=float) for column in (y, t, z)))

@@ -269,3 +269,44 @@ def test_text(simulate):
     text = str(anderson_rubin(*data.args, effect=[0.0, 1.5], debiased=True))
     assert text.startswith("Anderson-Rubin: F(3, 294) = ")
     assert text.endswith("(null: the effect is 0, 1.5)")
+
+
+@pytest.mark.parametrize("robust", [False, True])
+@pytest.mark.parametrize("q", [1, 3])
+def test_outcome_nearly_explained_by_the_treatment(q, robust):
+    """Y -> s y + b t maps the set to s set + b, and no digits are lost when s is small."""
+    rng = np.random.default_rng(68)
+    z, v = rng.normal(size=(2000, q)), rng.normal(size=2000)
+    t, y = z.sum(1) + v, 0.5 * v + rng.normal(size=2000)
+    plain = np.array(anderson_rubin_confidence_set(y, t, z, robust=robust).intervals)
+    for scale in (1e-3, 1e-5):
+        near = anderson_rubin_confidence_set(5.0 * t + scale * y, t, z, robust=robust)
+        # 5 t + s y has s times the digits of y.
+        np.testing.assert_allclose(
+            (np.array(near.intervals) - 5.0) / scale, plain, rtol=1e-12 / scale
+        )
+        for effect in (-0.1, 0.05):
+            one = anderson_rubin(y, t, z, effect=effect, robust=robust)
+            two = anderson_rubin(
+                5.0 * t + scale * y, t, z, effect=5.0 + scale * effect, robust=robust
+            )
+            np.testing.assert_allclose(two.statistic, one.statistic, rtol=1e-11 / scale)
+
+
+def test_outcome_explained_exactly():
+    """Only the one effect fits; a weak instrument rejects nothing."""
+    rng = np.random.default_rng(69)
+    z, v = rng.normal(size=(2, 200))
+    strong, weak = z + v, 0.01 * z + v
+    ((lower, upper),) = anderson_rubin_confidence_set(5.0 * strong, strong, z).intervals
+    np.testing.assert_allclose([lower, upper], 5.0, rtol=1e-12)
+    assert anderson_rubin(5.0 * strong, strong, z, effect=5.0).p_value == 1.0
+    assert anderson_rubin(5.0 * strong, strong, z, effect=4.9).p_value < 1e-6
+    assert anderson_rubin_confidence_set(5.0 * weak, weak, z).kind == "line"
+
+
+def test_shift_without_first_stage():
+    """An instrument orthogonal to the treatment: nothing is rejected, and nothing overflows."""
+    z, t = np.tile([-1.0, 1.0], 20), np.tile([-1.0, -1.0, 1.0, 1.0], 10)
+    y = 0.1 * z + np.arange(40.0) ** 2 % 7
+    assert anderson_rubin_confidence_set(y, t, z).kind == "line"

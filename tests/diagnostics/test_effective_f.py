@@ -128,3 +128,18 @@ def test_errors(simulate):
         effective_f(*data.args)
     with pytest.raises(ValueError, match="size must lie between 0 and 1, got 5"):
         effective_f(data.y, data.t[:, 0], data.z, size=5)
+
+
+def test_p_values(simulate):
+    """A test of the size of the p-value has the statistic as its critical value."""
+    data = simulate(51, q=3, strength=0.3)
+    _, _, _, w_2 = orthonormal_blocks(data)
+    result = effective_f(*data.args)
+    for i, tau in enumerate(result.tau):
+        p, p_tsls = result.p_values[i], result.p_values_tsls[i]
+        np.testing.assert_allclose(critical_value(w_2, 1 / tau, p)[0], result.f, rtol=1e-6)
+        x = result.bias_bound / tau
+        np.testing.assert_allclose(critical_value(w_2, x, p_tsls)[0], result.f, rtol=1e-6)
+        assert (p < 0.05) == (result.f > result.critical_values[i])
+    assert f"effective F {result.f:.4g}; critical values" in str(result)
+    assert f"bias above 10%: {result.critical_values[1]:6.2f}" in str(result)

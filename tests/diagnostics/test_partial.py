@@ -27,12 +27,8 @@ HOMOSKEDASTIC = {
 
 
 def flatten(result):
-    values = dataclasses.astuple(result)
-    numbers = [
-        np.ravel(np.asarray(v, float))
-        for v in values
-        if v is not None and np.size(v) and not isinstance(v, str)
-    ]
+    values = [v for v in dataclasses.astuple(result) if v is not None and np.size(v)]
+    numbers = [np.ravel(v).astype(float) for v in values if np.asarray(v).dtype.kind != "U"]
     return np.concatenate(numbers)
 
 
@@ -197,3 +193,13 @@ def test_too_few_clusters(simulate):
         diagnostics.anderson_rubin(*data.args, clusters=clusters, robust=False)
     with pytest.raises(ValueError, match="clusters must be None when robust=False"):
         diagnostics.wu_hausman(*data.args, clusters=clusters, robust=False)
+
+
+def test_arguments_that_would_be_ignored(simulate):
+    """What a partialled design has already cannot be given again."""
+    data = simulate(12)
+    design = partial_out(*data.args)
+    assert partial_out(design) is design
+    for name, value in {"X": data.X, "t": data.t, **data.options, "fit_intercept": False}.items():
+        with pytest.raises(ValueError, match=rf"\['{name}'\] must not be given with a partialled"):
+            diagnostics.effective_f(design, **{name: value})

@@ -169,3 +169,13 @@ def test_errors(simulate):
     data = simulate(88, q=4)
     with pytest.raises(ValueError, match=r"clusters must number at least 4 .* got 3"):
         hansen_j(*data.args, clusters=np.arange(300) % 3)
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e7, 1e12])
+def test_hausman_does_not_depend_on_units(simulate, scale):
+    """Several treatments in units far apart: the statistic is invariant."""
+    data = simulate(89, k=2, q=3)
+    for options in ({}, {"robust": False, "debiased": True}, data.options):
+        changed = wu_hausman(data.y, data.t * [1.0, scale], data.z, data.X, **options)
+        expected = wu_hausman(*data.args, **options)
+        np.testing.assert_allclose(changed.statistic, expected.statistic, rtol=1e-8)

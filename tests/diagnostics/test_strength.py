@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from linearmodels.iv import IV2SLS
 from scipy import stats
@@ -12,6 +13,7 @@ from skbayesiv.diagnostics import (
     anderson_rubin,
     cragg_donald,
     first_stage,
+    instrument_strength,
     kleibergen_paap,
     partial_out,
 )
@@ -220,3 +222,49 @@ def test_exact_first_stage():
     assert cragg_donald(y, 2 * z, z).f == np.inf
     assert kleibergen_paap(y, 2 * z, z).f == np.inf
     assert np.isfinite(anderson_rubin(y, 2 * z, z, effect=1.0).statistic)
+
+
+def test_first_stage_as_a_table(simulate):
+    """One row for each treatment, under the names of the data."""
+    data = simulate(28, k=2, q=3)
+    t = pd.DataFrame(data.t, columns=["educ", "exper"])
+    z = pd.DataFrame(data.z, columns=["near", "far", "age"])
+    result = first_stage(data.y, t, z, data.X)
+    table = result.to_frame()
+    assert list(table.index) == ["educ", "exper"]
+    np.testing.assert_array_equal(table[["coef[near]", "coef[far]", "coef[age]"]].T, result.coef)
+    np.testing.assert_array_equal(table[["std_error[near]"]].T, result.std_error[:1])
+    np.testing.assert_array_equal(table[["f", "p_value"]].T, [result.f, result.p_value])
+    text = str(result)
+    for part in ("educ", "coef[age]", "partial_r2", "f_classical", f"{result.f[1]:.5g}"):
+        assert part in text
+    assert first_stage(*data.args).instruments == ("z0", "z1", "z2")
+
+
+def test_strength_of_several_treatments(simulate):
+    """The test of under-identification and all p-values are printed, under the data's names."""
+    data = simulate(29, k=2, q=3)
+    t = pd.DataFrame(data.t, columns=["educ", "exper"])
+    strength = instrument_strength(data.y, t, data.z, data.X)
+    text, table, kp = str(strength), strength.to_frame(), kleibergen_paap(*data.args)
+    assert f"chi2(2) = {kp.lm:.4g}, p = {kp.p_value:.4g} (null: under-identified)" in text
+    row = table.loc["Kleibergen-Paap LM", ["value", "dof", "p_value"]].astype(float)
+    np.testing.assert_allclose(row, [kp.lm, kp.dof, kp.p_value], rtol=1e-12)
+    stage = first_stage(*data.args)
+    assert f"first-stage F of exper, robust  {stage.f[1]:.4g}, p = {stage.p_value[1]:.4g}" in text
+    cd = cragg_donald(*data.args)
+    assert f"{cd.f:.4g}, p = {cd.p_value:.4g}" in text
+    one = instrument_strength(data.y, pd.Series(data.t[:, 0], name="educ"), data.z, data.X)
+    assert one.treatments == ("educ",)
+    assert table.index.is_unique
+
+
+@pytest.mark.parametrize(("strength", "weak"), [(0.03, True), (1.0, False)])
+def test_weakness_of_several_treatments(simulate, strength, weak):
+    data = simulate(30, k=2, q=3, strength=strength)
+    found, kp = instrument_strength(*data.args), kleibergen_paap(*data.args)
+    assert ((kp.p_value > 0.05) or (kp.f < 10.0)) == weak
+    assert bool(found.weakness) == weak
+    assert ("does not reject under-identification" in found.weakness) == (kp.p_value > 0.05)
+    assert ("below 10 (a rule of thumb)" in found.weakness) == (kp.f < 10.0)
+    assert found.weak is None

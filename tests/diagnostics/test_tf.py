@@ -140,3 +140,30 @@ def test_errors(simulate):
     for f in (-1.0, np.nan):
         with pytest.raises(ValueError, match=f"f must be at least 0, got {f}"):
             tf_critical_value(f)
+
+
+def test_outcome_nearly_explained_by_the_treatment():
+    """Y -> s y + b t maps estimate and interval to s (...) + b, with the digits that s leaves."""
+    rng = np.random.default_rng(74)
+    z, v = rng.normal(size=(2, 2000))
+    t, y = z + v, 0.5 * v + rng.normal(size=2000)
+    plain = tf_interval(y, t, z)
+    for scale in (1e-3, 1e-5):
+        near = tf_interval(5.0 * t + scale * y, t, z)
+        np.testing.assert_allclose(near.std_error / scale, plain.std_error, rtol=1e-12 / scale)
+        np.testing.assert_allclose(
+            (np.array(near.interval.intervals) - 5.0) / scale,
+            plain.interval.intervals,
+            rtol=1e-12 / scale,
+        )
+
+
+def test_t_statistic_and_text(simulate):
+    result = tf_interval(*simulate(75, q=1, strength=1.0).args)
+    np.testing.assert_allclose(result.t_statistic, result.estimate / result.std_error, rtol=1e-15)
+    (lower, upper) = result.interval.intervals[0]
+    assert (abs(result.t_statistic) > result.critical_value) == (not lower <= 0.0 <= upper)
+    text = f"t = {result.t_statistic:.4g}, critical value {result.critical_value:.3f}"
+    assert text in str(result)
+    z = np.tile([0.0, 1.0], 20)
+    assert tf_interval(-2.0 * z, z, z).t_statistic == -np.inf
