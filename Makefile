@@ -17,8 +17,8 @@ demo: $(SETUP) ## Analyse the push experiment; ARGS="..." is passed on
 test: $(SETUP) ## Run the tests and doctests, as CI does; ARGS="..." goes to pytest
 	$(RUN) --group test pytest $(ARGS)
 
-test-slow: $(SETUP) ## Run the tests marked slow (calibration, coverage)
-	$(RUN) --group test pytest -m slow $(ARGS)
+test-slow: $(SETUP) ## Run the tests marked slow (calibration, coverage, Spark and ibis)
+	$(RUN) --group test --group engines pytest -m slow $(ARGS)
 
 docs: $(SETUP) ## Build the documentation into docs/_build/html, examples run and links checked
 	$(RUN) --group docs --group test sphinx-build -W --keep-going -D plot_gallery=0 -b doctest docs docs/_build/doctest

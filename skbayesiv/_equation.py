@@ -71,7 +71,8 @@ class Equation:
     def from_moments(
         cls, moments: Moments, clusters: Sequence[Moments] = (), *, fit_intercept: bool
     ) -> Equation:
-        """A few rows with the moments of all, or of each cluster."""
+        """A few rows with the moments of all, or of each cluster that has a weight."""
+        clusters = [part for part in clusters if part.n_rows]
         rows, weight, codes = stack(clusters or [moments])
         c, columns = moments.columns, rows[:, 1:]
         exogenous = np.column_stack([rows[:, : int(fit_intercept)], columns[:, c.x]])

@@ -23,10 +23,13 @@ class Estimate:
     params : ndarray of shape (R,)
     covariance : ndarray of shape (R, R)
         NaN if the coefficients are not identified.
+    kappa : float or None
+        As in :mod:`skbayesiv._sandwich`; None for GMM.
     """
 
     params: Array
     covariance: Array
+    kappa: float | None
 
     @property
     def std_errors(self) -> Array:
@@ -47,7 +50,7 @@ def estimate(equation: Equation, method: str, *, debiased: bool) -> Estimate:
     params, cov = results.params.to_numpy(), results.cov.to_numpy()
     if equation.weighted:
         cov = sandwich(equation, params, kappa=results.kappa, metric=metric, debiased=debiased)
-    return Estimate(params, cov)
+    return Estimate(params, cov, results.kappa)
 
 
 def linearmodels_results(equation: Equation, method: str, *, debiased: bool) -> Any:
@@ -59,7 +62,8 @@ def direct_estimate(equation: Equation, *, debiased: bool) -> Estimate:
     """2SLS, or least squares without treatments, without linearmodels."""
     params = two_stage(equation)
     kappa = float(equation.endogenous.shape[1] > 0)
-    return Estimate(params, sandwich(equation, params, kappa=kappa, metric=None, debiased=debiased))
+    cov = sandwich(equation, params, kappa=kappa, metric=None, debiased=debiased)
+    return Estimate(params, cov, kappa)
 
 
 def minimum_norm(equation: Equation) -> Estimate:
@@ -71,7 +75,7 @@ def minimum_norm(equation: Equation) -> Estimate:
     mean_x, mean_y = (np.linalg.lstsq(constant, part, rcond=None)[0] for part in (x, y))
     coef = np.linalg.lstsq(x - constant @ mean_x, (y - constant @ mean_y)[:, 0], rcond=rcond)[0]
     params = np.concatenate([mean_y[:, 0] - mean_x @ coef, coef])
-    return Estimate(params, np.full((params.size, params.size), np.nan))
+    return Estimate(params, np.full((params.size, params.size), np.nan), 0.0)
 
 
 def _metric(equation: Equation, method: str) -> Array | None:

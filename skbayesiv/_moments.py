@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,7 @@ class Moments:
     cross: Array
 
     @classmethod
+    @np.errstate(over="ignore", invalid="ignore")  # `check_identified` names what overflowed
     def from_data(cls, data: IVData) -> Moments:
         """Moments of checked rows, in one pass over blocks of about 1 MB."""
         parts = (data.x, data.z, data.t, data.y[:, None])
@@ -78,6 +79,36 @@ class Moments:
             cross += block.T @ block
         return cls(data.columns, shift, weight, n_rows, total, cross)
 
+    @overload
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        outcome: str,
+        treatment: str | Iterable[str] = (),
+        instruments: str | Iterable[str] = (),
+        covariates: str | Iterable[str] = (),
+        sample_weight: str | None = None,
+        by: None = None,
+        missing: Literal["raise", "drop"] = "raise",
+        categories: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Moments: ...
+    @overload
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        outcome: str,
+        treatment: str | Iterable[str] = (),
+        instruments: str | Iterable[str] = (),
+        covariates: str | Iterable[str] = (),
+        sample_weight: str | None = None,
+        by: str,
+        missing: Literal["raise", "drop"] = "raise",
+        categories: Mapping[str, Sequence[Any]] | None = None,
+    ) -> dict[Any, Moments]: ...
     @classmethod
     def from_frame(
         cls,
@@ -91,7 +122,7 @@ class Moments:
         by: str | None = None,
         missing: Literal["raise", "drop"] = "raise",
         categories: Mapping[str, Sequence[Any]] | None = None,
-    ) -> Any:
+    ) -> Moments | dict[Any, Moments]:
         """Moments of a data frame, in one pass by the engine that holds it.
 
         Parameters
@@ -109,24 +140,28 @@ class Moments:
         sample_weight : str, optional
             Name of the frequency weights: a weight of 2 counts as a row given twice.
         by : str, optional
-            Name of a column of groups, such as folds, experiments or clusters.
+            Name of a column of groups, such as folds, experiments or clusters. Groups far from
+            each other, on the scale of the spread within, may take a second pass.
         missing : {"raise", "drop"}
             Raise on null and NaN, or leave out the rows that have either in a column named here.
         categories : mapping, optional
             Levels of categorical covariates, the reference level first; any column may be made
-            categorical so. The levels of others are found in a scan of their own, and sorted.
+            categorical so. The levels of others are found in a scan of their own, in rows with a
+            weight, and sorted.
 
         Returns
         -------
         Moments, or dict of Moments
-            A dict by group, in sorted order, when `by` is given.
+            A dict by group, in sorted order, when `by` is given; times with a zone are in UTC.
 
         Raises
         ------
+        TypeError
+            If a name is not a string, or the frame none that narwhals knows.
         ValueError
             If a column is unknown, has two roles or is not numeric; if values are missing,
-            infinite or of an unseen level (all counted, with the columns' names); if weights are
-            negative or all zero.
+            infinite or of an unseen level (all counted, with the columns' names), or their
+            squares overflow; if weights are negative or all zero.
 
         Examples
         --------
@@ -197,9 +232,17 @@ class Moments:
         return Moments(self.columns, shift, self.weight, self.n_rows, total, cross)
 
     def __add__(self, other: Moments) -> Moments:
+        if not isinstance(other, Moments):
+            return NotImplemented
         return self._combine(other, 1)
 
+    def __radd__(self, other: Literal[0]) -> Moments:
+        """Let `sum` start from 0."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
     def __sub__(self, other: Moments) -> Moments:
+        if not isinstance(other, Moments):
+            return NotImplemented
         if other.n_rows > self.n_rows:
             raise ValueError(
                 f"Moments of {other.n_rows} rows cannot be taken from moments of {self.n_rows}."
@@ -282,10 +325,27 @@ def round_to(value: Array, scale: Any) -> Array:
     return np.asarray(np.round(value / unit) * unit)
 
 
+def check_moments(moments: Any, argument: str = "moments") -> None:
+    """Raise unless the argument is what it should be."""
+    if isinstance(moments, Mapping):
+        raise TypeError(
+            f"{argument} must be Moments; got {type(moments).__name__}: of moments by group pass "
+            "one, or their sum."
+        )
+    if not isinstance(moments, Moments):
+        raise TypeError(f"{argument} must be Moments; got {type(moments).__name__}.")
+
+
 def check_identified(moments: Moments, *, fit_intercept: bool = True) -> None:
     """Raise unless rows and columns suffice for the first stage and the outcome's equation."""
     columns = moments.columns
     q, k = len(columns.instruments), len(columns.treatments)
+    _check_finite(moments)
+    if q and not k:
+        raise ValueError(
+            "t must be given with z: an instrumental-variable fit needs both; got "
+            f"{list(columns.instruments)} without treatments."
+        )
     if q < k:
         raise ValueError(
             f"z must have at least as many columns as t ({k}); got {q}: "
@@ -298,20 +358,55 @@ def check_identified(moments: Moments, *, fit_intercept: bool = True) -> None:
     cosines = _cosines(moments, fit_intercept)
     for argument, where in (("z", columns.z), ("t", columns.t)):
         index = [*range(columns.x.stop), *range(where.start, where.stop)]
-        at = _first_dependent(cosines, index)
-        if at is not None:
+        for at in _dependent(cosines, index)[:1]:
             others = [columns.names[i] for i in index[: index.index(at)]]
             raise ValueError(
                 f"{'X' if at < columns.x.stop else argument} must not be perfectly collinear: "
                 f"column {columns.names[at]!r} is a linear combination of "
-                f"{'the constant and ' if fit_intercept else ''}{others}."
+                f"{'the constant and ' if fit_intercept else ''}{others}, to {COLLINEAR:g} of its "
+                "sum of squares. Leave it out, or centre what powers and products are made of."
             )
+
+
+def check_outcome_has_error(moments: Moments, *, fit_intercept: bool = True) -> None:
+    """Raise if t, z and X fit y exactly in more rows than columns: there is no posterior then.
+
+    The likelihood grows without bound as the variance of y's error given t and z goes to 0.
+    """
+    columns = moments.columns
+    index = [*range(len(columns.names))]
+    dependent = _dependent(_cosines(moments, fit_intercept), index)
+    n_columns = len(index) - len(dependent) + int(fit_intercept)
+    if not columns.treatments or columns.y not in dependent or moments.weight <= n_columns:
+        return
+    name = columns.outcome
+    if fit_intercept and standardise(moments).corr[columns.y, columns.y] < 0.5:
+        raise ValueError(f"y must vary: column {name!r} is constant at {moments.mean[-1]:.6g}.")
+    raise ValueError(
+        f"y must have an error: column {name!r} is a linear combination of "
+        f"{'the constant and ' if fit_intercept else ''}{list(columns.names[:-1])}, to "
+        f"{COLLINEAR:g} of its variance."
+    )
 
 
 def full_rank(moments: Moments, *, fit_intercept: bool = True) -> bool:
     """Whether no covariate is a linear combination of the others (and the constant)."""
     index = [*range(moments.columns.x.stop)]
-    return _first_dependent(_cosines(moments, fit_intercept), index) is None
+    return not _dependent(_cosines(moments, fit_intercept), index)
+
+
+def _check_finite(moments: Moments) -> None:
+    """Raise if a sum is not finite, which finite rows can have by overflow."""
+    if not np.isfinite(moments.weight):
+        raise ValueError(f"sample_weight must have a finite sum; got {moments.weight}.")
+    own = np.isfinite(moments.shift + moments.total + np.diag(moments.cross))
+    finite = own if not own.all() else np.isfinite(moments.cross).all(axis=1)
+    if not finite.all():
+        names = [name for name, good in zip(moments.columns.names, finite, strict=True) if not good]
+        raise ValueError(
+            f"X, t, y and z must have finite sums of squares: those of {names} are not. Rescale "
+            "the columns."
+        )
 
 
 def _check_rows(moments: Moments, least: int) -> None:
@@ -339,21 +434,26 @@ def _check_varies(moments: Moments, fit_intercept: bool) -> None:
 def _cosines(moments: Moments, fit_intercept: bool) -> Array:
     """Cosines of the angles between columns, centred if there is an intercept."""
     if fit_intercept:
-        return standardise(moments).corr
+        std = standardise(moments)
+        varies = std.corr.diagonal() > 0.5
+        # Not the rounded ones, whose error a dependence with large coefficients would magnify.
+        cosines = moments.scatter / moments.weight / np.outer(std.sd, std.sd)
+        return np.where(varies[:, None] & varies, cosines, 0.0)
     cross = moments.about(np.zeros_like(moments.shift)).cross
     length = np.where(np.diag(cross) > 0.0, np.sqrt(np.diag(cross)), 1.0)
     return cross / np.outer(length, length)
 
 
-def _first_dependent(cosines: Array, index: list[int]) -> int | None:
-    """First of the columns that is a linear combination of those before it (Gram-Schmidt)."""
-    residual = cosines[np.ix_(index, index)].copy()
+def _dependent(cosines: Array, index: list[int]) -> list[int]:
+    """Those of the columns that are linear combinations of others before them (Gram-Schmidt)."""
+    residual, found = cosines[np.ix_(index, index)].copy(), []
     for j, column in enumerate(index):
         pivot = residual[j, j]
         if pivot < COLLINEAR:
-            return column
-        residual -= np.outer(residual[:, j], residual[j]) / pivot
-    return None
+            found.append(column)
+        else:
+            residual -= np.outer(residual[:, j], residual[j]) / pivot
+    return found
 
 
 def _pilot_mean(part: NDArray[Any]) -> Array:

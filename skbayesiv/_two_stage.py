@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from numbers import Integral
-from typing import Any, ClassVar, Self, overload
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import StrOptions
 
-from skbayesiv._base import treatment_form
+from skbayesiv._base import moments_of
 from skbayesiv._classical_report import ClassicalReport
 from skbayesiv._equation import Equation, check_size
-from skbayesiv._estimate import estimate, minimum_norm
+from skbayesiv._estimate import Estimate, estimate, minimum_norm
+from skbayesiv._frames._named import NamedFrame
+from skbayesiv._frames._query import Query
 from skbayesiv._least_squares import positions, regress, weakest_correlation
-from skbayesiv._moments import Moments, check_identified, full_rank
+from skbayesiv._moments import Moments, check_identified, check_moments, full_rank
 from skbayesiv._pseudo_rows import check_clusters_add_up
+from skbayesiv._second_pass import origin, residual_contrast, robust_covariance
 from skbayesiv._validation import IVData, check_clusters
+from skbayesiv.exceptions import OURS
 
 IRRELEVANT = 1e-12
 NEED_ROWS = (
     "{} needs rows, or cluster_moments: moments hold second-order sums only. Fit to rows, pass "
     'the moments of each cluster, or set cov_type="unadjusted" and method="2sls" or "liml".'
+)
+CLASSICAL = (
+    'cov_type="robust" needs the rows, which partial_fit does not keep: standard errors are '
+    'classical. Set cov_type="unadjusted" to have no warning, or fit to all rows.'
+)
+NEED_CLUSTERS = (
+    "method='gmm' needs a frame in memory, or clusters: of a lazy frame only sums are read. Name "
+    'the column of clusters, or set method="2sls" or "liml".'
 )
 
 
@@ -54,7 +66,7 @@ class TwoStageLS(ClassicalReport):
     fit_intercept : bool, default=True
         Whether the outcome and the treatments have an intercept.
     treatment : str, int or list of these, optional
-        Columns of X that hold the treatment, by name or position.
+        Columns of X that hold the treatment, by name or position; together with `instruments`.
     instruments : str, int or list of these, optional
         Columns of X that hold the instruments.
 
@@ -83,6 +95,8 @@ class TwoStageLS(ClassicalReport):
         estimator keeps, and not stored with it.
     moments_ : Moments
         Means and cross-products of the data.
+    n_treatments_, n_instruments_ : int
+        K and Q.
     n_features_in_ : int
         Number of columns of X, in column mode with treatment and instruments among them.
     feature_names_in_ : ndarray of str
@@ -95,9 +109,12 @@ class TwoStageLS(ClassicalReport):
     `covariance_` is then computed here; in `results_` the coefficients are the same, but the
     standard errors and tests treat the weights as analytic.
 
+    The rows of a lazy frame are read once for the estimates and, for robust standard errors, once
+    more for the covariance of the scores. Diagnostics of such a fit are classical.
+
     :meth:`fit_moments` and :meth:`partial_fit` take sums in place of rows. After `partial_fit`
-    standard errors are classical whatever `cov_type` says, as ``cov_type_`` and the title of
-    `summary` tell: sums of second order say nothing of heteroskedasticity.
+    standard errors are classical, with a warning if `cov_type` says otherwise: sums of second
+    order say nothing of heteroskedasticity.
 
     References
     ----------
@@ -123,8 +140,6 @@ class TwoStageLS(ClassicalReport):
     >>> est.conf_int(level=0.94).loc["push_delivered"].round(4).tolist()
     [1.9463, 4.6414]
     """
-
-    __metadata_request__fit: ClassVar[dict[str, bool]] = {"t": True, "z": True, "clusters": True}
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "method": [StrOptions({"2sls", "liml", "gmm"})],
@@ -152,83 +167,9 @@ class TwoStageLS(ClassicalReport):
         self.treatment = treatment
         self.instruments = instruments
 
-    @overload
-    def fit(
-        self,
-        X: ArrayLike | None,
-        y: ArrayLike | None = None,
-        *,
-        t: ArrayLike | None = None,
-        z: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-        clusters: ArrayLike | None = None,
-    ) -> Self: ...
-    @overload
-    def fit(
-        self,
-        X: ArrayLike | None,
-        t: ArrayLike,
-        y: ArrayLike,
-        /,
-        *,
-        z: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        clusters: ArrayLike | None = None,
-    ) -> Self: ...
-    @treatment_form
-    def fit(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        t: Any = None,
-        z: Any = None,
-        sample_weight: Any = None,
-        clusters: Any = None,
-    ) -> Self:
-        """Fit the model.
-
-        Call it as ``fit(X, t, y, z=z)``, or in scikit-learn's order as
-        ``fit(X, y, t=t, z=z)``, or as ``fit(X, y)`` when the parameters `treatment` and
-        `instruments` name columns of X.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_covariates), or None
-            Covariates, without a constant column.
-        y : array-like of shape (n_samples,)
-            Outcome.
-        t : array-like of shape (n_samples,) or (n_samples, n_treatments)
-            Treatment received.
-        z : array-like of shape (n_samples,) or (n_samples, n_instruments)
-            Instruments, such as the assignment; at least as many as treatments.
-        sample_weight : array-like of shape (n_samples,), optional
-            Frequency weights: a weight of 2 counts as a row given twice.
-        clusters : array-like of shape (n_samples,), optional
-            Labels of the clusters within which errors are correlated, such as the unit that
-            was assigned when rows are its members. Standard errors are then clustered.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator. If an error is raised, the estimator is as it was before.
-
-        Raises
-        ------
-        ValueError
-            If an argument is not numeric, finite, and of the right length, or if the effect
-            cannot be identified from it.
-
-        Warns
-        -----
-        NoTreatmentWarning
-            If neither t nor z is given: the model is then a regression of y on X.
-        """
-        return self._fit(X, y, t, z, sample_weight, clusters=clusters)
-
     def fit_moments(
         self,
-        moments: Moments,
+        moments: Moments | None,
         cluster_moments: Mapping[Any, Moments] | Iterable[Moments] | None = None,
     ) -> Self:
         """Fit from moments: the rows are not needed.
@@ -239,8 +180,9 @@ class TwoStageLS(ClassicalReport):
 
         Parameters
         ----------
-        moments : Moments
-            Of the columns ``[X, z, t, y]``, such as ``Moments.from_frame`` gives.
+        moments : Moments or None
+            Of the columns ``[X, z, t, y]``, such as ``Moments.from_frame`` gives; None for the
+            sum of the clusters'.
         cluster_moments : dict or iterable of Moments, optional
             The same of each cluster, such as ``Moments.from_frame(..., by="village")`` gives.
             Standard errors are then clustered.
@@ -258,7 +200,9 @@ class TwoStageLS(ClassicalReport):
         if isinstance(cluster_moments, Mapping):
             cluster_moments = cluster_moments.values()
         parts = list(cluster_moments) if cluster_moments is not None else []
-        return self._from_moments(moments, parts)
+        for part in parts:
+            check_moments(part, "cluster_moments")
+        return self._from_moments(sum(parts) if moments is None and parts else moments, parts)
 
     def _fit_data(self, data: IVData, clusters: Any = None) -> None:
         groups = check_clusters(clusters, data.n_rows, required=self.cov_type == "clustered")
@@ -270,6 +214,34 @@ class TwoStageLS(ClassicalReport):
         )
         self._fit_equation(Moments.from_data(data), equation)
 
+    def _fit_frame(self, named: NamedFrame) -> None:
+        """One pass for the moments, of each cluster if named; a second for robust errors."""
+        if named.clusters is None:
+            check_clusters(None, 0, required=self.cov_type == "clustered")
+            if self.method == "gmm" and named.columns.treatments:
+                raise ValueError(NEED_CLUSTERS)
+        moments = named.query.moments()
+        clusters = [] if named.clusters is None else [*named.query.groups().values()]
+        equation = Equation.from_moments(
+            moments, clusters, fit_intercept=self.fit_intercept
+        )
+        fit = self._fit_equation(moments, equation)
+        if self.cov_type == "robust" and not clusters:
+            self._set_robust(named.query, fit)
+
+    def _set_robust(self, query: Query, fit: Estimate) -> None:
+        """Read the rows again for the covariance of the scores."""
+        effects, slopes = np.split(self.coef_, [self.n_treatments_])
+        options = {"fit_intercept": self.fit_intercept}
+        scores = query.residual_moments(
+            origin(self.moments_, **options), residual_contrast(self.moments_, effects, slopes)
+        )
+        self.cov_type_ = "robust"
+        if fit.kappa is not None and np.isfinite(self._covariance).all():
+            self._covariance = robust_covariance(
+                self.moments_, scores, fit.kappa, debiased=self.debiased, **options
+            )
+
     def _fit_moments(self, moments: Moments, clusters: list[Moments]) -> None:
         if clusters:
             check_clusters_add_up(moments, clusters)
@@ -280,24 +252,26 @@ class TwoStageLS(ClassicalReport):
         equation = Equation.from_moments(moments, clusters, fit_intercept=self.fit_intercept)
         self._fit_equation(moments, equation)
 
-    def _fit_batch(self, data: IVData, earlier: Self | None) -> None:
+    def _fit_batch(self, data: IVData | NamedFrame, earlier: Self | None) -> None:
         if self.cov_type == "clustered":
             raise ValueError(NEED_ROWS.format("cov_type='clustered'"))
         if self.method == "gmm" and data.columns.treatments:
             raise ValueError(NEED_ROWS.format("method='gmm'"))
-        moments = Moments.from_data(data)
+        if self.cov_type == "robust":
+            warnings.warn(CLASSICAL, UserWarning, skip_file_prefixes=OURS)
+        moments = moments_of(data)
         if earlier is not None:
             moments = earlier.moments_ + moments
         equation = Equation.from_moments(moments, fit_intercept=self.fit_intercept)
         self._fit_equation(moments, equation)
 
-    def _fit_equation(self, moments: Moments, equation: Equation) -> None:
+    def _fit_equation(self, moments: Moments, equation: Equation) -> Estimate:
         check_identified(moments, fit_intercept=self.fit_intercept)
         self.moments_ = moments
         if self.n_treatments_:
             self._check_relevant()
         self._set_first_stage()
-        self._set_estimate(equation)
+        return self._set_estimate(equation)
 
     def _check_relevant(self) -> None:
         """Raise if the first stage is zero to rounding error; one merely weak is let pass."""
@@ -316,7 +290,7 @@ class TwoStageLS(ClassicalReport):
             self.moments_, positions(c.t), positions(c.z, c.x), fit_intercept=self.fit_intercept
         )
 
-    def _set_estimate(self, equation: Equation) -> None:
+    def _set_estimate(self, equation: Equation) -> Estimate:
         """Set the coefficients, treatments before covariates, and their covariance."""
         method = self.method if self.n_treatments_ else "ols"
         if method == "ols" and not full_rank(self.moments_, fit_intercept=self.fit_intercept):
@@ -331,3 +305,4 @@ class TwoStageLS(ClassicalReport):
         self.dof_ = equation.n - total if self.debiased else np.inf
         self.method_, self.cov_type_ = method, equation.errors
         self._equation, self._covariance = equation, fit.covariance[np.ix_(order, order)]
+        return fit

@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from numpy.testing import assert_allclose
 from sklearn.base import clone
@@ -111,6 +112,91 @@ def test_least_squares_from_moments(data):
     assert np.isnan(short.covariance_.to_numpy()).all()
 
 
+def test_clusters_alone_are_enough(data):
+    parts = by_cluster(data)
+    whole = TwoStageLS().fit_moments(moments_of(data), parts)
+    assert_same(TwoStageLS().fit_moments(None, parts), whole)
+    assert_same(TwoStageLS().fit_moments(sum(parts.values()), parts.values()), whole)
+
+
+def test_a_cluster_without_weight_is_none():
+    data = make_noncompliance(300, random_state=1)
+    village = np.arange(300) % 17
+    names = {"y": "y", "sample_weight": "w", "clusters": "village"}
+    frame = pd.DataFrame({"y": data.y, "t": data.t, "z": data.z, "village": village})
+    frame["w"] = np.where(village == 3, 0, 1 + village % 2)
+    est = TwoStageLS(treatment="t", instruments="z")
+    roles = {"outcome": "y", "treatment": "t", "instruments": "z", "sample_weight": "w"}
+    parts = Moments.from_frame(frame, by="village", **roles)
+    assert parts[3].n_rows == 0
+    assert_same(clone(est).fit_moments(None, parts), est.fit(frame, **names))
+
+
+@pytest.mark.parametrize(
+    ("moments", "message"),
+    [
+        (lambda m: {"a": m}, "moments must be Moments; got dict: of moments by group pass one, or"),
+        (lambda m: pd.DataFrame({"y": [1.0]}), "moments must be Moments; got DataFrame"),
+        (lambda m: [m], "moments must be Moments; got list"),
+        (lambda m: None, "moments must be Moments; got NoneType"),
+    ],
+)
+def test_moments_are_checked(data, moments, message):
+    for est in (TwoStageLS(cov_type="unadjusted"), BayesianIV(**QUICK)):
+        with pytest.raises(TypeError, match=message):
+            est.fit_moments(moments(moments_of(data)))
+    with pytest.raises(TypeError, match="cluster_moments must be Moments; got str"):
+        TwoStageLS().fit_moments(moments_of(data), pd.DataFrame({"y": [1.0]}))
+
+
+def test_instruments_without_treatment():
+    data = make_noncompliance(300, random_state=1)
+    frame = pd.DataFrame({"y": data.y, "z": data.z})
+    moments = Moments.from_frame(frame, outcome="y", instruments="z")
+    for est in (TwoStageLS(cov_type="unadjusted"), BayesianIV(**QUICK)):
+        with (
+            pytest.warns(NoTreatmentWarning),
+            pytest.raises(ValueError, match=r"t must be given with z.*got \['z'\] without"),
+        ):
+            est.fit_moments(moments)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [{"treatment": "push", "instruments": ["coin"]}, {"treatment": 0, "instruments": [-1]}],
+    ids=["names", "positions"],
+)
+def test_predict_after_moments_in_column_mode(named):
+    """Moments have no order of columns: new data are matched by name, or as the positions say."""
+    data = make_noncompliance(300, n_covariates=2, random_state=0)
+    x = np.asarray(data.X)
+    frame = pd.DataFrame({"push": data.t, "a": x[:, 0], "b": x[:, 1], "coin": data.z})
+    roles = {"outcome": "y", "treatment": "push", "instruments": "coin", "covariates": ["a", "b"]}
+    moments = Moments.from_frame(frame.assign(y=data.y), **roles)
+    est = TwoStageLS(cov_type="unadjusted", **named)
+    expected = clone(est).fit(frame, data.y).predict(frame)
+    est.fit_moments(moments)
+    assert_allclose(est.predict(frame), expected, rtol=1e-10)
+    if named["treatment"] == 0:
+        assert est.feature_names_in_.tolist() == list(frame)
+        return
+    for columns in (["coin", "b", "a", "push"], ["y", "push", "b", "coin", "a"]):
+        other = frame.assign(y=data.y)[columns]
+        assert_allclose(est.predict(other), expected, rtol=1e-10)
+        assert_allclose(est.predict(pl.from_pandas(other)), expected, rtol=1e-10)
+    with pytest.raises(ValueError, match=r"X must have the columns .*got \['push', 'a', 'b'\]\.$"):
+        est.predict(frame[["push", "a", "b"]])
+
+
+def test_moments_must_have_the_named_columns(data):
+    moments = moments_of({**data, "t": data["t"][:, :1]})
+    message = r"treatment must name the columns that moments have as treatment: \['t'\]; got 'push'"
+    with pytest.raises(ValueError, match=message):
+        TwoStageLS(treatment="push", instruments=["z0", "z1", "z2", "z3"]).fit_moments(moments)
+    with pytest.raises(ValueError, match="instruments must name the columns that moments have"):
+        TwoStageLS(treatment="t", instruments=["z0", "z1"]).fit_moments(moments)
+
+
 def test_what_needs_rows_says_so(data):
     moments, parts = moments_of(data), list(by_cluster(data).values())
     with pytest.raises(ValueError, match="cov_type='robust' needs rows, or cluster_moments"):
@@ -143,7 +229,7 @@ def batches(data, sizes):
 @pytest.mark.parametrize("sizes", [[400], [100, 300], [37, 200, 63, 100]])
 @pytest.mark.parametrize("method", ["2sls", "liml"])
 def test_batches_give_the_fit_of_all_rows(data, sizes, method):
-    est = TwoStageLS(method=method)
+    est = TwoStageLS(method=method, cov_type="unadjusted")
     for at in batches(data, sizes):
         est.partial_fit(
             data["X"][at],
@@ -163,7 +249,8 @@ def test_partial_fit_goes_on_from_fit(data):
     first, rest = batches(data, [150, 250])
     est = TwoStageLS()
     est.fit(data["X"][first], data["t"][first], data["y"][first], z=data["z"][first])
-    est.partial_fit(data["X"][rest], data["y"][rest], t=data["t"][rest], z=data["z"][rest])
+    with pytest.warns(UserWarning, match='cov_type="robust" needs the rows.*Set cov_type="unadj'):
+        est.partial_fit(data["X"][rest], data["y"][rest], t=data["t"][rest], z=data["z"][rest])
     assert_same(est, fit_rows(TwoStageLS(cov_type="unadjusted"), data))
     fit_rows(est, data)
     assert est.moments_.n_rows == 400
@@ -206,7 +293,7 @@ def test_batches_of_the_criterion():
 
 def test_batches_must_agree(data):
     first = pd.DataFrame(data["X"], columns=["age", "income"])
-    est = TwoStageLS().partial_fit(first, data["t"], data["y"], z=data["z"])
+    est = TwoStageLS(cov_type="unadjusted").partial_fit(first, data["t"], data["y"], z=data["z"])
     before = dict(vars(est))
     with pytest.raises(ValueError, match="feature names"):
         est.partial_fit(first.rename(columns={"age": "height"}), data["t"], data["y"], z=data["z"])

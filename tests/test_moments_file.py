@@ -72,6 +72,29 @@ def test_cut_off_file_is_refused(moments, tmp_path):
         Moments.load(path)
 
 
+@pytest.mark.parametrize("name", ["shift", "weight", "n_rows", "total", "cross"])
+def test_sums_of_other_shapes_are_refused(moments, tmp_path, name):
+    path = tmp_path / "moments.npz"
+    moments.save(path)
+    with np.load(path) as file:
+        content = {key: file[key] for key in file.files}
+    np.savez(path, **(content | {name: np.zeros((3, 3, 1))}))
+    with pytest.raises(ValueError, match=rf"{name} has shape \(3, 3, 1\), not \("):
+        Moments.load(path)
+
+
+def test_sum_starts_from_nothing(moments):
+    total = sum([moments, moments])
+    assert total.n_rows == 2 * moments.n_rows
+    for wrong in (0, 1, None):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            moments + wrong
+        with pytest.raises(TypeError, match="unsupported operand"):
+            moments - wrong
+    with pytest.raises(TypeError, match="unsupported operand"):
+        1 + moments
+
+
 def test_add_then_subtract(moments):
     rows = np.random.default_rng(1).normal([2.0, 1e5, 1.0, -1.0], 1.0, (30, 4))
     other = moments_of(rows)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from skbayesiv._frames._missing import check_sums
 from skbayesiv._frames._planning import make_plan
+from skbayesiv._frames._query import Query
 from skbayesiv._frames._sources import open_source
 from skbayesiv._moments import Moments
 from skbayesiv._validation import Columns
@@ -27,17 +27,38 @@ def moments_from_frame(
     """Moments of a frame, or of each of its groups; see :meth:`Moments.from_frame`."""
     if missing not in ("raise", "drop"):
         raise ValueError(f"missing must be 'raise' or 'drop'; got {missing!r}.")
-    columns = Columns(_names(covariates), _names(instruments), _names(treatment), outcome)
+    columns = named_columns(outcome, treatment, instruments, covariates)
+    for argument, name in (("sample_weight", sample_weight), ("by", by)):
+        if name is not None:
+            _name(name, argument)
     source = open_source(frame)
     plan = make_plan(
         source, columns, sample_weight, by, drop=missing == "drop", categories=categories
     )
-    sums = source.tally(plan)
-    check_sums(sums, plan, source)
-    if by is None:
-        return plan.moments(sums[None])
-    return {key: plan.moments(sums[key]) for key in sorted(sums.keys() - {None})}
+    query = Query(source, plan)
+    return query.moments() if by is None else query.groups()
 
 
-def _names(names: str | Iterable[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
+def named_columns(outcome: Any, treatment: Any, instruments: Any, covariates: Any) -> Columns:
+    """Columns by role; raise unless all are named by strings."""
+    return Columns(
+        _names(covariates, "covariates"),
+        _names(instruments, "instruments"),
+        _names(treatment, "treatment"),
+        _name(outcome, "outcome"),
+    )
+
+
+def _names(names: Any, argument: str) -> tuple[str, ...]:
+    if isinstance(names, str):
+        return (names,)
+    if not isinstance(names, Iterable):
+        raise TypeError(f"{argument} must be a name of a column or some names; got {names!r}.")
+    return tuple(_name(name, argument) for name in names)
+
+
+def _name(name: Any, argument: str) -> str:
+    if not isinstance(name, str):
+        shown = type(name).__name__ if hasattr(name, "__len__") else repr(name)
+        raise TypeError(f"{argument} must be the name of a column, a string; got {shown}.")
+    return name

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from skbayesiv._frames._columns import MISSING, UNSEEN, factorise, level_codes, numbers
 from skbayesiv._frames._plan import Array, Layout, Plan, Sums
+from skbayesiv._frames._streams import Frame
 from skbayesiv._moments import BLOCK_BYTES
-
-Frame = nw.DataFrame[Any]
 
 FEW_ROWS = 64
 
@@ -61,10 +60,9 @@ class Accumulator:
         self.plan = plan
         self.layout: Layout = plan.layout
         self.groups: dict[Any, int] = {None: 0}
-        self.table = np.zeros((1, self.layout.size))
+        self.table = self.layout.zeros(plan.shift)[None]
         self.step = max(1, BLOCK_BYTES // (8 * self.layout.width))
         self.buffer = np.empty(self.step * self.layout.width)
-        self.triangle = np.triu_indices(self.layout.width)
         position = {name: i for i, name in enumerate(plan.data)}
         self.reads = [
             (position[t.source], None if t.level is None else plan.levels[t.source].index(t.level))
@@ -101,22 +99,28 @@ class Accumulator:
         codes, found = factorise(keys)
         where = [self.groups.setdefault(key, len(self.groups)) for key in found]
         if len(self.groups) > len(self.table):
-            grown = np.zeros((2 * len(self.groups), self.layout.size))
-            grown[: len(self.table)] = self.table
-            self.table = grown
+            more = 2 * len(self.groups) - len(self.table)
+            new = np.tile(self.layout.zeros(self.plan.shift), (more, 1))
+            self.table = np.concatenate([self.table, new])
         return np.asarray([*where, MISSING], dtype=np.intp)[codes]
 
     def _add_block(self, rows: Rows) -> None:
         block = self._fill(rows)
-        total = _total(block, rows.weight)
-        if not self._is_clean(total, rows):
+        if not self._is_clean(_total(block, rows.weight), rows):
             rows = self._screen(rows)
             block = self._fill(rows)
-            total = _total(block, rows.weight)
+        weight = self._weights(block, rows.weight)
         if rows.group is None:
-            self.table[0] += self._vector(block, rows.weight, total)
+            self.table[0] += self._sums(block, weight)
         elif len(rows):
-            self._add_groups(block, rows)
+            self._add_groups(block, weight, rows.group)
+
+    def _weights(self, block: Array, weight: Array | None) -> Array | None:
+        """The rows' weights, times the squared residual where the plan has one."""
+        if self.plan.residual is None:
+            return weight
+        square = (self.plan.residual[0] + self.plan.residual[1:] @ block) ** 2
+        return square if weight is None else weight * square
 
     def _fill(self, rows: Rows) -> Array:
         """Shifted columns in double precision, shape (C, n)."""
@@ -154,7 +158,8 @@ class Accumulator:
         counts[at.infinite] = [
             np.isinf(values).sum() if name in plan.numbers else 0 for name, values in named.items()
         ]
-        counts[at.unseen] = [(named[name] == UNSEEN).sum() for name in plan.levels]
+        used = True if rows.weight is None else rows.weight != 0
+        counts[at.unseen] = [((named[name] == UNSEEN) & used).sum() for name in plan.levels]
         counts[at.negative] = 0 if rows.weight is None else (rows.weight < 0).sum()
         self.table[0] += counts
         return rows.take(slice(0, 0)) if counts.any() else rows
@@ -168,36 +173,52 @@ class Accumulator:
                 named.setdefault(name, values)
         return named
 
-    def _vector(self, block: Array, weight: Array | None, total: Array) -> Array:
-        """Sums of a block."""
+    def _sums(self, block: Array, weight: Array | None) -> Array:
+        """Sums of a block, to be added to those about the same point."""
         at, vector = self.layout, np.zeros(self.layout.size)
+        vector[at.total] = _total(block, weight)
         if weight is None:
             vector[at.weight] = vector[at.n_rows] = block.shape[1]
         else:
             vector[at.weight] = weight.sum()
             vector[at.n_rows] = np.count_nonzero(weight)
             block = block * np.sqrt(weight)
-        vector[at.total] = total
-        vector[at.cross] = (block @ block.T)[self.triangle]
+        vector[at.cross] = (block @ block.T)[at.triangle]
         return vector
 
-    def _add_groups(self, block: Array, rows: Rows) -> None:
+    def _add_groups(self, block: Array, weight: Array | None, group: NDArray[np.intp]) -> None:
         """Add the sums of a block to the groups' rows."""
-        assert rows.group is not None
-        order = np.argsort(rows.group, kind="stable")
-        group, block = rows.group[order], block[:, order]
-        weight = None if rows.weight is None else rows.weight[order]
+        order = np.argsort(group, kind="stable")
+        group, block = group[order], block[:, order]
+        weight = None if weight is None else weight[order]
         starts = np.flatnonzero(np.diff(group, prepend=-1))
+        block -= self._own_shifts(block, weight, group, starts)
         if len(group) < FEW_ROWS * len(starts):
             self.table[group[starts]] += self._segments(block, weight, starts)
             return
         for start, stop in zip(starts, [*starts[1:], len(group)], strict=True):
-            w = None if weight is None else weight[start:stop]
             part = block[:, start:stop]
-            self.table[group[start]] += self._vector(part, w, _total(part, w))
+            w = None if weight is None else weight[start:stop]
+            self.table[group[start]] += self._sums(part, w)
+
+    def _own_shifts(
+        self, block: Array, weight: Array | None, group: NDArray[np.intp], starts: NDArray[np.intp]
+    ) -> Array:
+        """Distance of each row's group from the plan's shift, shape (C, n).
+
+        A group whose level lies far from the others' is summed about the mean of its first rows.
+        """
+        at, which = self.layout, group[starts]
+        n = np.add.reduceat(np.ones(len(group)) if weight is None else weight, starts)
+        new = (self.table[which, at.weight] == 0.0) & (n > 0.0)
+        if new.any():
+            total = np.add.reduceat(block if weight is None else block * weight, starts, axis=1)
+            self.table[which[new], at.shift] += (total[:, new] / n[new]).T
+        own = self.table[which, at.shift] - self.plan.shift
+        return np.repeat(own.T, np.diff([*starts, len(group)]), axis=1)
 
     def _segments(self, block: Array, weight: Array | None, starts: NDArray[np.intp]) -> Array:
-        """Vectors of many short runs of rows at once, shape (runs, size)."""
+        """Sums of many short runs of rows at once, shape (runs, size)."""
         at, vectors = self.layout, np.zeros((len(starts), self.layout.size))
         ones = np.ones(block.shape[1]) if weight is None else weight
         vectors[:, at.weight] = np.add.reduceat(ones, starts)

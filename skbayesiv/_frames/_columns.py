@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -39,18 +40,41 @@ def level_codes(series: nw.Series[Any], levels: Sequence[Any]) -> NDArray[np.int
 
 
 def factorise(series: nw.Series[Any]) -> tuple[NDArray[np.intp], list[Any]]:
-    """Codes and the distinct values as Python objects; code -1 where missing."""
-    codes, found = pd.factorize(_decoded(series))
-    if found.dtype.kind == "M" and np.datetime_data(found.dtype)[0] == "ns":
-        found = found.astype("datetime64[us]")
+    """Codes and the distinct values as Python objects; code -1 where missing.
+
+    A time with a zone becomes a datetime in UTC: two hours of the same name, when the clock goes
+    back, stay apart.
+    """
+    codes, found = pd.factorize(labels(series))
+    if found.dtype.kind in "mM":
+        found = _microseconds(found, series.name)
+    if any(isinstance(key, pd.DateOffset) for key in found[:1]):
+        raise ValueError(
+            f"Column {series.name!r} must not hold intervals, whose length depends on the "
+            "calendar: make them numbers or strings."
+        )
+    if series.dtype == nw.Date:
+        found = found.astype("datetime64[D]")
     keys = found.tolist()
     if series.dtype.is_integer():
         keys = [int(key) for key in keys]
+    if getattr(series.dtype, "time_zone", None) is not None:
+        keys = [key.replace(tzinfo=UTC) for key in keys]
     return codes, keys
 
 
-def _decoded(series: nw.Series[Any]) -> NDArray[Any]:
-    """Values of a series; a null stays missing."""
+def _microseconds(times: NDArray[Any], name: str) -> NDArray[Any]:
+    """Times in the unit of Python's own."""
+    rounded = times.astype(f"{times.dtype.kind}8[us]")
+    if (finer := times != rounded).any():
+        raise ValueError(
+            f"Column {name!r} must hold times of whole microseconds; got {times[finer][0]}."
+        )
+    return rounded
+
+
+def labels(series: nw.Series[Any]) -> NDArray[Any]:
+    """Values of a series as numpy has them; a null stays missing."""
     is_label = isinstance(series.dtype, nw.Categorical | nw.Enum)
     if is_label and series.implementation.is_pyarrow():
         # `to_numpy` of a dictionary array looks a null up as position -1, the last label.

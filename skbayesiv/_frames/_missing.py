@@ -27,6 +27,23 @@ def check_sums(sums: Sums, plan: Plan, source: Source) -> None:
                 f"{unseen_levels(source, name, plan)} in {count:.0f} rows."
             )
     _check_weights(total, plan)
+    _check_overflow(sums, plan)
+    if plan.drop and not total[at.n_rows] and len(source.head(plan.sources)):
+        raise ValueError("missing='drop' must leave some rows; every row has a missing value.")
+
+
+def _check_overflow(sums: Sums, plan: Plan) -> None:
+    """Raise if a column's squares are too large for double precision."""
+    at = plan.layout
+    i, j = at.triangle
+    for vector in sums.values():
+        if not np.isfinite(vector[at.cross]).all():
+            square = vector[at.cross][i == j]
+            names = [plan.columns.names[k] for k in np.flatnonzero(~np.isfinite(square))]
+            raise ValueError(
+                f"Columns must have squares below {np.finfo(float).max:.0e}; got too large values "
+                f"in {', '.join(map(repr, names))}."
+            )
 
 
 def _check_weights(total: Array, plan: Plan) -> None:
@@ -37,8 +54,9 @@ def _check_weights(total: Array, plan: Plan) -> None:
             f"column {plan.weight!r}."
         )
     if plan.weight is not None and not total[at.n_rows]:
+        where = " in rows without missing values" if plan.drop else ""
         raise ValueError(
-            f"sample_weight must have a positive entry; got none in column {plan.weight!r}."
+            f"sample_weight must have a positive entry; got none in column {plan.weight!r}{where}."
         )
 
 

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
-import numpy as np
-
 from skbayesiv._frames._batches import tally_batches
-from skbayesiv._frames._plan import Plan, Sums, add_sums
+from skbayesiv._frames._columns import factorise
+from skbayesiv._frames._plan import Layout, Plan, Sums, add_sums
 from skbayesiv._frames._streams import arrow_batches, eager, slices
 
 FAN_IN = 16
-ROWS_SENT = 1 << 16
+ROWS_SENT = 1 << 10
 
 
 def tally_dask(frame: Any, plan: Plan) -> Sums:
@@ -23,7 +22,7 @@ def tally_dask(frame: Any, plan: Plan) -> Sums:
     tally, add = delayed(tally_partition), delayed(add_sums)
     sums = [tally(part, plan) for part in frame.to_delayed()]
     while len(sums) > 1:
-        sums = [add(sums[i : i + FAN_IN]) for i in range(0, len(sums), FAN_IN)]
+        sums = [add(sums[i : i + FAN_IN], plan.layout) for i in range(0, len(sums), FAN_IN)]
     return dict(sums[0].compute())
 
 
@@ -33,37 +32,60 @@ def tally_partition(part: Any, plan: Plan) -> Sums:
 
 
 def tally_spark(frame: Any, plan: Plan) -> Sums:
-    """Sums of each partition as rows (key, place, value), which Spark adds by key and place."""
+    """Sums of each partition as rows (key, sums); Spark brings those of a key together."""
     key = "int" if plan.by is None else frame.schema[plan.by].dataType.simpleString()
-    entries = frame.mapInArrow(_spark_partition(plan), f"`key` {key}, `place` int, `value` double")
-    sums: Sums = {None: np.zeros(plan.layout.size)}
-    for row in entries.groupBy("key", "place").sum("value").collect():
-        vector = sums.setdefault(row[0], np.zeros(plan.layout.size))
-        vector[row[1]] = row[2]
-    return sums
+    schema = f"`key` {key}, `sums` array<double>"
+    entries = frame.mapInArrow(_tally_in_spark(plan), schema)
+    if plan.by is not None:
+        entries = entries.repartition("key").mapInArrow(_add_in_spark(plan.layout), schema)
+    nothing = {None: plan.layout.zeros(plan.shift)}
+    return add_sums([nothing, _read(entries.toArrow(), plan.layout)], plan.layout)
 
 
-def _spark_partition(plan: Plan) -> Callable[[Iterator[Any]], Iterator[Any]]:
-    """Return the function that Spark runs on the Arrow batches of a partition."""
+def _tally_in_spark(plan: Plan) -> Callable[[Iterator[Any]], Iterator[Any]]:
+    """Return the function that sums the Arrow batches of a partition."""
 
-    def entries(batches: Iterator[Any]) -> Iterator[Any]:
+    def tally(batches: Iterator[Any]) -> Iterator[Any]:
         import pyarrow as pa
 
         first = next(batches, None)
-        if first is None:
-            return
-        kind = pa.int32() if plan.by is None else first.schema.field(plan.by).type
-        sums = tally_batches(arrow_batches(chain([first], batches)), plan)
-        size = plan.layout.size
-        keys, vectors = list(sums), list(sums.values())
-        step = max(1, ROWS_SENT // size)
-        for start in range(0, len(keys), step):
-            some = slice(start, start + step)
-            columns = {
-                "key": pa.array([key for key in keys[some] for _ in range(size)], kind),
-                "place": np.tile(np.arange(size, dtype=np.int32), len(keys[some])),
-                "value": np.concatenate(vectors[some]),
-            }
-            yield pa.RecordBatch.from_pydict(columns)
+        if first is not None:
+            kind = pa.int32() if plan.by is None else first.schema.field(plan.by).type
+            sums = tally_batches(arrow_batches(chain([first], batches)), plan)
+            yield from _write(sums, kind)
 
-    return entries
+    return tally
+
+
+def _add_in_spark(layout: Layout) -> Callable[[Iterator[Any]], Iterator[Any]]:
+    """Return the function that adds the rows (key, sums) of a partition."""
+
+    def add(batches: Iterator[Any]) -> Iterator[Any]:
+        import pyarrow as pa
+
+        rows = list(batches)
+        if rows:
+            table = pa.Table.from_batches(rows)
+            yield from _write(_read(table, layout), table.schema.field("key").type)
+
+    return add
+
+
+def _write(sums: Sums, kind: Any) -> Iterator[Any]:
+    """Sums as Arrow batches of rows (key, sums)."""
+    import pyarrow as pa
+
+    keys, vectors = list(sums), list(sums.values())
+    for start in range(0, len(keys), ROWS_SENT):
+        some = slice(start, start + ROWS_SENT)
+        sent = pa.array(vectors[some], pa.list_(pa.float64()))
+        yield pa.RecordBatch.from_pydict({"key": pa.array(keys[some], kind), "sums": sent})
+
+
+def _read(table: Any, layout: Layout) -> Sums:
+    """Add up rows (key, sums)."""
+    codes, keys = factorise(eager(table)["key"])
+    names = [*keys, None]
+    vectors = table["sums"].combine_chunks().flatten().to_numpy().reshape(-1, layout.size)
+    pairs = zip(codes, vectors, strict=True)
+    return add_sums(({names[code]: vector} for code, vector in pairs), layout)

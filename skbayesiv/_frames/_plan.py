@@ -6,7 +6,7 @@ engine that can add numbers can merge them; :meth:`Plan.moments` turns the last 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -35,8 +35,8 @@ class Layout:
 
     The vector holds the sum of weights, the number of rows with a positive weight, the number
     of negative weights, the missing values and the infinite values of each source, the unseen
-    levels of each factor, the sums of the shifted columns, and the upper triangle of the sums of
-    their products.
+    levels of each factor, the point that is taken off the columns, the sums of what is left, and
+    the upper triangle of the sums of products of what is left.
     """
 
     width: int
@@ -63,19 +63,54 @@ class Layout:
         return slice(self.infinite.stop, self.infinite.stop + self.n_factors)
 
     @cached_property
-    def total(self) -> slice:
-        """Sums of the shifted columns."""
+    def shift(self) -> slice:
+        """The point about which sums are taken."""
         return slice(self.unseen.stop, self.unseen.stop + self.width)
 
     @cached_property
+    def total(self) -> slice:
+        """Sums of the shifted columns."""
+        return slice(self.shift.stop, self.shift.stop + self.width)
+
+    @cached_property
+    def triangle(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and columns (i, j), i <= j, of the upper triangle."""
+        return np.triu_indices(self.width)
+
+    @cached_property
     def cross(self) -> slice:
-        """Sums of products of shifted columns (i, j), i <= j, row by row."""
+        """Sums of products of shifted columns (i, j), in the triangle's order."""
         return slice(self.total.stop, self.total.stop + self.width * (self.width + 1) // 2)
 
     @cached_property
     def size(self) -> int:
         """Length of the vector."""
         return self.cross.stop
+
+    def zeros(self, shift: Array) -> Array:
+        """Sums over no rows."""
+        vector = np.zeros(self.size)
+        vector[self.shift] = shift
+        return vector
+
+    def about(self, vector: Array, shift: Array) -> Array:
+        """The same sums about another point."""
+        d = vector[self.shift] - shift
+        if not d.any():
+            return vector
+        weight, total, (i, j) = vector[self.weight], vector[self.total], self.triangle
+        moved = vector.copy()
+        moved[self.shift] = shift
+        moved[self.total] += weight * d
+        moved[self.cross] += d[i] * total[j] + total[i] * d[j] + weight * d[i] * d[j]
+        return moved
+
+    def add(self, a: Array, b: Array) -> Array:
+        """Sums over the rows of both, about the point of the first that has a weight."""
+        shift = (a if a[self.weight] else b)[self.shift]
+        total = self.about(a, shift) + self.about(b, shift)
+        total[self.shift] = shift
+        return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +132,10 @@ class Plan:
     drop : bool
         Drop rows with a missing value (else count them, which ends in an error).
     shift : ndarray of shape (C,)
-        Point about which sums are taken.
+        Point about which sums are taken; each group moves to a point of its own.
+    residual : ndarray of shape (1 + C,) or None
+        Intercept and coefficients, on the shifted columns, of a residual e. Rows then have the
+        weight w e^2, and the sums are those of a covariance robust to heteroskedasticity.
     """
 
     columns: Columns
@@ -108,6 +146,7 @@ class Plan:
     floats: frozenset[str]
     drop: bool
     shift: Array
+    residual: Array | None = None
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -127,7 +166,7 @@ class Plan:
         names = [name for name in self.data if name not in self.levels]
         return tuple(dict.fromkeys((*names, *weight)))
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """Places of the sums."""
         return Layout(len(self.terms), len(self.sources), len(self.levels))
@@ -136,17 +175,18 @@ class Plan:
         """Moments from the sums of one group."""
         at, width = self.layout, len(self.terms)
         cross = np.zeros((width, width))
-        cross[np.triu_indices(width)] = vector[at.cross]
+        cross[at.triangle] = vector[at.cross]
         cross += np.triu(cross, 1).T
         n_rows = round(float(vector[at.n_rows]))
-        weight = float(vector[at.weight])
-        return Moments(self.columns, self.shift, weight, n_rows, vector[at.total].copy(), cross)
+        shift, total = vector[at.shift].copy(), vector[at.total].copy()
+        return Moments(self.columns, shift, float(vector[at.weight]), n_rows, total, cross)
 
 
-def add_sums(parts: list[Sums]) -> Sums:
+def add_sums(parts: Iterable[Sums], layout: Layout) -> Sums:
     """Sum vectors group by group, in the order given."""
     merged: Sums = {}
-    for part in parts:
-        for key, vector in part.items():
-            merged[key] = merged[key] + vector if key in merged else vector
+    with np.errstate(all="ignore"):  # an overflow shows in the sums
+        for part in parts:
+            for key, vector in part.items():
+                merged[key] = layout.add(merged[key], vector) if key in merged else vector
     return merged

@@ -9,7 +9,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from skbayesiv._frames._categories import check_given, check_levels, find_levels, is_label
+from skbayesiv._frames._categories import check_given, check_levels, find_levels, is_label, used_rows
 from skbayesiv._frames._columns import numbers
 from skbayesiv._frames._plan import Array, Plan, Term
 from skbayesiv._frames._sources import HEAD, Source
@@ -32,13 +32,14 @@ def make_plan(
     """Plan a pass over the named columns."""
     schema = source.schema
     check_names(schema, columns, weight, by)
-    given = check_given(categories, columns)
+    given = check_given(categories, columns, schema)
     read = tuple(dict.fromkeys((*columns.names, *(n for n in (weight, by) if n is not None))))
     floats = frozenset(name for name in read if schema[name].is_float())
     factors = tuple(n for n in columns.covariates if n in given or is_label(schema[n]))
     check_numeric(schema, columns, weight, factors)
     unknown = tuple(name for name in factors if name not in given)
-    found = find_levels(source, unknown, read if drop else (), floats) if unknown else {}
+    used = used_rows(read, floats, weight, drop=drop)
+    found = find_levels(source, unknown, *used) if unknown else {}
     levels = {name: check_levels(name, (given | found)[name]) for name in factors}
     terms = tuple(term for name in columns.names for term in _terms(name, levels))
     shift = np.zeros(len(terms))
@@ -117,25 +118,26 @@ def _pilot_mean(source: Source, plan: Plan) -> Array:
     sqrt(n/m) standard deviations from the mean, and the sums about it lose at most log10(n/m)
     digits, however odd the first rows are.
     """
-    read = tuple(dict.fromkeys((*plan.data, *([] if plan.weight is None else [plan.weight]))))
-    first = source.head(read)
-    means = {
-        name: _mean_of(source, first, name, plan.weight)
-        for name in plan.data
-        if name not in plan.levels
-    }
+    sought = [name for name in plan.data if name not in plan.levels]
+    weight = [] if plan.weight is None else [plan.weight]
+    means: dict[str, float] = {}
+    where = None
+    while sought:
+        rows = source.head(tuple(dict.fromkeys((*sought, *weight))), where)
+        found = {name: _usable(rows, name, plan.weight) for name in sought}
+        means |= {name: float(values.mean()) for name, values in found.items() if len(values)}
+        few = [name for name, values in found.items() if len(values) < ENOUGH]
+        if not few or len(rows) < HEAD or (where is not None and few == sought):
+            break
+        sought, where = few, _has_value(few, plan.weight)
     return np.array([means.get(term.source, 0.0) for term in plan.terms])
 
 
-def _mean_of(source: Source, first: Frame, name: str, weight: str | None) -> float:
-    values = _usable(first, name, weight)
-    if len(values) < ENOUGH and len(first) == HEAD:
-        where = nw.col(name).cast(nw.Float64).is_finite()
-        if weight is not None:
-            where = where & (nw.col(weight) > 0)
-        read = tuple(dict.fromkeys((name, weight or name)))
-        values = _usable(source.head(read, where), name, weight)
-    return float(values.mean()) if len(values) else 0.0
+def _has_value(names: list[str], weight: str | None) -> nw.Expr:
+    """Whether a row has a finite value in one of the columns, and a positive weight."""
+    finite = (nw.col(name).cast(nw.Float64).is_finite() for name in names)
+    has_value = nw.any_horizontal(*finite, ignore_nulls=True)
+    return has_value if weight is None else has_value & (nw.col(weight) > 0)
 
 
 def _usable(rows: Frame, name: str, weight: str | None) -> Array:

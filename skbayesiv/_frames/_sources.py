@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice, pairwise
 from typing import Any, Protocol
 
 import narwhals.stable.v2 as nw
@@ -15,6 +16,7 @@ from skbayesiv._frames._plan import Plan, Sums
 from skbayesiv._frames._streams import STREAMS, Frame, arrow_batches, eager, slices
 
 HEAD = 1024
+MANY = 1000
 # A wider frame has too many products for one query: its rows are streamed, or summed where the
 # partitions are. Databases, whose rows would have to travel, are queried at any width.
 NARROW = 12
@@ -32,7 +34,10 @@ class Source(Protocol):
         """Return the first rows, or the first that meet a condition on the named columns."""
 
     def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Levels:
-        """Return the distinct values of some columns; `read` are the condition's columns."""
+        """Return distinct values of some columns, all of them if there are at most MANY.
+
+        `read` are the condition's columns.
+        """
 
     def tally(self, plan: Plan) -> Sums:
         """Pass over the rows."""
@@ -76,10 +81,13 @@ class LazySource:
         return collect(rows.select(*names).head(HEAD))
 
     def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Levels:
-        """Return the distinct values of some columns, found in one query."""
+        """Return the distinct values of some columns, each found in a query of its own."""
         rows = self.frame if where is None else self.frame.filter(where)
-        groups = labels_as_text(rows, names).group_by(*names).agg(nw.len().alias("#rows"))
-        return _levels([collect(groups)], names)
+        found: Levels = {}
+        for name in names:
+            values = labels_as_text(rows, (name,)).unique().head(MANY + 2)  # one may be null
+            found |= _levels([collect(values)], (name,))
+        return found
 
     def tally(self, plan: Plan) -> Sums:
         """Let the engine sum, or stream its rows when there are many columns."""
@@ -102,12 +110,14 @@ class DaskSource:
     def head(self, names: Names, where: nw.Expr | None = None) -> Frame:
         """Return the first rows without computing many more partitions than it takes."""
         frame = self.frame[list(names)]
-        for stop in (1, 8, frame.npartitions):
-            parts = frame.partitions[:stop]
-            rows = parts.map_partitions(_part_head, names, where, meta=frame._meta).compute()
-            if len(rows) >= HEAD:
+        parts = [eager(frame._meta)]
+        for start, stop in pairwise(sorted({0, 1, min(8, frame.npartitions), frame.npartitions})):
+            some = frame.partitions[start:stop]
+            rows = some.map_partitions(_part_head, names, where, meta=frame._meta).compute()
+            parts.append(eager(rows))
+            if sum(map(len, parts)) >= HEAD:
                 break
-        return eager(rows.head(HEAD))
+        return nw.concat(parts).head(HEAD)
 
     def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Levels:
         """Return the distinct values of some columns, found where the partitions are."""
@@ -132,7 +142,7 @@ class DatasetSource:
     def head(self, names: Names, where: nw.Expr | None = None) -> Frame:
         """Return the first rows, or the first that meet a condition."""
         if where is None:
-            return eager(self.dataset.head(HEAD, columns=list(names)))
+            return eager(self.dataset.head(HEAD, columns=list(names), **self._options()))
         parts = [eager(self.dataset.schema.empty_table()).select(*names)]
         for batch in self._batches(names):
             parts.append(batch.filter(where).head(HEAD))
@@ -150,14 +160,24 @@ class DatasetSource:
         return tally_batches(self._batches(plan.sources), plan)
 
     def _batches(self, names: Names) -> Iterator[Frame]:
-        yield from arrow_batches(self.dataset.to_batches(columns=list(names)))
+        yield from arrow_batches(self.dataset.to_batches(columns=list(names), **self._options()))
+
+    def _options(self) -> dict[str, Any]:
+        """Read little ahead: by default pyarrow holds many row groups of many files."""
+        from pyarrow import dataset as ds
+
+        options: dict[str, Any] = {"batch_readahead": 1, "fragment_readahead": 1}
+        if isinstance(getattr(self.dataset, "format", None), ds.ParquetFileFormat):
+            options["fragment_scan_options"] = ds.ParquetFragmentScanOptions(pre_buffer=False)
+        return options
 
 
 def open_source(frame: Any) -> Source:
     """Recognise a frame."""
-    if hasattr(frame, "get_fragments"):
+    frame = unwrap(frame)
+    if _is_dataset(frame):
         return DatasetSource(frame)
-    if hasattr(frame, "_meta_nonempty") and hasattr(frame, "to_delayed"):
+    if _is_dask(frame):
         return DaskSource(frame)
     try:
         known = nw.from_native(frame)
@@ -169,6 +189,38 @@ def open_source(frame: Any) -> Source:
     return LazySource(known) if isinstance(known, nw.LazyFrame) else EagerSource(known)
 
 
+def is_lazy(frame: Any) -> bool:
+    """Whether a frame's rows are not in memory, so that they have no order."""
+    frame = unwrap(frame)
+    if _is_dataset(frame) or _is_dask(frame):
+        return True
+    if nw.dependencies.is_pandas_dataframe(frame):
+        return False  # one with a name twice is no data frame to narwhals
+    return isinstance(nw.from_native(frame, pass_through=True), nw.LazyFrame)
+
+
+def unwrap(frame: Any) -> Any:
+    """What narwhals wraps; a pyarrow RecordBatch as a Table."""
+    if type(frame).__name__ == "RecordBatchReader":
+        raise TypeError(
+            "frame must be one that can be read twice; got RecordBatchReader: pass the Dataset, or "
+            "the Table that read_all() returns."
+        )
+    if type(frame).__name__ == "RecordBatch":
+        import pyarrow as pa
+
+        return pa.Table.from_batches([frame])
+    return nw.to_native(frame, pass_through=True)
+
+
+def _is_dataset(frame: Any) -> bool:
+    return hasattr(frame, "get_fragments")
+
+
+def _is_dask(frame: Any) -> bool:
+    return hasattr(frame, "_meta_nonempty") and hasattr(frame, "to_delayed")
+
+
 def _part_head(part: Any, names: Names, where: nw.Expr | None) -> Any:
     return EagerSource(eager(part)).head(names, where).to_native()
 
@@ -178,10 +230,13 @@ def _part_levels(part: Any, names: Names, where: nw.Expr | None) -> Levels:
 
 
 def _levels(batches: Iterable[Frame], names: Names) -> Levels:
+    """Distinct values; the search ends where one column has too many."""
     found: Levels = {name: set() for name in names}
     for batch in batches:
         for name in names:
             found[name].update(factorise(batch[name])[1])
+            if len(found[name]) > MANY:
+                return found | {name: set(islice(found[name], MANY + 1))}
     return found
 
 

@@ -39,9 +39,7 @@ def polars_batches(query: Any) -> Iterator[Frame]:
 
 def duckdb_batches(relation: Any) -> Iterator[Frame]:
     """Stream a DuckDB relation."""
-    import pyarrow as pa
-
-    yield from arrow_batches(pa.RecordBatchReader.from_stream(relation))
+    yield from arrow_batches(relation.to_arrow_reader(BATCH_ROWS))
 
 
 STREAMS: dict[Any, Callable[[Any], Iterator[Frame]]] = {

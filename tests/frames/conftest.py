@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from frames.engines import ENGINES, Engine
+from frames.engines import ENGINES, LAZY, Engine
 
 
 @pytest.fixture(params=ENGINES)
 def engine(request, tmp_path):
     """One engine after the other."""
+    return Engine(request.param, tmp_path)
+
+
+@pytest.fixture(params=LAZY)
+def lazy(request, tmp_path):
+    """One lazy engine after the other."""
     return Engine(request.param, tmp_path)
 
 

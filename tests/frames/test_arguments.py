@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from frames.engines import experiment, roles
+from frames.engines import assert_same, experiment, reference, roles, skewed
 from skbayesiv._moments import Moments
 
 
@@ -79,3 +79,55 @@ def test_python_objects_in_pandas():
     frame["t"] = pd.Series([1.5, "many", 2], dtype=object)
     with pytest.raises(ValueError, match="Column 't' must be numeric"):
         Moments.from_frame(frame, outcome="y", covariates="t")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"outcome": 0}, "outcome must be the name of a column, a string; got 0"),
+        ({"outcome": ["y"]}, "outcome must be the name of a column, a string; got list"),
+        ({"treatment": None}, "treatment must be a name of a column or some names; got None"),
+        ({"instruments": [2]}, "instruments must be the name of a column, a string; got 2"),
+        ({"covariates": None}, "covariates must be a name of a column or some names; got None"),
+        ({"sample_weight": np.ones(20)}, "sample_weight must be the name of a .*; got ndarray"),
+        ({"by": ["fold", "z"]}, "by must be the name of a column, a string; got list"),
+        ({"categories": ["x0"]}, "categories must be a mapping from covariates.*; got list"),
+    ],
+)
+def test_names_are_strings(arguments, message):
+    table = experiment(20)
+    with pytest.raises(TypeError, match=message):
+        Moments.from_frame(table, **(roles(table) | arguments))
+
+
+def test_wrapped_frames():
+    """Frames of narwhals' own, of whatever version, and a dask frame among them."""
+    import narwhals
+    import narwhals.stable.v1
+
+    table = experiment(300)
+    expected = reference(table)
+    for wrap in (narwhals.from_native, narwhals.stable.v1.from_native):
+        assert_same(Moments.from_frame(wrap(table), **roles(table)), expected)
+    dd = pytest.importorskip("dask.dataframe")
+    with pytest.warns(FutureWarning, match="Dask support is moving"):
+        wrapped = narwhals.from_native(dd.from_pandas(table.to_pandas(), npartitions=3))
+    groups = Moments.from_frame(wrapped, by="fold", **roles(table))
+    assert_same(sum(groups.values()), expected)
+
+
+def test_record_batches():
+    table = experiment(300)
+    moments = Moments.from_frame(table.combine_chunks().to_batches()[0], **roles(table))
+    assert_same(moments, reference(table))
+    with pytest.raises(TypeError, match="frame must be one that can be read twice; got RecordB"):
+        Moments.from_frame(table.to_reader(), **roles(table))
+
+
+@pytest.mark.parametrize("by", [None, "fold"])
+def test_squares_that_overflow(engine, by):
+    table = experiment(60)
+    large = np.where(np.arange(60) % 2, 1e200, -1e200)
+    table = table.append_column("x_big", pa.array(large))
+    with pytest.raises(ValueError, match=r"squares below .*; got too large values in 'x_big'\.$"):
+        Moments.from_frame(engine(*skewed(table)), by=by, **roles(table))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -76,6 +78,58 @@ def test_given_levels(engine):
     np.testing.assert_allclose(moments.mean[at] * 500, counts, atol=1e-9)
 
 
+def test_a_level_without_weight_is_none(engine):
+    table, codes = with_city(experiment(500))
+    weight = np.where(codes == 2, 0, table["weight"].to_numpy())
+    table = table.append_column("w", pa.array(weight))
+    moments = Moments.from_frame(engine(*skewed(table)), sample_weight="w", **arguments(table))
+    assert moments.columns.covariates[-1] == "city[Genf]"
+    genf = np.average(codes == 1, weights=weight)
+    at = moments.columns.names.index("city[Genf]")
+    assert moments.mean[at] == pytest.approx(genf, rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [
+        (["Bern", None], "must not list a missing value; got None"),
+        (["Bern", np.nan], "must not list a missing value; got nan"),
+        ([0, 1], "must list values that a column of type .* can have; got 0"),
+    ],
+)
+def test_levels_that_the_column_cannot_have(engine, levels, message):
+    table, _ = with_city(experiment(50))
+    frame = engine(*skewed(table))
+    with pytest.raises(ValueError, match=rf"categories\['city'\] {message}"):
+        Moments.from_frame(frame, categories={"city": levels}, **arguments(table))
+
+
+def test_levels_of_other_types(engine):
+    """A whole number is a level of an integer or a float, a date of a date; text is neither."""
+    table = experiment(300)
+    fold = table["fold"].to_numpy()
+    days = [datetime.date(2020, 1, 1 + int(k)) for k in fold]
+    table = table.append_column("half", pa.array(fold / 2)).append_column("day", pa.array(days))
+    names = roles(table) | {"covariates": ["half", "fold", "day"]}
+    frame = engine(*skewed(table))
+    with pytest.raises(ValueError, match=r"categories\['fold'\] .*column of type Int.*got '0'"):
+        Moments.from_frame(frame, categories={"fold": ["0", "1"]}, **names)
+    if engine.name in {"pandas", "dask"}:  # where a date is a Python object
+        names["covariates"] = ["half", "fold"]
+    levels = {
+        "half": [0, np.float32(0.5), 1],
+        "fold": [np.int64(0), 1.0, 2],
+        "day": [datetime.date(2020, 1, day) for day in (1, 2, 3)],
+    }
+    levels = {name: levels[name] for name in names["covariates"]}
+    moments = Moments.from_frame(frame, categories=levels, **names)
+    expected = ["half[0.5]", "half[1.0]", "fold[1]", "fold[2]", "day[2020-01-02]", "day[2020-01-03]"]
+    assert list(moments.columns.covariates) == expected[: len(moments.columns.covariates)]
+    shares = [(fold == k).mean() for k in (1, 2)] * 3
+    at = moments.columns.x
+    np.testing.assert_allclose(moments.mean[at], shares[: at.stop], rtol=1e-12)
+
+
 def test_numbers_as_levels(engine):
     table = experiment(500)
     moments = Moments.from_frame(
@@ -141,6 +195,7 @@ def test_categories_without_rows():
     [
         ({"y": ["a", "b"]}, r"must name covariates: \['x0', 'x1', 'city'\]; got 'y'"),
         ({"city": ["Bern", "Bern"]}, r"categories\['city'\] must list each level once"),
+        ({"city": "Bern"}, r"categories\['city'\] must list each level once; got 'Bern'"),
         ({"city": ["Bern"]}, r"'city' must have two levels; got \['Bern'\]"),
     ],
 )
@@ -154,7 +209,7 @@ def test_too_many_levels():
     table = experiment(1200)
     names = pa.array([f"user {i}" for i in range(1200)])
     table = table.append_column("city", names)
-    with pytest.raises(ValueError, match="at most 1000 levels: column 'city' has 1200"):
+    with pytest.raises(ValueError, match="at most 1000 levels: column 'city' has more"):
         Moments.from_frame(table, **arguments(table))
 
 

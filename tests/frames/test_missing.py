@@ -96,6 +96,16 @@ def test_weights_without_a_positive_entry(engine):
         Moments.from_frame(frame, sample_weight="weight", **roles(table))
 
 
+@pytest.mark.parametrize("weight", [None, "weight"])
+def test_dropping_every_row(engine, weight):
+    table = replace(experiment(50), "y", np.full(50, np.nan))
+    message = "must leave some rows" if weight is None else "in rows without missing values"
+    with pytest.raises(ValueError, match=message):
+        Moments.from_frame(
+            engine(*skewed(table)), sample_weight=weight, missing="drop", **roles(table)
+        )
+
+
 @WIDTHS
 @pytest.mark.parametrize("kind", ["number", "bool", "string"])
 def test_missing_groups(engine, width, kind):
