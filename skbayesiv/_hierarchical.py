@@ -14,34 +14,30 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skbayesiv import _borrowed, _covariance
 from skbayesiv._base import BaseIV
 from skbayesiv._bayesian import BayesianIV
-from skbayesiv._borrowing import (
-    Borrowing,
-    MetaAnalysis,
-    borrowing_report,
-    classical_effect,
-    warn_of_conflict,
+from skbayesiv._borrowed import (
+    hierarchical_arrays,
+    hierarchical_shape,
+    hierarchical_target,
 )
+from skbayesiv._borrowing import Borrowing, borrowing_report, warn_of_conflict
+from skbayesiv._exclusion import treatment_position
 from skbayesiv._fourth_moments import FourthMoments
-from skbayesiv._history import (
-    SIGMA_BAR_PRIORS,
-    History,
-    automatic_scales,
-    log_sigma_prior,
-    read_history,
-)
+from skbayesiv._history import SIGMA_BAR_PRIORS, History, build_history
+from skbayesiv._history_draws import draw_posterior, draw_prior
 from skbayesiv._likelihood import Likelihood
+from skbayesiv._likelihood_estimate import estimates_table, likelihood_estimate, unused_name
+from skbayesiv._meta_report import MetaAnalysis
 from skbayesiv._moments import Moments
+from skbayesiv._packing import pack_table, unpack_table
 from skbayesiv._posterior import Names, Posterior, coordinates
-from skbayesiv._priors import positive_or_auto
 from skbayesiv._sampling import Draws, Settings, Target
 from skbayesiv._validation import IVData
+from skbayesiv.exceptions import OURS
 
 Array = NDArray[np.float64]
 
-MAX_BETA_J = 20_000_000
 NO_HISTORY = (
     "effects is empty: there are no earlier experiments to learn from, so the effect keeps "
     "BayesianIV's prior N(beta_t_loc, beta_t_scale^2)."
@@ -63,26 +59,33 @@ class HierarchicalBayesianIV(BayesianIV):
     with a normal prior on :math:`\bar\beta_t`. Given :math:`\bar\sigma_t` all of it is normal and
     integrates out, so NUTS sees the error covariance and :math:`\bar\sigma_t` only: there is no
     funnel. This is the meta-analytic-combined approach to historical data [1]_, and with
-    `robust_weight` the robust one [2]_.
+    `robust_weight` the robust one [2]_, whose two components are sampled separately and weighted
+    by their evidence.
 
     Parameters
     ----------
     effects : array-like of shape (J,) or (J, K), or DataFrame, optional
         Effects of earlier experiments, in units of y per unit of t; NaN where an experiment did
-        not measure a treatment. A DataFrame's or Series's index names the experiments.
+        not measure a treatment. A DataFrame's or Series's index names the experiments, and its
+        columns name the treatments; where there are names they decide, not the order.
     std_errors : array-like of the shape of `effects`, optional
+        Matched to `effects` by names where both have them.
     beta_t_bar_loc : float or array-like of shape (K,), default=0.0
     beta_t_bar_scale : float, array-like of shape (K,) or "auto", default="auto"
-        Normal prior of the mean effect. "auto" is 2.5 times the root mean square of the earlier
-        effects with their errors.
+        Normal prior of the mean effect. "auto" is 2.5 times the root of the earlier effects'
+        mean square plus their squared error, averages weighted by precision.
     sigma_t_bar_scale : float, array-like of shape (K,) or "auto", default="auto"
         Scale of the prior of the effects' standard deviation. "auto" is the root of the earlier
-        effects' variance plus their mean squared error.
+        effects' variance plus their squared error, averages weighted by precision. One experiment
+        far more precise than all others decides it: then give a number.
     sigma_t_bar_prior : {"half-cauchy", "half-normal", "half-t"}, default="half-cauchy"
         "half-t" has 3 degrees of freedom.
     robust_weight : float, default=0.0
         Prior probability, below 1, that the effect is not exchangeable with the earlier ones but
-        comes from the vague prior N(beta_t_loc, beta_t_scale^2).
+        comes from the vague prior N(beta_t_loc, beta_t_scale^2). How much conflict it takes to
+        let the history go is decided by `beta_t_scale`: the wider the vague prior, the less it
+        expects the effect at hand. One row's worth of information is a natural width: sqrt(n)
+        times the standard error of the estimate.
     intercept_y_loc, intercept_y_scale, intercept_t_loc, intercept_t_scale
     beta_t_loc, beta_t_scale
         The vague prior of the effect: used with `robust_weight`, and when there is no history.
@@ -97,8 +100,10 @@ class HierarchicalBayesianIV(BayesianIV):
         As in :class:`BayesianIV`, with `beta_t_bar`, `sigma_t_bar` and `beta_j` (dimension
         experiment; left out above 2e7 numbers) in the posterior.
     exchangeable_probability_ : float
-        Posterior probability that the effect is exchangeable with the earlier ones.
-    coef_, intercept_, effect_, first_stage_coef_, first_stage_intercept_, moments_
+        Posterior probability that the effect is exchangeable with the earlier ones, by bridge
+        sampling: 1 without `robust_weight`, 0 without a history.
+    coef_, intercept_, effect_, first_stage_coef_, first_stage_intercept_
+    moments_, fourth_moments_, n_treatments_, n_instruments_, n_features_in_, feature_names_in_
         As in :class:`BayesianIV`.
 
     Warns
@@ -139,6 +144,8 @@ class HierarchicalBayesianIV(BayesianIV):
     }
 
     exchangeable_probability_: float
+    _history: History | None
+    _alone: BayesianIV | None
 
     def __init__(
         self,
@@ -213,6 +220,14 @@ class HierarchicalBayesianIV(BayesianIV):
         self.sigma_t_bar_prior = sigma_t_bar_prior
         self.robust_weight = robust_weight
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return state | {name: pack_table(state[name]) for name in ("effects", "std_errors")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        tables = {name: unpack_table(state[name]) for name in ("effects", "std_errors")}
+        super().__setstate__(state | tables)
+
     @classmethod
     def from_estimators(
         cls, estimators: Sequence[BaseIV], names: Sequence[str] | None = None, **parameters: Any
@@ -222,10 +237,12 @@ class HierarchicalBayesianIV(BayesianIV):
         Parameters
         ----------
         estimators : sequence of fitted TwoStageLS, BayesianIV or HierarchicalBayesianIV
-            Of the last kind the estimate without its own history is taken, so that nothing is
-            counted twice.
+            Priors are no data, so what is taken is the likelihood alone, as a normal
+            distribution: a posterior's mean and covariance with the effect's normal prior divided
+            out, and for the last kind without its own history. Nothing is counted twice.
         names : sequence of str, optional
-            Names of the experiments.
+            Names of the experiments, by default their numbers. Treatments keep theirs: an
+            estimator without one of the others' treatments has not measured it.
         **parameters
             Parameters of the new estimator.
 
@@ -233,13 +250,13 @@ class HierarchicalBayesianIV(BayesianIV):
         -------
         HierarchicalBayesianIV
             Not fitted.
-        """
-        import pandas as pd
 
-        pairs = [est._effect_and_error() for est in estimators]
-        index = list(names) if names is not None else [str(j) for j in range(len(pairs))]
-        effects = pd.DataFrame(np.array([pair[0] for pair in pairs]), index=index)
-        errors = pd.DataFrame(np.array([pair[1] for pair in pairs]), index=index)
+        Raises
+        ------
+        ValueError
+            If an estimator has no treatment, or a posterior is no tighter than its prior.
+        """
+        effects, errors = estimates_table(estimators, names)
         return cls(effects=effects, std_errors=errors, **parameters)
 
     def next_prior(self, name: str | None = None) -> Self:
@@ -249,109 +266,142 @@ class HierarchicalBayesianIV(BayesianIV):
         ----------
         name : str, optional
             Name of this experiment, by default its number.
+
+        Returns
+        -------
+        HierarchicalBayesianIV
+            Not fitted. What is added is this experiment's estimate without its history and
+            without the vague prior of the effect, as in `from_estimators`.
         """
         import pandas as pd
 
         check_is_fitted(self)
-        b, s, names = read_history(self.effects, self.std_errors, self.n_treatments_)
-        effect, error = self._effect_and_error()
-        index = [*names, name or str(len(names))]
+        treatments = list(self.moments_.columns.treatments)
+        history, (effect, error) = self._history, likelihood_estimate(self)
+        names = [] if history is None else list(history.names)
+        if name in names:
+            raise ValueError(f"name must not be that of an earlier experiment; got {name!r}.")
+        index = [*names, name or unused_name(names)]
+        b = [effect] if history is None else [*history.effects, effect]
+        s = [error] if history is None else [*history.errors, error]
         parameters = self.get_params(deep=False)
-        parameters["effects"] = pd.DataFrame(np.vstack([b, effect]), index=index)
-        parameters["std_errors"] = pd.DataFrame(np.vstack([s, error]), index=index)
+        parameters["effects"] = pd.DataFrame(b, index=index, columns=treatments)
+        parameters["std_errors"] = pd.DataFrame(s, index=index, columns=treatments)
         return type(self)(**parameters)
 
     def meta_analysis(self) -> MetaAnalysis:
         """Analyse the earlier experiments alone, without the current one.
 
         The posterior of the mean effect and of the effects' spread, and the prediction for a new
-        experiment, by quadrature. It needs no fit when there is one treatment.
+        experiment, by quadrature. It needs no fit.
 
         Returns
         -------
         MetaAnalysis
         """
-        return MetaAnalysis.from_history(self._history(getattr(self, "n_treatments_", None)))
+        if hasattr(self, "moments_"):
+            history = self._history
+        else:
+            self._validate_params()
+            history = build_history(self)
+        if history is None:
+            raise ValueError(f"meta_analysis needs a history. {NO_HISTORY}")
+        return MetaAnalysis.from_history(history)
 
-    def borrowing(self, treatment: int = 0) -> Borrowing:
+    def borrowing(self, treatment: int | str = 0) -> Borrowing:
         """Report what the history contributes to the effect, and whether it conflicts.
 
         Parameters
         ----------
-        treatment : int, default=0
-            Position of the treatment, when there are several.
+        treatment : int or str, default=0
+            Position or name of the treatment, when there are several.
 
         Returns
         -------
         Borrowing
         """
         check_is_fitted(self)
-        history = self._history(self.n_treatments_)
-        if not history.n_experiments:
+        if self._history is None:
             raise ValueError(f"borrowing needs a history. {NO_HISTORY}")
-        return borrowing_report(self, self._without_history(), history, treatment)
+        at = treatment_position(treatment, self._history.treatments)
+        return borrowing_report(self, self._without_history(), self._history, at)
 
-    def _history(self, n_treatments: int | None) -> History:
-        if n_treatments is None:
-            n_treatments = np.shape(self.effects)[1] if np.ndim(self.effects) > 1 else 1
-        b, s, names = read_history(self.effects, self.std_errors, n_treatments)
-        k = (n_treatments,)
-        scale = spread = np.ones(k)
-        if b.shape[0]:
-            if np.isnan(b).all(axis=0).any():
-                raise ValueError("effects must measure every treatment in some experiment.")
-            scale, spread = automatic_scales(b, s)
-        return History(
-            b,
-            s,
-            names,
-            np.broadcast_to(np.asarray(self.beta_t_bar_loc, dtype=float), k),
-            positive_or_auto(self.beta_t_bar_scale, "beta_t_bar_scale", k, scale),
-            positive_or_auto(self.sigma_t_bar_scale, "sigma_t_bar_scale", k, spread),
-            self.sigma_t_bar_prior,
+    def prior_summary(self) -> Any:
+        """Table of the priors that were used, with "auto" resolved, in the data's units.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each parameter, with columns distribution, loc and scale. Intercepts
+            marked ``(centered)`` are the mean responses at the regressors' means. Hyper-priors
+            are those before the earlier experiments were seen; for what is known after them see
+            :meth:`meta_analysis`.
+        """
+        import pandas as pd
+
+        table = super().prior_summary()
+        if self._history is None:
+            return table
+        of_effect = table.index.str.startswith("beta_t[")
+        hierarchy = pd.DataFrame.from_dict(
+            self._history.priors(self.robust_weight), orient="index", columns=table.columns
         )
+        parts = [hierarchy, table[~of_effect]]
+        if self.robust_weight:
+            vague = table[of_effect].rename(index="{} (vague)".format)
+            vague["distribution"] = f"Normal with probability {self.robust_weight:g}"
+            parts.insert(1, vague)
+        return pd.concat(parts)
+
+    def _prior_draws(
+        self, n_draws: int, generator: np.random.Generator, beta_t: Array | None = None
+    ) -> dict[str, Array]:
+        """Draw from the priors; the earlier experiments are given."""
+        if self._history is None:
+            return super()._prior_draws(n_draws, generator, beta_t)
+        vague = self._model.design.priors.beta_t
+        hyper = draw_prior(self._history, self.robust_weight, vague, n_draws, generator)
+        return super()._prior_draws(n_draws, generator, hyper["beta_t"]) | hyper
 
     def _without_history(self) -> BayesianIV:
-        """Fit the current experiment alone, under BayesianIV's prior of the effect."""
-        names = inspect.signature(BayesianIV).parameters
-        parameters = {name: getattr(self, name) for name in names}
-        fourth = getattr(self, "fourth_moments_", None)
-        return BayesianIV(**parameters).fit_moments(self.moments_, fourth)
-
-    def _effect_and_error(self) -> tuple[Array, Array]:
-        if not self._borrows():
-            return super()._effect_and_error()
-        return self._without_history()._effect_and_error()
-
-    def _borrows(self) -> bool:
-        return self.effects is not None and len(self.effects) > 0
+        """Fit the current experiment alone, once, under BayesianIV's prior of the effect."""
+        if self._history is None:
+            return self
+        if self._alone is None:
+            names = inspect.signature(BayesianIV).parameters
+            parameters = {name: getattr(self, name) for name in names}
+            fourth = getattr(self, "fourth_moments_", None)
+            self._alone = BayesianIV(**parameters).fit_moments(self.moments_, fourth)
+        return self._alone
 
     def _fit_moments(
         self, moments: Moments, fourth: FourthMoments | None, data: IVData | None
     ) -> None:
-        k = len(moments.columns.treatments)
-        if k and not self._borrows():
-            warnings.warn(NO_HISTORY, UserWarning, stacklevel=5)
-        if k and self._borrows():
-            warn_of_conflict(self._history(k), *classical_effect(moments, self.fit_intercept))
+        self._history, self._alone = build_history(self, moments.columns.treatments), None
+        if self._history is None and moments.columns.treatments:
+            warnings.warn(NO_HISTORY, UserWarning, skip_file_prefixes=OURS)
         super()._fit_moments(moments, fourth, data)
+        if self._history is not None:
+            warn_of_conflict(self, self._history)
+
+    def _history_for(self, model: Likelihood) -> History | None:
+        return build_history(self, model.design.std.columns.treatments)
 
     def _names(self, moments: Moments) -> Names:
-        experiments = self._history(len(moments.columns.treatments)).names
-        return coordinates(moments.columns, experiments if self._borrows() else ())
+        return coordinates(moments.columns, () if self._history is None else self._history.names)
 
     def _stated_effects(self, model: Likelihood) -> Callable[[], Any] | None:
-        if not self._borrows():
+        history = self._history_for(model)
+        if history is None:
             return None
         from skbayesiv._generative_history import state_history
 
-        history = self._history(model.design.shape.n_treatments)
         return partial(state_history, history, model.design.priors.beta_t, self.robust_weight)
 
     def _sample_rows(
-        self, model: Likelihood, settings: Settings, data: Any
+        self, model: Likelihood, settings: Settings, data: IVData | None
     ) -> tuple[Draws, Posterior]:
-        if not self._borrows():
+        if self._history is None:
             return super()._sample_rows(model, settings, data)
         raise ValueError(
             'backend must be "numpyro" with a history; to use PyMC, sample the model that '
@@ -359,76 +409,21 @@ class HierarchicalBayesianIV(BayesianIV):
         )
 
     def _target(self, model: Likelihood) -> Target:
-        base, design = super()._target(model), model.design
-        if not (design.shape.n_treatments and self._borrows()):
+        base, history = super()._target(model), self._history_for(model)
+        if history is None:
             return base
-        arrays = _borrowed.hierarchical_arrays(
-            design, self._history(design.shape.n_treatments), self.robust_weight
-        )
-        k = design.shape.n_treatments
-        return Target(
-            _borrowed.log_density,
-            self._shape(model),
-            arrays,
-            np.append(base.start, np.log(arrays.sigma_scale) - 1.0),
-            np.append(base.spread, np.ones(k)),
-        )
-
-    def _shape(self, model: Likelihood) -> _borrowed.HierarchicalShape:
-        return _borrowed.HierarchicalShape(
-            model.design.shape, self.sigma_t_bar_prior, self.robust_weight > 0, model.given_prior
-        )
+        shape = hierarchical_shape(model, history, self.robust_weight)
+        return hierarchical_target(base, shape, hierarchical_arrays(model.design, history))
 
     def _draw_rest(
         self, model: Likelihood, draws: Draws, generator: np.random.Generator
     ) -> Posterior:
-        design = model.design
-        if not (design.shape.n_treatments and self._borrows()):
+        history = self._history_for(model)
+        if history is None:
             self.exchangeable_probability_ = 0.0
             return super()._draw_rest(model, draws, generator)
-        history = self._history(design.shape.n_treatments)
-        shape = self._shape(model)
-        arrays = _borrowed.hierarchical_arrays(design, history, self.robust_weight)
-        flat = draws.position.reshape(-1, draws.position.shape[-1])
-        prior = _borrowed.effect_priors(shape, arrays, flat, generator)
-        self.exchangeable_probability_ = float(prior.exchangeable.mean())
-        posterior = model.posterior(
-            flat[:, : shape.current.dim], generator, (prior.loc, prior.precision)
+        position = draws.position.reshape(-1, draws.position.shape[-1])
+        posterior, self.exchangeable_probability_ = draw_posterior(
+            model, history, self.robust_weight, position, generator
         )
-        unit = _borrowed.effect_units(design)
-        keep = history.n_experiments
-        if keep * len(flat) * len(unit) > MAX_BETA_J:
-            keep = 0
-        beta_t = posterior.values["beta_t"]
-        hyper = _borrowed.draw_hyperparameters(prior, arrays, beta_t / unit, keep, generator)
-        hyper = {name: value * unit for name, value in hyper.items()}
-        if shape.robust:
-            hyper["exchangeable"] = prior.exchangeable.astype(float)
-        extra = self._log_prior(history, hyper, beta_t, posterior.log_prior["beta_t"])
-        past = _log_normal(history.effects, hyper["beta_j"], history.errors) if keep else None
-        likelihood = posterior.log_likelihood | ({} if past is None else {"history": past})
-        return Posterior(posterior.values | hyper, posterior.log_prior | extra, likelihood)
-
-    def _log_prior(
-        self, history: History, hyper: dict[str, Array], beta_t: Array, vague: Array
-    ) -> dict[str, Array]:
-        """Log prior densities of what the hierarchy adds, of shape (N,)."""
-        bar, sigma = hyper["beta_t_bar"], hyper["sigma_t_bar"]
-        near = _log_normal(beta_t, bar, sigma)
-        if self.robust_weight:
-            w = self.robust_weight
-            near = np.logaddexp(np.log1p(-w) + near, np.log(w) + vague)
-        log_sigma = np.log(sigma)
-        of_sigma = log_sigma_prior(history.kind, log_sigma, history.sigma_scale, np).sum(-1)
-        return {
-            "beta_t": near,
-            "beta_t_bar": _log_normal(bar, history.loc, history.scale),
-            "sigma_t_bar": of_sigma,
-            "beta_j": _log_normal(hyper["beta_j"], bar[:, None], sigma[:, None]),
-        }
-
-
-def _log_normal(x: Array, loc: Array, scale: Array) -> Array:
-    """Log density summed over all but the draws; what was not measured does not count."""
-    value = _covariance.log_normal_density(x, loc, scale, np)
-    return np.asarray(np.nansum(value.reshape(len(value), -1), axis=1))
+        return posterior

@@ -1,30 +1,26 @@
-"""Earlier experiments: effects b_j with standard errors s_j, and what they predict.
-
-    beta_j ~ N(beta_bar, sigma_bar^2),  b_j ~ N(beta_j, s_j^2),
-    beta_bar ~ N(loc, scale^2),  sigma_bar ~ half-Cauchy, half-normal or half-t
-
-Given sigma_bar everything is normal: b_j ~ N(beta_bar, sigma_bar^2 + s_j^2), so that
-beta_bar | b is N(m, v) and a new effect is N(m, v + sigma_bar^2). What is left is one
-dimension, integrated on a grid of log sigma_bar. Each treatment has a history of its own.
-"""
+"""Earlier experiments -> frozen :class:`History`: effects, standard errors, hyper-priors."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from skbayesiv import _covariance as cov
+from skbayesiv._priors import finite_or_auto, positive_or_auto
+from skbayesiv._validation import column_names
 
 Array = NDArray[np.float64]
 
-SIGMA_BAR_PRIORS = ("half-cauchy", "half-normal", "half-t")
-GRID_POINTS = 1201
-LOG_RANGE = 18.0
-NEGLIGIBLE = 45.0
+SIGMA_BAR_PRIORS = {
+    "half-cauchy": "HalfCauchy",
+    "half-normal": "HalfNormal",
+    "half-t": "HalfStudentT(3)",
+}
+SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +31,7 @@ class History:
     ----------
     effects, errors : ndarray of shape (J, K)
         Not a number where an experiment did not measure a treatment.
-    names : tuple of str
-        Of the experiments.
+    names, treatments : tuple of str
     loc, scale : ndarray of shape (K,)
         Normal prior of beta_t_bar.
     sigma_scale : ndarray of shape (K,)
@@ -47,6 +42,7 @@ class History:
     effects: Array
     errors: Array
     names: tuple[str, ...]
+    treatments: tuple[str, ...]
     loc: Array
     scale: Array
     sigma_scale: Array
@@ -57,255 +53,201 @@ class History:
         """J."""
         return len(self.names)
 
+    def without(self, j: int) -> History:
+        """All experiments but one, under the same hyper-priors."""
+        return replace(
+            self,
+            effects=np.delete(self.effects, j, axis=0),
+            errors=np.delete(self.errors, j, axis=0),
+            names=self.names[:j] + self.names[j + 1 :],
+        )
+
+    def priors(self, robust: float) -> dict[str, list[Any]]:
+        """Rows of a table of priors: distribution, loc and scale."""
+        out: dict[str, list[Any]] = {}
+        share = f" with probability {1 - robust:g}" if robust else ""
+        for k, name in enumerate(self.treatments):
+            out[f"beta_t_bar[{name}]"] = ["Normal", self.loc[k], self.scale[k]]
+            out[f"sigma_t_bar[{name}]"] = [SIGMA_BAR_PRIORS[self.kind], 0.0, self.sigma_scale[k]]
+            out[f"beta_t[{name}]"] = [f"Normal(beta_t_bar, sigma_t_bar){share}", np.nan, np.nan]
+        return out
+
+    def in_units(self, unit: Array) -> History:
+        """All effects divided by units of shape (K,)."""
+        names = ("effects", "errors", "loc", "scale", "sigma_scale")
+        divided: dict[str, Any] = {name: getattr(self, name) / unit for name in names}
+        return replace(self, **divided)
+
+
+def build_history(est: Any, treatments: Sequence[str] | None = None) -> History | None:
+    """History of an estimator, None without earlier effects; "auto" scales come from these.
+
+    Parameters
+    ----------
+    est : HierarchicalBayesianIV
+        Source of `effects`, `std_errors` and the hyper-priors' parameters.
+    treatments : sequence of str, optional
+        Those of the current experiment; by default those that `effects` names.
+    """
+    if _is_empty(est.effects) and _is_empty(est.std_errors):
+        return None
+    if treatments is not None and not len(treatments):
+        raise ValueError(
+            "effects must be None without a treatment, which they are effects of: pass t and z, or "
+            "use BayesianIV."
+        )
+    b, s, names, treatments = read_history(est.effects, est.std_errors, treatments)
+    unknown = [t for t, column in zip(treatments, b.T, strict=True) if np.isnan(column).all()]
+    if unknown:
+        raise ValueError(
+            f"effects must measure every treatment in some experiment; got none for {unknown}."
+        )
+    k = (len(treatments),)
+    scale, spread = automatic_scales(b, s)
+    return History(
+        b,
+        s,
+        names,
+        treatments,
+        finite_or_auto(est.beta_t_bar_loc, "beta_t_bar_loc", k, 0.0),
+        positive_or_auto(est.beta_t_bar_scale, "beta_t_bar_scale", k, scale),
+        positive_or_auto(est.sigma_t_bar_scale, "sigma_t_bar_scale", k, spread),
+        est.sigma_t_bar_prior,
+    )
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or not np.size(value)
+
 
 def read_history(
-    effects: Any, std_errors: Any, n_treatments: int
-) -> tuple[Array, Array, tuple[str, ...]]:
-    """Check earlier effects and errors; return both of shape (J, K), and the names."""
-    index = getattr(effects, "index", None)
-    b, s = _table(effects, "effects"), _table(std_errors, "std_errors")
-    if b.shape != s.shape:
+    effects: Any, std_errors: Any, treatments: Sequence[str] | None = None
+) -> tuple[Array, Array, tuple[str, ...], tuple[str, ...]]:
+    """Check earlier effects and errors and match them by their labels, where they have any.
+
+    Returns
+    -------
+    effects, errors : ndarray of shape (J, K)
+    names, treatments : tuple of str
+    """
+    for name, value in (("effects", effects), ("std_errors", std_errors)):
+        if _is_empty(value):
+            raise ValueError(f"effects and std_errors must be given together; {name} is missing.")
+    b, s = _read(effects, "effects"), _read(std_errors, "std_errors")
+    if b.values.shape != s.values.shape:
         raise ValueError(
-            f"std_errors must have the shape of effects {b.shape}; got shape {s.shape}."
+            f"std_errors must have the shape of effects {b.values.shape}; got shape "
+            f"{s.values.shape}."
         )
-    if b.shape[0] and b.shape[1] != n_treatments:
-        raise ValueError(
-            f"effects must have one column for each treatment ({n_treatments}); got {b.shape[1]}."
-        )
-    if not b.shape[0]:
-        b = s = np.empty((0, n_treatments))
-    if (np.isnan(b) != np.isnan(s)).any():
-        raise ValueError(
-            "effects and std_errors must be missing (NaN) in the same places: an effect without "
-            "its standard error, or the reverse, says nothing."
-        )
-    if np.isinf(b).any() or not (np.isnan(s) | (np.isfinite(s) & (s > 0))).all():
-        raise ValueError(
-            "effects must be finite and std_errors positive and finite (or NaN where an experiment "
-            f"did not measure a treatment); got effects {b.tolist()} and std_errors {s.tolist()}."
-        )
-    if index is None or callable(index):  # a list's `index` is a method
-        index = range(b.shape[0])
-    names = tuple(str(name) for name in index)
-    return b, s, names
+    if treatments is None:
+        treatments = b.columns or column_names(None, "t", b.values.shape[1])
+    b, s = (table.select(treatments) for table in (b, s))
+    if b.rows is not None and s.rows is not None:
+        s = s.order(b.rows)
+    names = b.rows or s.rows or [str(j) for j in range(len(b.values))]
+    _check_entries(b.values, s.values, names)
+    return b.values, s.values, tuple(names), tuple(treatments)
 
 
-def _table(value: Any, name: str) -> Array:
-    if value is None:
-        return np.empty((0, 1))
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Numbers of shape (J, K) with names of rows and columns, None where there are none."""
+
+    name: str
+    values: Array
+    rows: list[str] | None
+    columns: list[str] | None
+
+    def select(self, treatments: Sequence[str]) -> _Table:
+        """Put columns into the treatments' order; one column needs no name to be found."""
+        width = self.values.shape[1]
+        if width != len(treatments):
+            found = width if self.columns is None else f"{width}, {self.columns}"
+            raise ValueError(
+                f"{self.name} must have one column for each treatment ({len(treatments)}, "
+                f"{list(treatments)}); got {found}."
+            )
+        if self.columns is None or width == 1:
+            return self
+        if sorted(self.columns) != sorted(treatments):
+            raise ValueError(
+                f"Columns of {self.name} must be the treatments {list(treatments)}; got "
+                f"{self.columns}."
+            )
+        at = [self.columns.index(name) for name in treatments]
+        return _Table(self.name, self.values[:, at], self.rows, list(treatments))
+
+    def order(self, rows: list[str]) -> _Table:
+        """Put rows into an order given by their names."""
+        assert self.rows is not None
+        place = {name: j for j, name in enumerate(self.rows)}
+        missing = [name for name in rows if name not in place]
+        if missing:
+            raise ValueError(
+                f"{self.name} must be of the experiments that effects names; got none for "
+                f"{_some(missing)}."
+            )
+        at = [place[name] for name in rows]
+        return _Table(self.name, self.values[at], rows, self.columns)
+
+
+def _read(value: Any, name: str) -> _Table:
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numbers; got {value!r}.") from error
-    if array.ndim > 2 or array.ndim == 0:
+        raise ValueError(f"{name} must be numbers: {error}.") from error
+    if array.ndim not in (1, 2):
         raise ValueError(f"{name} must have shape (J,) or (J, K); got shape {array.shape}.")
-    return array.reshape(array.shape[0], -1) if array.size else np.empty((0, 1))
+    index = getattr(value, "index", None)
+    rows = None
+    # A list's `index` is a method, and numbers from 0 name nothing.
+    if index is not None and not callable(index) and list(index) != list(range(len(index))):
+        rows = [str(label) for label in index]
+        twice = [label for label, times in Counter(rows).items() if times > 1]
+        if twice:
+            raise ValueError(
+                f"Names of experiments in {name} must differ; got {_some(twice)} more than once."
+            )
+    columns = list(getattr(value, "columns", ()))
+    named = bool(columns) and all(isinstance(column, str) for column in columns)
+    return _Table(name, array.reshape(len(array), -1), rows, columns if named else None)
+
+
+def _check_entries(b: Array, s: Array, names: Sequence[str]) -> None:
+    apart = np.argwhere(np.isnan(b) != np.isnan(s))
+    if len(apart):
+        raise ValueError(
+            "effects and std_errors must be missing (NaN) in the same places: an effect without "
+            "its standard error, or the reverse, says nothing; they are not for "
+            f"{_some([names[j] for j, _ in apart])}."
+        )
+    good = np.isnan(b) | (np.isfinite(b) & np.isfinite(s) & (s > 0))
+    found = [f"{names[j]}: {b[j, k]:g} ({s[j, k]:g})" for j, k in np.argwhere(~good)]
+    if found:
+        raise ValueError(
+            "effects must be finite and std_errors positive and finite (or NaN where an experiment "
+            f"did not measure a treatment); got {_some(found)}."
+        )
+
+
+def _some(values: Sequence[str]) -> str:
+    """Return the first few of a list that may be long."""
+    rest = len(values) - SHOWN
+    return ", ".join(map(repr, values[:SHOWN])) + (f" and {rest} more" if rest > 0 else "")
 
 
 def automatic_scales(effects: Array, errors: Array) -> tuple[Array, Array]:
     """Default scales of beta_t_bar and sigma_t_bar, in the units of the effects.
 
-    2.5 times the root mean square of the effects with their errors, and the root of the effects'
-    variance plus the mean squared error. Both are equivariant to the units.
+    With weights w_j = 1 / s_j^2, averages E under them and the typical squared error
+    e = 1 / E[w], they are 2.5 (E[b^2] + e)^(1/2) and (Var[b] + e)^(1/2). Both are equivariant to
+    the units, and an experiment that says nothing (s -> infinity) leaves them as they are.
     """
-    size = np.sqrt(np.nanmean(effects**2 + errors**2, axis=0))
-    spread = np.sqrt(np.nanvar(effects, axis=0) + np.nanmean(errors**2, axis=0))
-    return 2.5 * size, spread
-
-
-def log_sigma_prior(kind: str, log_sigma: Any, scale: Any, xp: Any) -> Any:
-    """Log density of sigma_bar under its prior, given log sigma_bar."""
-    if kind == "half-cauchy":
-        return cov.log_half_cauchy(log_sigma, scale, xp)
-    if kind == "half-t":
-        return cov.log_half_t(log_sigma, scale, xp)
-    ratio = xp.exp(log_sigma) / scale
-    return 0.5 * math.log(2.0 / math.pi) - xp.log(scale) - 0.5 * ratio * ratio
-
-
-@dataclass(frozen=True, eq=False)
-class GivenSigma:
-    """History of one treatment at given values of sigma_bar, each of shape (...)."""
-
-    mean: Any
-    variance: Any
-    log_evidence: Any
-
-
-def given_sigma(
-    sigma2: Any, b: Any, s2: Any, known: Any, loc: Any, scale: Any, xp: Any
-) -> GivenSigma:
-    """beta_bar | b, sigma_bar ~ N(mean, variance), and log p(b | sigma_bar).
-
-    Parameters
-    ----------
-    sigma2 : array of shape (...)
-        sigma_bar^2.
-    b, s2, known : arrays of shape (J,)
-        Effects about `loc`, squared errors, and 1 where measured, else 0.
-    """
-    v = sigma2[..., None] + s2
-    weight = known / v
-    precision = 1.0 / scale**2 + weight.sum(-1)
-    total = (weight * b).sum(-1)
-    # log N(b; loc, V + scale^2 11'), by the matrix determinant lemma and Sherman-Morrison.
-    log_det = (known * xp.log(v)).sum(-1) + xp.log(precision) + 2.0 * xp.log(scale)
-    quadratic = (weight * b * b).sum(-1) - total * total / precision
-    const = known.sum(-1) * math.log(2 * math.pi)
-    return GivenSigma(
-        loc + total / precision, 1.0 / precision, -0.5 * (log_det + quadratic + const)
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class Mixture:
-    """A finite mixture of normals: weights, means and variances of shape (G,)."""
-
-    weight: Array
-    mean: Array
-    variance: Array
-
-    def moments(self) -> tuple[float, float]:
-        """Mean and standard deviation."""
-        centre = float(self.weight @ self.mean)
-        return centre, math.sqrt(self.weight @ (self.variance + (self.mean - centre) ** 2))
-
-    def cdf(self, x: ArrayLike) -> Array:
-        """Distribution function."""
-        from scipy.special import ndtr
-
-        z = (np.asarray(x, dtype=float)[..., None] - self.mean) / np.sqrt(self.variance)
-        return np.asarray(ndtr(z) @ self.weight)
-
-    def log_pdf(self, x: ArrayLike) -> Array:
-        """Log density."""
-        from scipy.special import logsumexp
-
-        d = np.asarray(x, dtype=float)[..., None] - self.mean
-        terms = -0.5 * (d * d / self.variance + np.log(2 * np.pi * self.variance))
-        return np.asarray(logsumexp(terms, axis=-1, b=self.weight))
-
-    def quantile(self, p: float) -> float:
-        """Inverse of the distribution function, by bisection."""
-        sd = np.sqrt(self.variance)
-        low, high = float((self.mean - 40 * sd).min()), float((self.mean + 40 * sd).max())
-        for _ in range(200):
-            middle = 0.5 * (low + high)
-            low, high = (middle, high) if self.cdf(middle) < p else (low, middle)
-        return 0.5 * (low + high)
-
-    def widen(self, variance: float) -> Mixture:
-        """Convolve with a centred normal."""
-        return Mixture(self.weight, self.mean, self.variance + variance)
-
-
-@dataclass(frozen=True, eq=False)
-class Integrated:
-    """One treatment's history with sigma_bar on a grid.
-
-    Attributes
-    ----------
-    sigma : ndarray of shape (G,)
-    weight : ndarray of shape (G,)
-        Posterior probability of each grid point given the history.
-    mean, variance : ndarray of shape (G,)
-        Of beta_bar given sigma_bar and the history.
-    """
-
-    sigma: Array
-    weight: Array
-    mean: Array
-    variance: Array
-
-    @property
-    def beta_bar(self) -> Mixture:
-        """Posterior of the mean effect."""
-        return Mixture(self.weight, self.mean, self.variance)
-
-    @property
-    def predictive(self) -> Mixture:
-        """Prediction of the effect in a new experiment."""
-        return Mixture(self.weight, self.mean, self.variance + self.sigma**2)
-
-    def sigma_quantile(self, p: float) -> float:
-        """Quantile of sigma_bar."""
-        return float(np.interp(p, np.cumsum(self.weight) - 0.5 * self.weight, self.sigma))
-
-
-def integrate(history: History, treatment: int, leave_out: int | None = None) -> Integrated:
-    """Put sigma_bar of one treatment on a grid that covers its posterior given the history."""
-    keep = np.arange(history.n_experiments) != leave_out
-    b, s = history.effects[keep, treatment], history.errors[keep, treatment]
-    measured = ~np.isnan(b)
-    b, s = b[measured], s[measured]
-    loc, scale = history.loc[treatment], history.scale[treatment]
-    prior_scale = history.sigma_scale[treatment]
-
-    def evaluate(log_sigma: Array) -> tuple[Array, GivenSigma]:
-        parts = [
-            given_sigma(np.exp(2 * part), b - loc, s**2, np.ones_like(b), loc, scale, np)
-            for part in np.array_split(log_sigma, max(1, len(b) * len(log_sigma) // 4_000_000))
-        ]
-        given = GivenSigma(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("mean", "variance", "log_evidence")
-            )
-        )
-        prior = log_sigma_prior(history.kind, log_sigma, prior_scale, np) + log_sigma
-        return given.log_evidence + prior, given
-
-    centre = math.log(prior_scale)
-    grid = np.linspace(centre - LOG_RANGE, centre + LOG_RANGE, GRID_POINTS)
-    for _ in range(3):
-        value, _ = evaluate(grid)
-        inside = np.flatnonzero(value > value.max() - NEGLIGIBLE)
-        first, last = max(inside[0] - 1, 0), min(inside[-1] + 1, len(grid) - 1)
-        grid = np.linspace(grid[first], grid[last], GRID_POINTS)
-    value, given = evaluate(grid)
-    weight = np.exp(value - value.max())
-    return Integrated(np.exp(grid), weight / weight.sum(), given.mean, given.variance)
-
-
-def conflict_p_value(predictive: Mixture, estimate: float, std_error: float) -> float:
-    """Two-sided prior-data conflict p-value (Evans and Moshonov 2006).
-
-    The probability, under the prediction of a new experiment's estimate, of one at least as far
-    in its tail as the estimate at hand.
-    """
-    below = float(predictive.widen(std_error**2).cdf(estimate))
-    return 2.0 * min(below, 1.0 - below)
-
-
-@dataclass(frozen=True)
-class Heterogeneity:
-    """Cochran's Q of the earlier effects.
-
-    Attributes
-    ----------
-    q : float
-        sum w_j (b_j - b_w)^2 with w_j = 1 / s_j^2.
-    dof : int
-    p_value : float
-    i2 : float
-        Share of the variation that is not sampling error, max(0, 1 - dof / q).
-    """
-
-    q: float
-    dof: int
-    p_value: float
-    i2: float
-
-
-def cochran_q(effects: Array, errors: Array) -> Heterogeneity:
-    """Cochran's (1954) test that all experiments have the same effect."""
-    from scipy.stats import chi2
-
     known = ~np.isnan(effects)
-    b, w = effects[known], errors[known] ** -2.0
-    dof = max(len(b) - 1, 0)
-    if not dof:
-        return Heterogeneity(0.0, dof, float("nan"), 0.0)
-    q = float((w * (b - (w @ b) / w.sum()) ** 2).sum())
-    i2 = max(0.0, 1.0 - dof / q) if q else 0.0
-    return Heterogeneity(q, dof, float(chi2.sf(q, dof)), i2)
+    b, smallest = np.where(known, effects, 0.0), np.nanmin(errors, axis=0)
+    precision = np.where(known, (smallest / np.where(known, errors, 1.0)) ** 2, 0.0)
+    weight = precision / precision.sum(axis=0)
+    error = smallest**2 / (weight * precision).sum(axis=0)
+    centre = (weight * b).sum(axis=0)
+    spread = (weight * (b - centre) ** 2).sum(axis=0) + error
+    return 2.5 * np.sqrt((weight * b**2).sum(axis=0) + error), np.sqrt(spread)

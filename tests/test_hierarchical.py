@@ -10,9 +10,11 @@ import pytest
 from arviz_stats.base.array import array_stats
 from quadrature import NAMES, Prior, cross_products, posterior
 from scipy import stats
+from scipy.special import logit
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS
-from skbayesiv._history import History, integrate
+from skbayesiv._history import build_history
+from skbayesiv._meta_analysis import integrate
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import PriorDataConflictWarning
 
@@ -94,6 +96,30 @@ def test_push_posterior_is_exact(push, fitted):
     assert int(fitted.idata_.sample_stats["diverging"].sum()) == 0
 
 
+@pytest.mark.parametrize(
+    ("effects", "errors"), [([2.0], [0.1]), ([3.9] * 5, [0.4] * 5)], ids=["one", "equal"]
+)
+def test_few_and_equal_experiments_are_exact(push, notebook, effects, errors):
+    y, t, z = push
+    est = HierarchicalBayesianIV(
+        effects, errors, **HYPER, **notebook, draws=2000, random_state=0
+    ).fit(None, t, y, z=z)
+    expected, sigma, weight = exact(
+        cross_products(y, t, z), np.array(effects), np.array(errors), points=61
+    )
+    p = est.idata_.posterior
+    for name in ("beta_t", "beta_t_bar"):
+        x, (mean, sd) = p[name].to_numpy()[..., 0], expected[name]
+        mcse = float(array_stats.mcse(x, chain_axis=0, draw_axis=1, method="mean"))
+        assert abs(x.mean() - mean) < 4 * mcse, name
+        assert abs(x.std() / sd - 1) < 0.05, name
+    x = p["sigma_t_bar"].to_numpy()[..., 0]
+    cdf = np.cumsum(weight) - 0.5 * weight
+    ess = float(array_stats.ess(x, chain_axis=0, draw_axis=1, method="median"))
+    median = np.exp(np.interp(0.5, cdf, np.log(sigma)))
+    assert abs((x < median).mean() - 0.5) < 4 * 0.5 / np.sqrt(ess)
+
+
 def test_earlier_effects_are_shrunk_exactly(fitted):
     """beta_j given sigma_bar and beta_bar has a closed form: compare posterior means."""
     p = fitted.idata_.posterior
@@ -149,14 +175,16 @@ def test_history_predicts(fitted):
 
 def test_report(fitted):
     report = fitted.borrowing()
-    assert 0.5 < report.shrinkage < 0.95
+    # One-dimensional quadrature with a normal likelihood of sd 0.7144 gives 0.753.
+    assert report.shrinkage == pytest.approx(0.753, abs=0.01)
+    assert report.exchangeable_probability is None
     # History's rows: the variance ratio of the exact posteriors is (0.7144 / 0.3654)^2.
     assert report.rows == pytest.approx(1e4 * ((0.7144 / 0.3654) ** 2 - 1), rel=0.15)
     assert report.heterogeneity.dof == 4
     w = ERRORS**-2
     centre = (w @ EFFECTS) / w.sum()
     assert report.heterogeneity.q == pytest.approx((w * (EFFECTS - centre) ** 2).sum())
-    assert report.leave_one_out.shape == (5, 4)
+    assert report.leave_one_out.shape == (5, 5)
     for text in ("without history", "history predicts", "worth", "conflict p-value"):
         assert text in str(report)
 
@@ -186,14 +214,7 @@ def test_robust_mixture_is_exact(push, notebook):
         est.fit(None, t, shifted, z=z)
     gram = cross_products(shifted, t, z)
     _, vague = posterior(gram, Prior(), points=31)
-    history = History(
-        EFFECTS[:, None],
-        ERRORS[:, None],
-        tuple("abcde"),
-        *(np.array([v]) for v in (4, 2, 2)),
-        "half-cauchy",
-    )
-    mixture = integrate(history, 0)
+    mixture = integrate(build_history(est), 0)
     log_like = []
     pick = slice(None, None, 12)
     for mean, variance in zip(
@@ -205,10 +226,8 @@ def test_robust_mixture_is_exact(push, notebook):
     evidence = np.log(weight @ np.exp(np.array(log_like) - vague))
     odds = 0.8 / 0.2 * np.exp(evidence)
     expected = odds / (1 + odds)
-    flags = est.idata_.posterior["exchangeable"].to_numpy()
-    ess = float(array_stats.ess(flags, chain_axis=0, draw_axis=1, method="mean"))
-    se = np.sqrt(expected * (1 - expected) / ess)
-    assert abs(est.exchangeable_probability_ - expected) < 4 * se + 2e-3
+    # The log odds' own error is about 0.01, the quadrature's grid of sigma_bar adds as much.
+    assert logit(est.exchangeable_probability_) == pytest.approx(logit(expected), abs=0.05)
 
 
 def test_no_history_is_the_base_prior(push):
@@ -270,12 +289,16 @@ def test_several_treatments_with_missing_effects():
         {"a": [1.1, 0.9, np.nan], "b": [np.nan, -0.8, -1.1]}, index=["spring", "summer", "autumn"]
     )
     errors = effects.abs() * 0.0 + 0.1
+    t = pd.DataFrame(t, columns=["a", "b"])
     est = HierarchicalBayesianIV(effects, errors, random_state=0).fit(None, t, y, z=z)
     p = est.idata_.posterior
     assert list(p["experiment"].values) == ["spring", "summer", "autumn"]
     assert p["beta_j"].shape == (4, 1000, 3, 2)
     assert np.allclose(est.effect_, [1, -1], atol=0.2)
-    assert est.borrowing(1).heterogeneity.dof == 1
+    assert est.borrowing("b").heterogeneity.dof == 1
+    # The order of the history's columns is its own.
+    other = HierarchicalBayesianIV(effects[["b", "a"]], errors, random_state=0).fit(None, t, y, z=z)
+    assert np.array_equal(est.coef_, other.coef_)
 
 
 @pytest.mark.parametrize("prior", ["half-cauchy", "half-normal", "half-t"])
@@ -287,9 +310,11 @@ def test_spread_priors_by_quadrature(small, prior):
         effects, errors, sigma_t_bar_prior=prior, draws=4000, random_state=0
     ).fit(None, t, y + 1e4 * np.random.default_rng(0).normal(size=300), z=z)
     x = est.idata_.posterior["sigma_t_bar"].to_numpy()[..., 0]
-    item = est.meta_analysis().treatments[0]
-    ess = float(array_stats.ess(x, chain_axis=0, draw_axis=1, method="median"))
-    assert abs((x < item.sigma_median).mean() - 0.5) < 4 * 0.5 / np.sqrt(ess)
+    grid = integrate(build_history(est), 0)
+    for p in (0.05, 0.25, 0.5, 0.75, 0.95):
+        ess = float(array_stats.ess(x, chain_axis=0, draw_axis=1, method="quantile", prob=p))
+        below = (x < grid.sigma_quantile(p)).mean()
+        assert abs(below - p) < 4 * np.sqrt(p * (1 - p) / ess)
 
 
 def test_fitted_estimators_become_history(push, small):
@@ -302,9 +327,12 @@ def test_fitted_estimators_become_history(push, small):
     )
     assert list(est.effects.index) == ["june", "july"]
     assert est.effects.iloc[0, 0] == pytest.approx(first.effect_)
-    assert est.std_errors.iloc[1, 0] == pytest.approx(
-        float(second.idata_.posterior["beta_t"].std()), rel=1e-6
-    )
+    # A posterior is passed on without its prior, 1/s^2 = 1/sd^2 - 1/scale^2.
+    scale = second.prior_summary().loc["beta_t[t]", "scale"]
+    sd = float(second.idata_.posterior["beta_t"].std())
+    error = (sd**-2 - scale**-2) ** -0.5
+    assert est.std_errors.iloc[1, 0] == pytest.approx(error, rel=1e-6)
+    assert est.effects.iloc[1, 0] == pytest.approx(error**2 * second.effect_ / sd**2, rel=1e-6)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PriorDataConflictWarning)
         est.fit(None, t, y, z=z)
@@ -312,7 +340,8 @@ def test_fitted_estimators_become_history(push, small):
     assert list(following.effects.index) == ["june", "july", "august"]
     # What it hands on is its own estimate, without the history.
     alone = BayesianIV(random_state=0).fit(None, t, y, z=z)
-    assert following.effects.iloc[2, 0] == pytest.approx(alone.effect_, rel=1e-6)
+    passed_on = HierarchicalBayesianIV.from_estimators([alone])
+    assert following.effects.iloc[2, 0] == pytest.approx(passed_on.effects.iloc[0, 0], rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -323,6 +352,7 @@ def test_fitted_estimators_become_history(push, small):
         ([1.0, 2.0], [1.0, np.nan], "missing .* in the same places"),
         ([1.0, np.inf], [1.0, 1.0], "effects must be finite"),
         ([[1.0, 2.0]], [[1.0, 1.0]], "one column for each treatment"),
+        ([1.0], None, "std_errors is missing"),
         (["a"], ["b"], "effects must be numbers"),
         ([np.nan], [np.nan], "measure every treatment"),
     ],

@@ -56,6 +56,7 @@ class CorrelationDisplay(Display):
         CorrelationDisplay
         """
         check_posterior(estimator)
+        estimator._check_density("The posterior of the errors' correlation")
         columns = estimator.moments_.columns
         draws = estimator.idata_.posterior["corr"].to_numpy()[..., 0, 1 + treatment]
         label = (

@@ -78,6 +78,7 @@ class ErrorDensityDisplay(Display):
         ErrorDensityDisplay
         """
         check_posterior(estimator)
+        estimator._check_density("The joint density of the errors")
         pair = [0, 1 + treatment]
         mean = estimator.idata_.posterior["cov"].to_numpy().mean(axis=(0, 1))
         columns = estimator.moments_.columns

@@ -101,7 +101,8 @@ def two_stage_interval(est: Any, two_stage: Any, treatment: int, level: float) -
     treatment : int
     level : float
     """
-    from skbayesiv._borrowing import classical_effect
+    from skbayesiv._borrowing import two_stage_effect
+    from skbayesiv._moments import standardise
     from skbayesiv._summary import interval_reach
 
     if two_stage is None:
@@ -111,7 +112,8 @@ def two_stage_interval(est: Any, two_stage: Any, treatment: int, level: float) -
             raise ValueError(
                 f'two_stage must be a fitted TwoStageLS, "auto" or None; got {two_stage!r}.'
             )
-        effects, errors = classical_effect(est.moments_, est.fit_intercept)
+        std = standardise(est.moments_)
+        effects, errors = two_stage_effect(std, fit_intercept=est.fit_intercept)
         name, dof = "2SLS", np.inf
     else:
         effects, errors = two_stage._effect_and_error()
@@ -125,9 +127,9 @@ def earlier_intervals(est: Any, treatment: int, level: float) -> tuple[Interval,
     """Effects of earlier experiments with normal intervals; none without a history."""
     from skbayesiv._summary import interval_reach
 
-    if not getattr(est, "effects", None) is not None or not len(est.effects):
+    history = getattr(est, "_history", None)
+    if history is None:
         return ()
-    history = est._history(est.n_treatments_)
     reach = interval_reach(np.inf, level) * history.errors[:, treatment]
     effects = history.effects[:, treatment]
     return tuple(

@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 
 N_PRIOR = 20_000
 LEVEL = 0.94
+SHOWN = ("beta_t", "beta_z", "sigma", "corr")
 GRID_POINTS = 201
 
 
@@ -70,7 +71,7 @@ class PriorPosteriorDisplay(Display):
     def from_estimator(
         cls,
         estimator: Any,
-        var_names: Sequence[str] = ("beta_t", "beta_z", "sigma", "corr"),
+        var_names: Sequence[str] | None = None,
         *,
         random_state: int = 0,
         ax: Any = None,
@@ -82,8 +83,9 @@ class PriorPosteriorDisplay(Display):
         estimator : fitted BayesianIV or HierarchicalBayesianIV
             With a history, the prior of `beta_t` is what the history predicts, with
             `robust_weight` mixed with the vague prior.
-        var_names : sequence of str
-            Variables of the posterior that have priors.
+        var_names : sequence of str, optional
+            Variables of the posterior that have priors. By default `beta_t`, `beta_z`, `sigma`
+            and `corr`, of these the ones that the likelihood has.
         random_state : int, default=0
             Seed of the prior's draws.
         ax : sequence of matplotlib.axes.Axes, optional
@@ -95,12 +97,10 @@ class PriorPosteriorDisplay(Display):
         """
         check_posterior(estimator)
         prior = estimator.sample_prior_predictive(n_draws=N_PRIOR, random_state=random_state)
-        generator = np.random.default_rng(random_state)
         panels: list[PriorPosterior] = []
-        for name in var_names:
-            posterior = estimator.idata_.posterior[name]
-            drawn = _prior_draws(estimator, prior["prior"], name, generator)
-            panels += _panels(name, posterior, drawn)
+        for name in var_names or [name for name in SHOWN if name in prior["prior"]]:
+            drawn = _prior_draws(prior["prior"], name)
+            panels += _panels(name, estimator.idata_.posterior[name], drawn)
         return cls(tuple(panels)).plot(ax)
 
     def plot(self, ax: Any = None) -> Self:
@@ -131,30 +131,12 @@ class PriorPosteriorDisplay(Display):
         return self
 
 
-def _prior_draws(est: Any, prior: Any, name: str, generator: np.random.Generator) -> Array:
-    """Draws of shape (M, ...); with a history, of its prediction of the effect."""
-    if name in prior:
-        draws = prior[name].to_numpy()
-        draws = draws.reshape(-1, *draws.shape[2:])
-    else:
-        draws = np.empty(0)
-    history = getattr(est, "effects", None) is not None and len(est.effects)
-    if name == "beta_t" and history:
-        return _predicted(est, draws, generator)
-    if not draws.size:
+def _prior_draws(prior: Any, name: str) -> Array:
+    """Draws of shape (M, ...)."""
+    if name not in prior:
         raise ValueError(f"var_names must be variables with priors {sorted(prior)}; got {name!r}.")
-    return np.asarray(draws)
-
-
-def _predicted(est: Any, vague: Array, generator: np.random.Generator) -> Array:
-    draws = vague.copy()
-    near = generator.random(len(draws)) >= est.robust_weight
-    for k, item in enumerate(est.meta_analysis().treatments):
-        mixture = item.predictive
-        which = generator.choice(len(mixture.weight), len(draws), p=mixture.weight)
-        drawn = generator.normal(mixture.mean[which], np.sqrt(mixture.variance[which]))
-        draws[near, k] = drawn[near]
-    return draws
+    draws = prior[name].to_numpy()
+    return np.asarray(draws.reshape(-1, *draws.shape[2:]))
 
 
 def _panels(name: str, posterior: Any, prior: Array) -> list[PriorPosterior]:
