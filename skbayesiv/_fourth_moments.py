@@ -16,13 +16,18 @@ When errors are correlated within clusters, the sums of u over each cluster take
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skbayesiv._moments import Moments, round_to, standardise
+from skbayesiv._moments import Moments
+from skbayesiv._moments_io import load_sums, save_sums
 from skbayesiv._product_sums import (
+    Reference,
     product_shape,
     shift_matrix,
     sum_clusters,
@@ -33,42 +38,6 @@ from skbayesiv._validation import Columns, IVData
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """What is taken off the columns before products are formed.
-
-    Attributes
-    ----------
-    shift : ndarray of shape (C,)
-        Taken off the columns [X, z, t, y]; zero without an intercept.
-    coef : ndarray of shape (P, C - P)
-        Then x times these coefficients is taken off z, t and y.
-    """
-
-    shift: Array
-    coef: Array
-
-    @classmethod
-    def from_moments(cls, moments: Moments, *, fit_intercept: bool = True) -> Reference:
-        """Means and least-squares coefficients on x, rounded as canonical moments are.
-
-        Equal data in another order or with weights then have the same reference to the last bit.
-        """
-        std, x, rest = standardise(moments), moments.columns.x, slice(moments.columns.x.stop, None)
-        second = std.corr
-        if not fit_intercept:
-            second = second + np.outer(std.mean / std.sd, std.mean / std.sd)
-        coef = np.linalg.solve(second[x, x], second[x, rest]) if x.stop else second[x, rest]
-        coef = round_to(coef, np.maximum(np.abs(coef), 1.0)) * std.sd[rest] / std.sd[x, None]
-        return cls(std.mean if fit_intercept else np.zeros_like(std.mean), coef)
-
-    @classmethod
-    def empty(cls, columns: Columns) -> Reference:
-        """Reference that takes nothing off."""
-        width, p = len(columns.names), len(columns.covariates)
-        return cls(np.zeros(width), np.zeros((p, width - p)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,18 +84,21 @@ class FourthMoments:
         ----------
         data : IVData
         reference : Reference, optional
-            By default that of the data's own moments, which takes a pass of its own.
+            By default, with covariates that of the data's own moments, which takes a pass of its
+            own; without, the means of some rows.
         clusters : ndarray of int of shape (n,), optional
             Cluster of each row.
         fit_intercept : bool, default=True
             For the default reference.
         """
-        if reference is None:
+        if reference is None and not data.columns.covariates:
+            reference = Reference.pilot(data, fit_intercept=fit_intercept)
+        elif reference is None:
             reference = Reference.from_moments(Moments.from_data(data), fit_intercept=fit_intercept)
         f, e = product_shape(data.columns)
         total, cross, n_rows = np.zeros(f * e), np.zeros((f * e, f * e)), 0
         add = sum_rows if clusters is None else sum_clusters
-        for part, part_cross, part_rows in add(data, reference.shift, reference.coef, clusters):
+        for part, part_cross, part_rows in add(data, reference, clusters):
             total += part
             cross += part_cross
             n_rows += part_rows
@@ -136,6 +108,114 @@ class FourthMoments:
             groups = int(np.unique(used).size)
         shaped = total.reshape(f, e), cross.reshape(f, e, f, e)
         return cls(data.columns, reference, n_rows, groups, *shaped)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        outcome: str,
+        treatment: str | Iterable[str],
+        instruments: str | Iterable[str],
+        covariates: str | Iterable[str] = (),
+        sample_weight: str | None = None,
+        by: str | None = None,
+        clusters: str | None = None,
+        missing: Literal["raise", "drop"] = "raise",
+        categories: Mapping[str, Sequence[Any]] | None = None,
+        reference: Reference | None = None,
+        fit_intercept: bool = True,
+    ) -> Any:
+        """Sums of a data frame by the engine that holds it: one pass, two with covariates.
+
+        Parameters
+        ----------
+        frame, outcome, treatment, instruments, covariates, sample_weight, by, missing, categories
+            As in :meth:`Moments.from_frame`.
+        clusters : str, optional
+            Name of the column of clusters within which errors are correlated. The totals of each
+            cluster are held in memory. Not together with `by`.
+        reference : Reference, optional
+            The `reference` of other sums that these are to be added to. It saves the first of
+            two passes.
+        fit_intercept : bool, default=True
+            For the default reference, which is that of all rows, also with `by`: sums of groups
+            then add, but with covariates they are no longer those of a fit to one group.
+
+        Returns
+        -------
+        FourthMoments, or dict of FourthMoments
+            A dict by group, in sorted order, when `by` is given.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`Moments.from_frame` does.
+
+        Examples
+        --------
+        >>> from skbayesiv import BayesianIV, FourthMoments, Moments
+        >>> from skbayesiv.datasets import load_push_experiment
+        >>> frame = load_push_experiment(as_frame=True).frame
+        >>> roles = dict(
+        ...     outcome="in_app_purchase", treatment="push_delivered", instruments="push_assigned"
+        ... )
+        >>> moments = Moments.from_frame(frame, **roles)
+        >>> fourth = FourthMoments.from_frame(frame, **roles)
+        >>> est = BayesianIV(likelihood="gmm", random_state=0).fit_moments(moments, fourth)
+        >>> print(f"{est.effect_:.1f}")
+        3.3
+        """
+        from skbayesiv._fourth_frames import fourth_moments_from_frame
+
+        def names(value: str | Iterable[str]) -> tuple[str, ...]:
+            return (value,) if isinstance(value, str) else tuple(value)
+
+        return fourth_moments_from_frame(
+            frame,
+            Columns(names(covariates), names(instruments), names(treatment), outcome),
+            sample_weight=sample_weight,
+            by=by,
+            clusters=clusters,
+            missing=missing,
+            categories=categories,
+            reference=reference,
+            fit_intercept=fit_intercept,
+        )
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write to an npz file; :meth:`load` reads it."""
+        save_sums(
+            path,
+            "FourthMoments",
+            self.columns,
+            shift=self.reference.shift,
+            coef=self.reference.coef,
+            n_rows=np.array(self.n_rows),
+            n_clusters=np.array(-1 if self.n_clusters is None else self.n_clusters),
+            total=self.total,
+            cross=self.cross,
+        )
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> FourthMoments:
+        """Read what :meth:`save` wrote."""
+        return load_sums(path, "FourthMoments", cls._from_arrays)
+
+    @classmethod
+    def _from_arrays(cls, columns: Columns, arrays: dict[str, Any]) -> FourthMoments:
+        f, e = product_shape(columns)
+        if arrays["cross"].shape != (f, e, f, e):
+            raise ValueError(f"{f} by {e} products, but sums of shape {arrays['cross'].shape}")
+        groups = int(arrays["n_clusters"])
+        return cls(
+            columns,
+            Reference(arrays["shift"], arrays["coef"]),
+            int(arrays["n_rows"]),
+            None if groups < 0 else groups,
+            arrays["total"],
+            arrays["cross"],
+        )
 
     @classmethod
     def empty(cls, columns: Columns) -> FourthMoments:
@@ -148,6 +228,31 @@ class FourthMoments:
     def weight(self) -> float:
         """Sum of the frequency weights."""
         return float(self.total[0, 0])
+
+    def moments(self) -> Moments:
+        """First and second moments of the same rows, which sums over rows contain.
+
+        Among u = f (x) d are x (x) 1 and 1 (x) (z°, t°, y°), the columns about the reference:
+        their sums and products are entries of `total` and `cross`, and adding x times its
+        coefficients back to z°, t° and y° is linear.
+
+        Raises
+        ------
+        ValueError
+            If the sums are over clusters.
+        """
+        if self.n_clusters is not None:
+            raise ValueError(
+                "moments must come from the rows when fourth-order sums are over clusters: these "
+                f"hold no second moments; got sums over {self.n_clusters} clusters."
+            )
+        p, (f, e) = len(self.columns.covariates), self.total.shape
+        at = [*range(e, e * (1 + p), e), *range(1, e)]
+        back = np.eye(len(at))
+        back[p:, :p] = self.reference.coef.T
+        total = back @ self.total.ravel()[at]
+        cross = back @ self.cross.reshape(f * e, f * e)[np.ix_(at, at)] @ back.T
+        return Moments(self.columns, self.reference.shift, self.weight, self.n_rows, total, cross)
 
     def about(self, shift: Array) -> FourthMoments:
         """Return the same sums about another shift of the columns, shape (C,)."""

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skbayesiv._moment_conditions import CriterionDesign
+from skbayesiv._generative_sampling import STATS, run_nuts
+from skbayesiv._moment_conditions import CriterionDesign, start
 from skbayesiv._posterior import DIMS, coordinates
 from skbayesiv._priors import Normal
+from skbayesiv._sampling import Draws, Settings
 
 Array = NDArray[np.float64]
 
@@ -18,7 +20,8 @@ Array = NDArray[np.float64]
 def build_criterion_model(design: CriterionDesign, effects: Callable[[], Any] | None = None) -> Any:
     """State prior(beta_t) prior(direct) exp(-Q / 2) in PyMC, in the data's own units.
 
-    With a = (1, -beta_t), g = score_mean a, S = sum_ij a_i a_j score_cross_ij and G = gram::
+    The sums are of z~ d with d = (y~ - t~'centre, t~). With a = (1, centre - beta_t),
+    g = score_mean a, S = sum_ij a_i a_j score_cross_ij and G = gram::
 
         Q = n (g - G direct)' S^-1 (g - G direct)
 
@@ -48,7 +51,8 @@ def build_criterion_model(design: CriterionDesign, effects: Callable[[], Any] | 
     coords |= {f"{dim}_": coords[dim] for dim in ("instrument", "equation")}
     with pm.Model(coords=coords) as model:
         beta = _normal("beta_t", design.priors.beta_t) if effects is None else effects()
-        contrast = pm.math.concatenate([[1.0], -beta])
+        centre = pm.Data("centre", design.arrays.centre * design.unit, dims="treatment")
+        contrast = pm.math.concatenate([[1.0], centre - beta])
         g = pm.Data("score_mean", mean, dims=("instrument", "equation")) @ contrast
         sums = pm.Data("score_cross", cross, dims=(*instruments, *pairs))
         if design.priors.direct is not None:
@@ -60,8 +64,26 @@ def build_criterion_model(design: CriterionDesign, effects: Callable[[], Any] | 
     return model
 
 
+def sample_criterion(model: Any, design: CriterionDesign, settings: Settings) -> Draws:
+    """Sample the model with PyMC's NUTS, one chain after the other.
+
+    Returns
+    -------
+    Draws
+        Positions are the standardised effects.
+    """
+    at, spread = start(design)
+    generator = np.random.default_rng(settings.seed)
+    jitter = generator.uniform(-1.0, 1.0, (settings.chains, at.size))
+    points = (at + jitter * spread) * design.unit
+    direct = {} if design.priors.direct is None else {"direct": design.priors.direct.loc}
+    tree = run_nuts(model, [{"beta_t": point} | direct for point in points], settings)
+    position = tree.posterior["beta_t"].to_numpy() / design.unit
+    return Draws(position, {name: tree.sample_stats[name].to_numpy() for name in STATS})
+
+
 def raw_sums(design: CriterionDesign) -> tuple[Array, Array, Array]:
-    """Means of z~ (y~, t~)', of its products and of z~ z~' in the data's units.
+    """Means of z~ d', of its products and of z~ z~' in the data's units.
 
     Returns
     -------

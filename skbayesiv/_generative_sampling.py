@@ -38,9 +38,20 @@ def sample_model(model: Any, design: Design, settings: Settings) -> tuple[Draws,
     parameters : Parameters
         Draws in raw units, flat over chains.
     """
+    tree = run_nuts(model, _initial_values(model, design, settings), settings)
+    stats = {name: tree.sample_stats[name].to_numpy() for name in STATS}
+    values = _flat(tree.posterior)
+    entries = np.moveaxis(values["cov"] / np.outer(design.response_sd, design.response_sd), 0, -1)
+    position = cov.coordinates([list(row) for row in entries], np).T
+    shaped = position.reshape(settings.chains, settings.draws, -1)
+    return Draws(shaped, stats), _parameters(design, values)
+
+
+def run_nuts(model: Any, initial: list[dict[str, Array]], settings: Settings) -> Any:
+    """Run PyMC's NUTS from one point for each chain; returns its tree."""
     import pymc as pm
 
-    tree = pm.sample(
+    return pm.sample(
         settings.draws,
         tune=settings.tune,
         chains=settings.chains,
@@ -49,18 +60,12 @@ def sample_model(model: Any, design: Design, settings: Settings) -> tuple[Draws,
         nuts_sampler="pymc",
         nuts={"target_accept": settings.target_accept, "max_treedepth": MAX_TREE_DEPTH},
         init="adapt_diag",
-        initvals=_initial_values(model, design, settings),
+        initvals=initial,
         progressbar=False,
         quiet=True,
         compute_convergence_checks=False,
         model=model,
     )
-    stats = {name: tree.sample_stats[name].to_numpy() for name in STATS}
-    values = _flat(tree.posterior)
-    entries = np.moveaxis(values["cov"] / np.outer(design.response_sd, design.response_sd), 0, -1)
-    position = cov.coordinates([list(row) for row in entries], np).T
-    shaped = position.reshape(settings.chains, settings.draws, -1)
-    return Draws(shaped, stats), _parameters(design, values)
 
 
 def _initial_values(model: Any, design: Design, settings: Settings) -> list[dict[str, Array]]:

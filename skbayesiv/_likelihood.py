@@ -7,6 +7,8 @@ on `given_prior`, when the effects' prior has parameters of its own) and hands t
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,18 +19,38 @@ from numpy.typing import NDArray
 from skbayesiv import _collapsed, _moment_conditions, _start
 from skbayesiv._design import Design, build_design
 from skbayesiv._exact import draw_parameters
-from skbayesiv._fourth_moments import FourthMoments, Reference
+from skbayesiv._fourth_moments import FourthMoments
+from skbayesiv._frames._named import NamedFrame
 from skbayesiv._moment_conditions import CriterionDesign, build_criterion
 from skbayesiv._moments import Moments, Standardised
-from skbayesiv._posterior import Posterior, log_prior
+from skbayesiv._posterior import OBSERVED_ROWS, Posterior, log_prior
 from skbayesiv._priors import build_priors
+from skbayesiv._product_sums import Reference
 from skbayesiv._robust_draws import draw_given_effects
-from skbayesiv._sampling import Target
-from skbayesiv._validation import IVData, check_clusters
+from skbayesiv._sampling import Draws, Settings, Target
+from skbayesiv._validation import IVData
+from skbayesiv.exceptions import OURS
 
 Array = NDArray[np.float64]
+Codes = NDArray[np.intp]
 
 LIKELIHOODS = ("normal", "gmm")
+NOT_USED = 'likelihood="gmm" does not use'
+UNUSED_BY_GMM = (
+    "intercept_y_loc",
+    "intercept_y_scale",
+    "intercept_t_loc",
+    "intercept_t_scale",
+    "beta_z_loc",
+    "beta_z_scale",
+    "gamma_y_loc",
+    "gamma_t_loc",
+    "gamma_scale",
+    "sigma_scale",
+    "lkj_eta",
+    "sigma_prior",
+    "intercept_prior",
+)
 
 
 class Likelihood(Protocol):
@@ -70,8 +92,12 @@ class Likelihood(Protocol):
         """Raise if `what` needs a density of the rows and there is none."""
         ...
 
-    def to_pymc(self, data: IVData, effects: Callable[[], Any] | None = None) -> Any:
+    def to_pymc(self, data: IVData | None, effects: Callable[[], Any] | None = None) -> Any:
         """State the model in PyMC; `effects` states beta_t instead of its normal prior."""
+        ...
+
+    def sample_pymc(self, data: IVData | None, settings: Settings) -> tuple[Draws, Posterior]:
+        """Sample the stated model with PyMC."""
         ...
 
 
@@ -102,11 +128,26 @@ class NormalLikelihood:
     def check_density(self, what: str) -> None:
         """Accept everything."""
 
-    def to_pymc(self, data: IVData, effects: Callable[[], Any] | None = None) -> Any:
+    def to_pymc(self, data: IVData | None, effects: Callable[[], Any] | None = None) -> Any:
         """State the model row by row."""
         from skbayesiv._generative import build_model
 
+        if data is None:
+            raise ValueError(
+                f"X, t, y and z must be given: a fit keeps at most {OBSERVED_ROWS} rows, and none "
+                "of a fit from moments."
+            )
         return build_model(data, self.design, effects)
+
+    def sample_pymc(self, data: IVData | None, settings: Settings) -> tuple[Draws, Posterior]:
+        """Sample the model of all rows."""
+        from skbayesiv._generative_sampling import sample_model
+
+        if data is None:
+            raise ValueError('backend="pymc" samples a model of all rows: fit to rows.')
+        draws, drawn = sample_model(self.to_pymc(data), self.design, settings)
+        prior = log_prior(self.design, drawn)
+        return draws, Posterior(drawn.values, prior, {"total": drawn.log_likelihood})
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +170,7 @@ class CriterionLikelihood:
     ) -> Posterior:
         """Exact draws of the other coefficients; the effects' prior has no part in them."""
         drawn = draw_given_effects(self.design, position, generator)
-        return Posterior(drawn.values, drawn.log_prior, {"total": drawn.log_likelihood})
+        return Posterior(drawn.values, drawn.log_prior, {"criterion": drawn.log_criterion})
 
     def check_density(self, what: str) -> None:
         """Refuse: moment conditions do not say how rows are distributed."""
@@ -139,11 +180,19 @@ class CriterionLikelihood:
             'likelihood="normal"; score (R^2 of E[y | X, z]) compares fits of both.'
         )
 
-    def to_pymc(self, data: IVData, effects: Callable[[], Any] | None = None) -> Any:
+    def to_pymc(self, data: IVData | None, effects: Callable[[], Any] | None = None) -> Any:
         """State priors and criterion; the rows are in the sums already."""
         from skbayesiv._generative_gmm import build_criterion_model
 
         return build_criterion_model(self.design, effects)
+
+    def sample_pymc(self, data: IVData | None, settings: Settings) -> tuple[Draws, Posterior]:
+        """Sample the effects; all else is drawn exactly given these."""
+        from skbayesiv._generative_gmm import sample_criterion
+
+        draws = sample_criterion(self.to_pymc(data), self.design, settings)
+        flat = draws.position.reshape(-1, self.design.shape.dim)
+        return draws, self.posterior(flat, np.random.default_rng([settings.seed, 1]))
 
 
 def build_likelihood(est: Any, std: Standardised, fourth: FourthMoments | None) -> Likelihood:
@@ -155,44 +204,93 @@ def build_likelihood(est: Any, std: Standardised, fourth: FourthMoments | None) 
         raise ValueError(
             'fourth_moments must be given with likelihood="gmm": its criterion needs fourth-order '
             "sums, which moments do not hold. Pass fit_moments(moments, fourth_moments) with "
-            "FourthMoments.from_data, or fit to rows."
+            "FourthMoments.from_frame, or fit to rows."
         )
     return CriterionLikelihood(
         build_criterion(std, fourth, priors, fit_intercept=est.fit_intercept)
     )
 
 
-def fourth_moments(est: Any, moments: Moments, data: IVData, clusters: Any) -> FourthMoments | None:
-    """Fourth-order sums of the rows where the likelihood needs them."""
+def warn_of_unused(est: Any) -> None:
+    """Warn of priors that were set and that the likelihood does not have."""
+    parameters = inspect.signature(type(est)).parameters
+    changed = [
+        name
+        for name in UNUSED_BY_GMM
+        if not np.array_equal(getattr(est, name), parameters[name].default)
+    ]
+    if est.likelihood == "gmm" and changed:
+        warnings.warn(
+            f"{NOT_USED} {', '.join(changed)}: moment conditions have priors of the effect and of "
+            "direct effects (beta_t_*, exclusion_scale) and no others.",
+            UserWarning,
+            skip_file_prefixes=OURS,
+        )
+
+
+def compress(
+    est: Any, data: IVData | NamedFrame, clusters: Codes | None = None
+) -> tuple[Moments, FourthMoments | None]:
+    """Sums of rows that the likelihood needs: one pass, two with covariates or clusters.
+
+    `clusters` are those of rows in memory; a named frame has its own.
+    """
+    grouped = (data.clusters if isinstance(data, NamedFrame) else clusters) is not None
+    if est.likelihood == "normal" and grouped:
+        raise ValueError(
+            'clusters must be None with likelihood="normal", which takes rows as independent; '
+            'use likelihood="gmm" for clustered errors.'
+        )
+    if est.likelihood == "gmm" and not (grouped or data.columns.covariates):
+        fourth = _fourth_moments(est, data, None, None)
+        return fourth.moments(), fourth
+    moments = data.query.moments() if isinstance(data, NamedFrame) else Moments.from_data(data)
     if est.likelihood == "normal":
-        if clusters is not None:
-            raise ValueError(
-                'clusters must be None with likelihood="normal", which takes rows as independent; '
-                'use likelihood="gmm" for clustered errors.'
-            )
-        return None
-    codes = check_clusters(clusters, data.n_rows, required=False)
+        return moments, None
     reference = Reference.from_moments(moments, fit_intercept=est.fit_intercept)
-    return FourthMoments.from_data(data, reference, codes)
+    return moments, _fourth_moments(est, data, reference, clusters)
 
 
-def batch_fourth_moments(est: Any, data: IVData, earlier: Any) -> FourthMoments | None:
-    """Fourth-order sums of a batch of rows and of those that `earlier` was fitted to."""
-    if est.likelihood == "normal":
-        return None
-    if data.columns.covariates:
+def _fourth_moments(
+    est: Any, data: IVData | NamedFrame, reference: Reference | None, clusters: Codes | None
+) -> FourthMoments:
+    if not isinstance(data, NamedFrame):
+        return FourthMoments.from_data(data, reference, clusters, fit_intercept=est.fit_intercept)
+    columns = data.columns
+    fourth: FourthMoments = FourthMoments.from_frame(
+        data.frame,
+        outcome=columns.outcome,
+        treatment=columns.treatments,
+        instruments=columns.instruments,
+        covariates=columns.covariates,
+        sample_weight=data.weight,
+        clusters=data.clusters,
+        categories=data.query.plan.levels,
+        reference=reference,
+        fit_intercept=est.fit_intercept,
+    )
+    return fourth
+
+
+def compress_batch(
+    est: Any, data: IVData | NamedFrame, earlier: Any
+) -> tuple[Moments, FourthMoments | None]:
+    """Sums of a batch of rows and of those that `earlier` was fitted to."""
+    if est.likelihood == "gmm" and data.columns.covariates:
         raise ValueError(
             'X must be None to partial_fit with likelihood="gmm": fourth-order sums with '
             "covariates are taken about coefficients that all rows decide; got "
             f"{list(data.columns.covariates)}. Fit to all rows, or use "
             "fit_moments(moments, fourth_moments)."
         )
-    batch = FourthMoments.from_data(data, fit_intercept=est.fit_intercept)
+    moments, fourth = compress(est, data)
     if earlier is None:
-        return batch
-    if not hasattr(earlier, "fourth_moments_"):
-        raise ValueError(
-            'likelihood must be "gmm" from the first batch on: the rows so far were fitted '
-            "without fourth-order sums."
-        )
-    return earlier.fourth_moments_ + batch
+        return moments, fourth
+    if fourth is not None:
+        if not hasattr(earlier, "fourth_moments_"):
+            raise ValueError(
+                'likelihood must be "gmm" from the first batch on: the rows so far were fitted '
+                "without fourth-order sums."
+            )
+        fourth = earlier.fourth_moments_ + fourth
+    return earlier.moments_ + moments, fourth

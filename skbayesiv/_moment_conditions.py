@@ -74,9 +74,10 @@ class CriterionShape:
 class CriterionArrays(NamedTuple):
     """Numbers of one problem in standardised units: Q instruments, K treatments."""
 
-    moment: Any  # (Q, 1 + K) sqrt(n) E[z~ (y~, t~)']
-    weight: Any  # (Q, Q, 1 + K, 1 + K) E[z~ z~' (x) (y~, t~)(y~, t~)'], symmetric in both pairs
+    moment: Any  # (Q, 1 + K) sqrt(n) E[z~ d'], d = (y~ - t~'b, t~)
+    weight: Any  # (Q, Q, 1 + K, 1 + K) E[z~ z~' (x) d d'], symmetric in both pairs
     direct: Any  # (Q, Q) n G D G'
+    centre: Any  # (K,) b, where y~ - t~'b stands in the place of y~
     loc: Any  # (K,) prior mean of beta
     precision: Any  # (K,)
 
@@ -134,6 +135,7 @@ def build_criterion(
         moment=np.sqrt(std.n) * scores.mean[z, both],
         weight=cross,
         direct=std.n * root @ root.T,
+        centre=scores.centre,
         loc=priors.beta_t.loc / unit,
         precision=(unit / priors.beta_t.scale) ** 2,
     )
@@ -187,7 +189,7 @@ def log_likelihood_and_prior(
 
 def log_criterion(shape: CriterionShape, beta: list[Any], arrays: CriterionArrays, xp: Any) -> Any:
     """-Q/2, the direct effects integrated out."""
-    a = [1.0, *(-b for b in beta)]
+    a = [1.0, *(arrays.centre[i] - b for i, b in enumerate(beta))]
     solve = _unrolled if shape.unrolled else _dense
     return solve(shape, a, arrays, xp)
 
@@ -230,8 +232,13 @@ def _dense(shape: CriterionShape, a: list[Any], arrays: CriterionArrays, xp: Any
     return 0.5 * (xp.linalg.slogdet(s)[1] - xp.linalg.slogdet(wide)[1] - square)
 
 
+def contrasts(arrays: CriterionArrays, beta: Array) -> Array:
+    """a = (1, b - beta) of shape (..., 1 + K) at effects of shape (..., K)."""
+    return np.concatenate([np.ones_like(beta[..., :1]), arrays.centre - beta], axis=-1)
+
+
 def weight_matrix(weight: Any, contrast: Any, xp: Any) -> Any:
-    """S(beta) of shape (..., Q, Q) at contrasts a = (1, -beta) of shape (..., 1 + K)."""
+    """S(beta) of shape (..., Q, Q) at contrasts of shape (..., 1 + K)."""
     return xp.einsum("qrij,...i,...j->...qr", weight, contrast, contrast)
 
 
@@ -249,7 +256,7 @@ def start(design: CriterionDesign) -> tuple[Array, Array]:
     projected = partial[t_or_y, :q] @ np.linalg.solve(partial[:q, :q], partial[:q, t_or_y])
     a = projected + K_CLASS / n * (partial[t_or_y, t_or_y] - projected)
     beta = np.linalg.solve(a[:k, :k], a[:k, k])
-    contrast = np.append(1.0, -beta)
+    contrast = contrasts(arrays, beta)
     s = weight_matrix(arrays.weight, contrast, np) + arrays.direct
     slope = arrays.moment[:, 1:]
     weighted = np.linalg.solve(s, slope)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skbayesiv._moments import BLOCK_BYTES
+from skbayesiv._moments import BLOCK_BYTES, PILOT_ROWS, Moments, round_to, standardise
 from skbayesiv._validation import Columns, IVData
 
 Array = NDArray[np.float64]
@@ -16,6 +17,53 @@ Codes = NDArray[np.intp]
 
 MIN_BLOCK_ROWS = 256
 MAX_PRODUCTS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What is taken off the columns before products are formed.
+
+    Attributes
+    ----------
+    shift : ndarray of shape (C,)
+        Taken off the columns [X, z, t, y]; zero without an intercept.
+    coef : ndarray of shape (P, C - P)
+        Then x times these coefficients is taken off z, t and y.
+    """
+
+    shift: Array
+    coef: Array
+
+    @classmethod
+    def from_moments(cls, moments: Moments, *, fit_intercept: bool = True) -> Reference:
+        """Means and least-squares coefficients on x, rounded as canonical moments are.
+
+        Equal data in another order or with weights then have the same reference to the last bit.
+        """
+        std, x, rest = standardise(moments), moments.columns.x, slice(moments.columns.x.stop, None)
+        second = std.corr
+        if not fit_intercept:
+            second = second + np.outer(std.mean / std.sd, std.mean / std.sd)
+        coef = np.linalg.solve(second[x, x], second[x, rest]) if x.stop else second[x, rest]
+        coef = round_to(coef, np.maximum(np.abs(coef), 1.0)) * std.sd[rest] / std.sd[x, None]
+        return cls(std.mean if fit_intercept else np.zeros_like(std.mean), coef)
+
+    @classmethod
+    def pilot(cls, data: IVData, *, fit_intercept: bool = True) -> Reference:
+        """Means of some evenly spaced rows, for data without covariates: no pass of its own."""
+        empty = cls.empty(data.columns)
+        if not fit_intercept:
+            return empty
+        some = slice(None, None, max(1, data.n_rows // PILOT_ROWS))
+        parts = (data.z[some], data.t[some], data.y[some, None])
+        means = [part.mean(axis=0, dtype=np.float64) for part in parts]
+        return cls(np.concatenate(means), empty.coef)
+
+    @classmethod
+    def empty(cls, columns: Columns) -> Reference:
+        """Reference that takes nothing off."""
+        width, p = len(columns.names), len(columns.covariates)
+        return cls(np.zeros(width), np.zeros((p, width - p)))
 
 
 def product_shape(columns: Columns) -> tuple[int, int]:
@@ -46,12 +94,12 @@ def shift_matrix(shift: Array) -> Array:
     return matrix
 
 
-def _products(data: IVData, shift: Array, coef: Array, at: Any) -> Array:
+def _products(data: IVData, reference: Reference, at: Any) -> Array:
     """Products u of some rows, shape (rows, F * E)."""
-    columns = data.columns
+    columns, shift = data.columns, reference.shift
     x = data.x[at] - shift[columns.x]
     rest = np.concatenate([data.z[at], data.t[at], data.y[at, None]], axis=1)
-    rest = rest - shift[columns.x.stop :] - x @ coef
+    rest = rest - shift[columns.x.stop :] - x @ reference.coef
     one = np.ones((len(x), 1))
     f = np.concatenate([one, x, rest[:, : len(columns.instruments)]], axis=1)
     d = np.concatenate([one, rest], axis=1)
@@ -65,12 +113,12 @@ def _blocks(n_rows: int, width: int) -> Iterator[slice]:
 
 
 def sum_rows(
-    data: IVData, shift: Array, coef: Array, _: Codes | None = None
+    data: IVData, reference: Reference, _: Codes | None = None
 ) -> Iterator[tuple[Array, Array, int]]:
     """Sums of u, of u u' and of rows, block by block."""
     f, e = product_shape(data.columns)
     for at in _blocks(data.n_rows, f * e):
-        u = _products(data, shift, coef, at)
+        u = _products(data, reference, at)
         if data.sample_weight is None:
             yield u.sum(axis=0), u.T @ u, len(u)
             continue
@@ -81,7 +129,7 @@ def sum_rows(
 
 
 def sum_clusters(
-    data: IVData, shift: Array, coef: Array, clusters: Codes | None
+    data: IVData, reference: Reference, clusters: Codes | None
 ) -> Iterator[tuple[Array, Array, int]]:
     """Sums of u, of (sum of u in a cluster)(the same)' and of rows, cluster by cluster."""
     assert clusters is not None
@@ -90,7 +138,7 @@ def sum_clusters(
     open_sum, open_code = np.zeros(f * e), -1
     for at in _blocks(data.n_rows, f * e):
         rows = order[at]
-        u, codes, n_rows = _products(data, shift, coef, rows), clusters[rows], len(rows)
+        u, codes, n_rows = _products(data, reference, rows), clusters[rows], len(rows)
         if data.sample_weight is not None:
             w = data.sample_weight[rows]
             u *= w[:, None]

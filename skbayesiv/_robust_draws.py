@@ -9,9 +9,9 @@ second moments. Given beta, the least-squares estimates differ from the truth by
 
 and theirs is one joint normal distribution, so that the coefficients given beta are normal,
 shifted by what s_ze = g(beta) says of the other scores. Draws need no factorisation for each
-beta: draw s ~ N(0, C / n) for all products f (x) d once and for all, contract it with (1, -beta),
-and correct it by Matheron's rule, s + Cov(s, g) Var(g)^-1 (g(beta) - g_s), which is an exact draw
-given g(beta) (Doucet 2010).
+beta: draw s ~ N(0, C / n) for all products f (x) d once and for all, contract it with the
+contrast (1, b - beta), and correct it by Matheron's rule, s + Cov(s, g) Var(g)^-1 (g(beta) - g_s),
+which is an exact draw given g(beta) (Doucet 2010).
 
 References
 ----------
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbayesiv._covariance import log_normal_density
-from skbayesiv._moment_conditions import CriterionDesign, weight_matrix
+from skbayesiv._moment_conditions import CriterionDesign, contrasts, weight_matrix
 
 Array = NDArray[np.float64]
 Values = dict[str, Array]
@@ -42,22 +42,25 @@ class RobustDraws:
     Attributes
     ----------
     values : dict of str to ndarray of shape (N, ...)
-        By the posterior's names. `sigma`, `corr` and `cov` are not parameters here but the
-        covariance of the residuals at each draw of the effects and the first stage.
+        By the posterior's names. `cov` is no parameter here but the sample's covariance of the
+        residuals at each draw of the effects and the first stage.
     log_prior : dict of str to ndarray of shape (N,)
-    log_likelihood : ndarray of shape (N,)
+    log_criterion : ndarray of shape (N,)
         -Q/2 at each draw of the effects and the direct effects.
     """
 
     values: Values
     log_prior: Values
-    log_likelihood: Array
+    log_criterion: Array
 
 
 def draw_given_effects(
     design: CriterionDesign, position: Array, generator: np.random.Generator
 ) -> RobustDraws:
     """Draw all coefficients given the effects.
+
+    Without observations those with flat priors, all but the effects and the direct effects, are
+    NaN.
 
     Parameters
     ----------
@@ -68,7 +71,7 @@ def draw_given_effects(
     """
     scores = design.scores
     size, n_draws = scores.mean.size, len(position)
-    factor = np.linalg.cholesky(scores.cross.reshape(size, size) / scores.n)
+    factor = np.linalg.cholesky(scores.cross.reshape(size, size))
     rows = max(1, CHUNK_FLOATS // size)
     noise = generator.standard_normal((n_draws, size))
     direct = np.zeros((n_draws, design.shape.n_instruments))
@@ -85,7 +88,7 @@ def draw_given_effects(
     h, z = slice(0, scores.n_h), slice(scores.n_h, None)
     beta_z = scores.first_stage - np.linalg.solve(scores.gram[z, z], errors_f[:, z])
     values = _coefficients(design, position, direct, beta_z, errors_h, errors_f[:, h])
-    values |= _residual_covariance(design, position, direct, beta_z)
+    values["cov"] = _residual_covariance(design, position, direct, beta_z)
     prior = {
         name: log_normal_density(values[name], normal.loc, normal.scale, np).sum(axis=1)
         for name, normal in design.priors.normals()
@@ -96,7 +99,7 @@ def draw_given_effects(
 def _condition(
     design: CriterionDesign, beta: Array, drawn: Array, direct: Array
 ) -> tuple[Array, Array, Array, Array]:
-    """Condition scores (N, F, E) and direct effects (N, Q) on g(beta).
+    """Condition root-n scores (N, F, E) ~ N(0, C) and direct effects (N, Q) on root-n g(beta).
 
     Returns
     -------
@@ -105,25 +108,24 @@ def _condition(
     direct : ndarray of shape (N, Q)
     square : ndarray of shape (N,), Q at the draw
     """
-    scores, arrays, n = design.scores, design.arrays, design.std.n
+    scores, arrays = design.scores, design.arrays
     z, k = slice(scores.n_h, None), design.shape.n_treatments
-    both = slice(0, 1 + k)
-    gram = scores.gram[z, z]
-    a = np.column_stack([np.ones(len(beta)), -beta])
-    g = a @ scores.mean[z, both].T
-    s = weight_matrix(arrays.weight, a, np) / n
-    wide = s + arrays.direct / n
+    both, root_n = slice(0, 1 + k), np.sqrt(scores.n)
+    gram = root_n * scores.gram[z, z]
+    a = contrasts(arrays, beta)
+    g = a @ arrays.moment.T
+    s = weight_matrix(arrays.weight, a, np)
+    wide = s + arrays.direct
     error_z = (drawn[:, z, both] @ a[..., None])[..., 0]
     pull = np.linalg.solve(wide, (g - direct @ gram - error_z)[..., None])
     lift = (pull * a[:, None, :]).reshape(len(a), -1)
     width = scores.mean.size
-    drawn = drawn + (lift @ scores.cross[:, :, z, both].reshape(width, -1).T / n).reshape(
-        drawn.shape
-    )
+    drawn = drawn + (lift @ scores.cross[:, :, z, both].reshape(width, -1).T).reshape(drawn.shape)
     if design.direct_scale is not None:
         direct = direct + design.direct_scale**2 * (pull[..., 0] @ gram)
     rest = g - direct @ gram
     square = (rest * np.linalg.solve(s, rest[..., None])[..., 0]).sum(axis=1)
+    drawn = drawn / (root_n or np.nan)
     errors_h = (drawn[:, : scores.n_h, both] @ a[..., None])[..., 0]
     return errors_h, drawn[:, :, 1 + k :], direct, square
 
@@ -172,7 +174,7 @@ def _coefficients(
 
 def _residual_covariance(
     design: CriterionDesign, beta: Array, direct: Array, beta_z: Array
-) -> Values:
+) -> Array:
     """Second moments of (y~ - t~'beta - z~'delta, t~ - beta_z'z~) at each draw, in raw units."""
     scores, std, c = design.scores, design.std, design.std.columns
     q, k = design.shape.n_instruments, design.shape.n_treatments
@@ -183,8 +185,4 @@ def _residual_covariance(
     contrast[:, 1:, q : q + k] = np.eye(k)
     contrast[:, 1:, :q] = -beta_z.transpose(0, 2, 1)
     contrast = contrast * np.append(std.sd[c.y], std.sd[c.t])[:, None]
-    matrix = contrast @ scores.partial @ contrast.transpose(0, 2, 1)
-    sigma = np.sqrt(np.diagonal(matrix, axis1=1, axis2=2))
-    corr = matrix / (sigma[:, :, None] * sigma[:, None, :])
-    corr[:, range(1 + k), range(1 + k)] = 1.0
-    return {"sigma": sigma, "corr": corr, "cov": matrix}
+    return np.asarray(contrast @ scores.partial @ contrast.transpose(0, 2, 1))

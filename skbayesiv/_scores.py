@@ -5,8 +5,10 @@ conditions of outcome and first stage are, at the effects beta,
 
     E[z~ e] = E[h e] = 0,  E[z~ v'] = E[h v'] = 0,    e = y~ - t~'beta,
 
-all linear in the products f (x) d with f = (h, z~) and d = (y~, t~, v). Their means and second
-moments are all that a criterion or a robust covariance needs.
+all linear in the products f (x) d with f = (h, z~) and d = (y~ - t~'b, t~, v), b the 2SLS
+effects: e is d at the contrast (1, b - beta). Taking b off first keeps the digits of an outcome
+that the treatment explains almost whole. The means of f (x) d and their second moments are all
+that a criterion or a robust covariance needs.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from skbayesiv._product_sums import shift_matrix, transform
 
 Array = NDArray[np.float64]
 
-NEGLIGIBLE = 1e-12
+NEGLIGIBLE = 1e-7
 SETTLED = 1e-6
 
 
@@ -49,6 +51,8 @@ class Scores:
         Pi.
     partial : ndarray of shape (Q + K + 1, Q + K + 1)
         Second moments of (z~, t~, y~).
+    centre : ndarray of shape (K,)
+        The effects b.
     """
 
     n: float
@@ -58,6 +62,7 @@ class Scores:
     on_h: Array
     first_stage: Array
     partial: Array
+    centre: Array
 
     @property
     def n_h(self) -> int:
@@ -88,14 +93,24 @@ def build_scores(fourth: FourthMoments, std: Standardised, *, fit_intercept: boo
     gram = np.zeros((h + q, h + q))
     gram[:first, :first], gram[first:h, first:h] = 1.0, second[x, x]
     gram[h:, h:] = partial[:q, :q]
+    centre = two_stage_effects(partial, first_stage) if n else np.zeros(k)
     mean, cross = _centred(fourth, std, fit_intercept=fit_intercept)
     residual = np.zeros((1 + 2 * k, 2 + q + k))
-    residual[0, 1 + q + k] = 1.0
+    residual[0, 1 + q :] = np.append(-centre, 1.0)
     residual[1 : 1 + k, 1 + q : 1 + q + k] = residual[1 + k :, 1 + q : 1 + q + k] = np.eye(k)
     residual[1 + k :, 1 : 1 + q] = -first_stage.T
-    mean, cross = transform(mean, cross, np.eye(1 + p + q)[1 - first :], residual)
+    keep = np.eye(1 + p + q)[1 - first :]
+    reach = keep @ np.sqrt(np.einsum("fefe->fe", cross)) @ np.abs(residual).T
+    mean, cross = _canonical(*transform(mean, cross, keep, residual), reach)
     on_h = np.vstack([np.zeros((first, q + k + 1)), on_x])
-    return Scores(n, *_canonical(mean, cross), gram, on_h, first_stage, partial)
+    return Scores(n, mean, cross, gram, on_h, first_stage, partial, centre)
+
+
+def two_stage_effects(partial: Array, first_stage: Array) -> Array:
+    """2SLS effects (K,) from the second moments of (z~, t~, y~): (t^'t~)^-1 t^'y~, t^ = Pi'z~."""
+    q, k = first_stage.shape
+    on_fitted = first_stage.T @ partial[:q, q:]
+    return np.asarray(np.linalg.solve(on_fitted[:, :k], on_fitted[:, k]))
 
 
 def _check_same_rows(fourth: FourthMoments, std: Standardised) -> None:
@@ -128,19 +143,25 @@ def _centred(
     return mean, cross
 
 
-def _canonical(mean: Array, cross: Array) -> tuple[Array, Array]:
+def _canonical(mean: Array, cross: Array, reach: Array) -> tuple[Array, Array]:
     """Round the moments of scores on the scale of each score, see `standardise`.
 
-    The diagonal is raised by the bound on the rounding error's norm, so that the second moments
-    are positive definite even where the scores of the data are linearly dependent.
+    `reach` (F, E) bounds the root mean squares of the terms that each score is a sum of. Where
+    these cancel, an entry of the cross-products is off by eps reach_i reach_j: with r = reach /
+    spread the correlations have errors of at most eps r_i r_j, and 2^-36 from rounding, whose
+    quadratic form is below size (eps r_i^2 + 2^-36) x_i^2 summed over i. The diagonal is raised by
+    that, so that the second moments are positive definite even where scores are linearly
+    dependent. A score that cancels altogether is zero.
     """
     size, shape = mean.size, mean.shape
     square = cross.reshape(size, size)
     spread = np.sqrt(np.clip(np.diag(square), 0.0, None))
-    constant = spread <= NEGLIGIBLE
+    constant = spread <= NEGLIGIBLE * reach.ravel()
     scale = np.where(constant, 1.0, round_bits(spread))
     unit = np.outer(scale, scale)
     corr = np.where(constant[:, None] | constant, 0.0, round_to(square / unit, 1.0))
-    np.fill_diagonal(corr, np.where(constant, 0.0, 1.0) + size * 2.0**-CANONICAL_BITS)
+    lost = np.where(constant, 0.0, np.finfo(float).eps * (reach.ravel() / scale) ** 2)
+    raised = size * (round_to(lost, 1.0) + 2.0**-CANONICAL_BITS)
+    np.fill_diagonal(corr, np.where(constant, 0.0, 1.0) + raised)
     shaped = scale.reshape(shape)
     return round_to(mean / shaped, 1.0) * shaped, (corr * unit).reshape(cross.shape)

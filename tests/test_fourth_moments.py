@@ -10,8 +10,9 @@ import pytest
 from criterion import make_rows
 
 from skbayesiv import BayesianIV
-from skbayesiv._fourth_moments import FourthMoments, Reference
+from skbayesiv._fourth_moments import FourthMoments
 from skbayesiv._moments import Moments, standardise
+from skbayesiv._product_sums import Reference
 from skbayesiv._scores import build_scores
 
 
@@ -130,6 +131,52 @@ def test_pickle_round_trip():
     copy = pickle.loads(pickle.dumps(sums))
     assert np.array_equal(copy.cross, sums.cross)
     assert (copy + sums).n_rows == 2 * sums.n_rows
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("p", [0, 2])
+def test_sums_over_rows_contain_the_moments(p, fit_intercept):
+    data = make_rows(2, 3, p, weighted=True, offset=10.0)
+    fourth = FourthMoments.from_data(data, fit_intercept=fit_intercept)
+    one, two = fourth.moments(), Moments.from_data(data)
+    assert (one.columns, one.weight, one.n_rows) == (two.columns, two.weight, two.n_rows)
+    assert np.allclose(one.mean, two.mean, rtol=1e-10)
+    assert np.allclose(one.scatter, two.scatter, rtol=1e-9)
+    clustered = FourthMoments.from_data(data, None, np.arange(data.n_rows) // 2)
+    with pytest.raises(ValueError, match="moments must come from the rows"):
+        clustered.moments()
+
+
+def test_sorted_rows_have_the_same_scores():
+    """Without covariates the reference is the mean of rows spread over the whole, not the first."""
+    data = make_rows(1, 1, 0, n=5000)
+    order = np.argsort(data.z[:, 0])
+    one, two = (
+        build_scores(FourthMoments.from_data(rows), standardise(Moments.from_data(rows)))
+        for rows in (data, take(data, order))
+    )
+    assert np.array_equal(one.mean, two.mean)
+    assert np.array_equal(one.cross, two.cross)
+    reference = FourthMoments.from_data(take(data, order)).reference
+    assert np.allclose(reference.shift, Moments.from_data(data).mean, atol=0.2)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_save_and_load(clustered, tmp_path):
+    data = make_rows(1, 2, 1, n=40)
+    clusters = np.arange(40) // 2 if clustered else None
+    sums = FourthMoments.from_data(data, None, clusters)
+    sums.save(tmp_path / "sums")
+    back = FourthMoments.load(tmp_path / "sums")
+    assert (back.columns, back.n_rows, back.n_clusters) == (data.columns, 40, sums.n_clusters)
+    for name in ("total", "cross"):
+        assert np.array_equal(getattr(back, name), getattr(sums, name))
+    for name in ("shift", "coef"):
+        assert np.array_equal(getattr(back.reference, name), getattr(sums.reference, name))
+    assert (back + sums).n_rows == 80
+    Moments.from_data(data).save(tmp_path / "moments")
+    with pytest.raises(ValueError, match=r"must be a file that FourthMoments\.save wrote"):
+        FourthMoments.load(tmp_path / "moments")
 
 
 def test_errors_say_what_to_do():

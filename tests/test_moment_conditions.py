@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 from dataclasses import replace
 
 import jax
@@ -13,15 +12,22 @@ import pytest
 from arviz_stats.base.array import array_stats
 from criterion import criterion, make_rows, moments_on_grid, partialled
 from scipy import integrate, stats
+from sklearn.base import clone
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS, _moment_conditions
-from skbayesiv._fourth_moments import FourthMoments, Reference
+from skbayesiv._borrowing import current_estimate
+from skbayesiv._fourth_moments import FourthMoments
 from skbayesiv._likelihood import build_likelihood
 from skbayesiv._moment_conditions import log_criterion, log_density, log_likelihood_and_prior
 from skbayesiv._moments import Moments, standardise
+from skbayesiv._product_sums import Reference
 from skbayesiv._sampling import Settings, sample
 from skbayesiv.diagnostics import anderson_rubin_confidence_set
-from skbayesiv.exceptions import ConvergenceWarning, NoTreatmentWarning
+from skbayesiv.exceptions import (
+    ConvergenceWarning,
+    HeteroskedasticityWarning,
+    NoTreatmentWarning,
+)
 
 SIZES = [(1, 1, 0), (1, 3, 2), (2, 3, 1), (1, 10, 1)]
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -77,6 +83,18 @@ def test_criterion_far_from_zero():
     for beta in (-1.0, 1.0, 5.0):
         one, two = (log_criterion(d.shape, [beta / d.unit[0]], d.arrays, np) for d in designs)
         assert np.isclose(one, two, rtol=1e-7)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-5])
+def test_criterion_of_an_outcome_that_the_treatment_explains(size):
+    """y -> t b + size y takes the criterion at beta to b + size beta."""
+    data = make_rows(2, 3, 1)
+    b = np.array([3.0, -1.0])
+    design = likelihood_of(replace(data, y=data.t @ b + size * data.y)).design
+    for beta in ([1.0, 2.0], [0.0, 1.0], [4.0, 4.0]):
+        u = list((b + size * np.array(beta)) / design.unit)
+        value = log_criterion(design.shape, u, design.arrays, np)
+        assert np.isclose(-2 * value, criterion(data, beta), rtol=2e-13 / size**2)
 
 
 @pytest.mark.parametrize("direct", [0.0, 0.3])
@@ -262,10 +280,11 @@ def test_hierarchical_by_quadrature(robust):
         sigma_t_bar_scale=1.0,
         beta_t_scale=4.0,
         draws=8000,
+        target_accept=0.9,
         **HISTORY,
     )
     b, s = np.array(HISTORY["effects"]), np.array(HISTORY["std_errors"])
-    beta = np.linspace(-6.0, 8.0, 281)
+    beta = np.linspace(-20.0, 20.0, 801)  # the vague component reaches far
     bar = np.linspace(-9.0, 9.0, 301)[:, None]
     prior, log_sigmas = 0.0, np.linspace(-9.0, 6.0, 151)
     mass = []
@@ -297,6 +316,63 @@ def test_prior_only():
     flat = draws.position[:, ::4].reshape(-1, 2) * model.design.unit
     for i, (loc, scale) in enumerate([(1.0, 0.5), (-2.0, 3.0)]):
         assert stats.kstest(flat[:, i], stats.norm(loc, scale).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("p", [0, 2])
+@pytest.mark.parametrize(("offset", "slope"), [(0.0, 1.0), (3.0, 2.0)])
+def test_perfect_compliance(seed, p, offset, slope):
+    """The treatment is linear in the assignment: the first stage has no error at all."""
+    rng = np.random.default_rng(seed)
+    z, x = rng.integers(0, 2, 1000).astype(float), rng.normal(size=(1000, p))
+    t = offset + slope * z + x[:, 0] if p else offset + slope * z
+    data = replace(rows_of(t + rng.normal(size=1000), t, z), x=x)
+    data = replace(data, columns=make_rows(1, 1, p, n=2).columns)
+    values = likelihood_of(data).posterior(np.full((50, 1), 0.5), rng).values
+    assert all(np.isfinite(value).all() for value in values.values())
+    assert np.allclose(values["beta_z"], slope, rtol=1e-5)
+
+
+def test_saturated_first_stage():
+    """As many coefficients as rows: nothing is left of the first stage's errors."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        data = make_rows(1, 4, 0, n=5, seed=seed)
+        values = likelihood_of(data).posterior(rng.normal(size=(50, 1)), rng).values
+        assert all(np.isfinite(value).all() for value in values.values())
+        fitted = (data.z - data.z.mean(axis=0)) @ values["beta_z"]
+        assert np.allclose(fitted, data.t - data.t.mean(), atol=5e-3 * data.t.std())
+
+
+@pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.PriorDataConflictWarning")
+def test_prior_only_of_all_that_has_a_prior():
+    """Sums over no rows: direct effects and the hierarchy are drawn from their priors."""
+    data = make_rows(2, 3, 1)
+    est = HierarchicalBayesianIV(
+        np.full((3, 2), 0.5),
+        np.full((3, 2), 1e9),
+        likelihood="gmm",
+        exclusion_scale=[0.1, 0.5, 2.0],
+        beta_t_bar_loc=1.0,
+        beta_t_bar_scale=2.0,
+        sigma_t_bar_scale=0.7,
+    )
+    std, none = standardise(Moments.empty(data.columns)), FourthMoments.empty(data.columns)
+    model = build_likelihood(est, std, none)
+    draws = sample(est._target(model), Settings(4000, 1000, 4, 0.95, 3))
+    values = est._draw_rest(model, draws, np.random.default_rng(1)).values
+    thin = {name: value[::8] for name, value in values.items()}
+    laws = {
+        "beta_t_bar": [stats.norm(1.0, 2.0)] * 2,
+        "sigma_t_bar": [stats.halfcauchy(0.0, 0.7)] * 2,
+        "direct": [stats.norm(0.0, scale) for scale in (0.1, 0.5, 2.0)],
+    }
+    for name, marginals in laws.items():
+        for i, law in enumerate(marginals):
+            assert stats.kstest(thin[name][:, i], law.cdf).pvalue > 1e-3, name
+    standard = (thin["beta_t"] - thin["beta_t_bar"]) / thin["sigma_t_bar"]
+    assert stats.kstest(standard.ravel(), "norm").pvalue > 1e-3
+    assert np.isnan(values["beta_z"]).all()
 
 
 def same_draws(a, b):
@@ -351,6 +427,92 @@ def test_draws_of_all_coefficients_match_the_sandwich():
     assert np.allclose([est.intercept_, *est.coef_], [gmm.intercept_, *gmm.coef_], atol=0.2 * sd)
 
 
+@quiet
+def test_permuted_rows_and_renamed_clusters_have_identical_draws():
+    quick = {"draws": 50, "tune": 100, "chains": 1, "exclusion_scale": 0.1}
+    data = make_rows(1, 2, 1, weighted=True)
+    rng = np.random.default_rng(4)
+    clusters, order = rng.integers(0, 60, data.n_rows), rng.permutation(data.n_rows)
+    whole = fit(data, clusters=clusters, **quick)
+    at = {name: getattr(data, name)[order] for name in ("x", "z", "t", "y", "sample_weight")}
+    names = np.array([f"unit {code}" for code in 7 * clusters[order]])
+    assert same_draws(whole, fit(replace(data, **at), clusters=names, **quick))
+
+
+def joint_normal(data, beta, scale, *, clusters, fit_intercept):
+    """Mean and covariance of [outcome's h, first stage's (h, z) by treatment, direct] given beta.
+
+    The scores of the rows have the covariance C / n; s_ze + G delta = g(beta) is observed.
+    """
+    n_rows, k, q = data.n_rows, data.t.shape[1], data.z.shape[1]
+    w = np.ones(n_rows) if data.sample_weight is None else data.sample_weight
+    n, one = w.sum(), np.ones((n_rows, int(fit_intercept)))
+    h = np.column_stack([one, data.x])
+
+    def regress(x, y):
+        return np.linalg.solve((x * w[:, None]).T @ x, (x * w[:, None]).T @ y)
+
+    y, t, z = (part - h @ regress(h, part) for part in (data.y, data.t, data.z))
+    both = np.column_stack([h, data.z])
+    first = regress(both, data.t)
+    e, v = y - t @ beta, data.t - both @ first
+    parts = [h * e[:, None], *(np.column_stack([h, z]) * v[:, [j]] for j in range(k))]
+    scores = np.column_stack([*parts, z * e[:, None]])
+    if clusters is None:
+        variance = (scores * w[:, None]).T @ scores / n**2
+    else:
+        sums = np.array([np.bincount(clusters, w * column) for column in scores.T]).T
+        variance = sums.T @ sums / n**2
+    gram_h, gram_z = ((m * w[:, None]).T @ m / n for m in (h, z))
+    rest = scores.shape[1] - q
+    prior = np.zeros((rest + q, rest + q))
+    prior[:rest, :rest], prior[rest:, rest:] = variance[:rest, :rest], np.diag(scale**2)
+    with_g = np.vstack([variance[:rest, rest:], np.diag(scale**2) @ gram_z])
+    var_g = variance[rest:, rest:] + gram_z @ np.diag(scale**2) @ gram_z
+    gain = with_g @ np.linalg.inv(var_g)
+    mean, cov = gain @ (z * w[:, None]).T @ e / n, prior - gain @ with_g.T
+    # Least squares less what the scores say they are off.
+    size = h.shape[1]
+    constant = [regress(h, data.y - data.t @ beta), *first.T, np.zeros(q)]
+    linear = np.zeros((size + k * (size + q) + q, rest + q))
+    linear[:size, :size] = -np.linalg.inv(gram_h)
+    linear[:size, rest:] = -regress(h, data.z)
+    for j in range(k):
+        at = size + j * (size + q)
+        on_h, on_z = slice(at, at + size), slice(at + size, at + size + q)
+        linear[on_h, on_h] = -np.linalg.inv(gram_h)
+        linear[on_h, on_z] = regress(h, data.z) @ np.linalg.inv(gram_z)
+        linear[on_z, on_z] = -np.linalg.inv(gram_z)
+    linear[-q:, rest:] = np.eye(q)
+    return np.concatenate(constant) + linear @ mean, linear @ cov @ linear.T
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("direct", [0.0, 0.2])
+@pytest.mark.parametrize("clustered", [False, True])
+def test_exact_draws_are_the_joint_normal_of_the_rows(clustered, direct, fit_intercept):
+    data = make_rows(2, 3, 2, weighted=True)
+    clusters = np.random.default_rng(2).integers(0, 120, 300) if clustered else None
+    options = {"clusters": clusters, "fit_intercept": fit_intercept}
+    model = likelihood_of(data, exclusion_scale=direct, **options)
+    beta, n_draws = np.array([1.1, 0.8]), 100_000
+    position = np.tile(beta / model.design.unit, (n_draws, 1))
+    values = model.posterior(position, np.random.default_rng(0)).values
+    one = ["intercept_y"] if fit_intercept else []
+    columns = [*(values[name][:, None] for name in one), values["gamma_y"]]
+    for j in range(2):
+        columns += [values["intercept_t"][:, [j]]] if fit_intercept else []
+        columns += [values["gamma_t"][:, :, j], values["beta_z"][:, :, j]]
+    columns.append(values.get("direct", np.zeros((n_draws, 3))))
+    drawn = np.column_stack(columns)
+    mean, cov = joint_normal(data, beta, np.full(3, direct), **options)
+    if not direct:
+        drawn, mean, cov = drawn[:, :-3], mean[:-3], cov[:-3, :-3]
+    sd = np.sqrt(np.diag(cov))
+    assert (np.abs(drawn.mean(axis=0) - mean) < 4.5 * sd / np.sqrt(n_draws)).all()
+    assert np.allclose(np.cov(drawn.T) / np.outer(sd, sd), cov / np.outer(sd, sd), atol=0.015)
+
+
 @pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.NoTreatmentWarning")
 def test_first_stage_draws_are_robust_and_clustered():
     """One instrument: least squares with HC0 or cluster-robust covariance."""
@@ -388,22 +550,40 @@ def test_reduced_form_is_that_of_the_rows():
     assert est.score(data.x, data.t, data.y, z=data.z) > 0.3
 
 
-def test_many_rows_cost_no_more_than_the_pass(push):
-    y, t, z = push
-    many = tuple(np.tile(column, 100) for column in push)
-    est = BayesianIV(likelihood="gmm", random_state=0)
-    normal = BayesianIV(random_state=0)
-    for fitted in (est, normal):
-        fitted.fit(None, t, y, z=z)
+@pytest.mark.parametrize(("p", "clustered", "passes"), [(0, False, 1), (1, False, 2), (0, True, 2)])
+@quiet
+def test_passes_over_the_rows(p, clustered, passes, monkeypatch):
+    """Once over the rows, twice where the reference needs it; afterwards only sums are seen."""
+    seen = []
+    for target in (
+        "skbayesiv._moments.Moments.from_data",
+        "skbayesiv._fourth_moments.FourthMoments.from_data",
+    ):
+        owner, name = target.rsplit(".", 1)
+        method = getattr(pytest.importorskip(owner.rsplit(".", 1)[0]), owner.rsplit(".", 1)[1])
+        original = getattr(method, name)
 
-    def seconds(est, y, t, z):
-        start = time.perf_counter()
-        est.fit(None, t, y, z=z)
-        return time.perf_counter() - start
+        def counted(*args, original=original, **options):
+            seen.append(args[0].n_rows)
+            return original(*args, **options)
 
-    few = min(seconds(est, y, t, z) for _ in range(3))
-    assert min(seconds(est, *many) for _ in range(3)) < 5 * few + 1.0
-    assert few < 1.5 * min(seconds(normal, y, t, z) for _ in range(3)) + 0.1
+        monkeypatch.setattr(method, name, counted)
+    data = make_rows(1, 1, p, n=500)
+    clusters = np.arange(500) // 5 if clustered else None
+    quick = {"draws": 50, "tune": 100, "chains": 1}
+    fit(data, clusters=clusters, **quick)
+    assert seen == [500] * passes
+    if passes == 1:
+        seen.clear()
+        est = BayesianIV(likelihood="gmm", random_state=0, **quick)
+        est.partial_fit(None, data.t, data.y, z=data.z)
+        assert seen == [500]
+
+
+def test_the_program_does_not_depend_on_the_number_of_rows():
+    few, many = (likelihood_of(make_rows(2, 3, 1, n=n)).target() for n in (100, 10_000))
+    assert few.shape == many.shape
+    assert [np.shape(a) for a in few.arrays] == [np.shape(a) for a in many.arrays]
 
 
 def test_the_same_reports(push, tmp_path):
@@ -412,7 +592,8 @@ def test_the_same_reports(push, tmp_path):
     y, t, z = (column[:500] for column in push)
     est = fit(rows_of(y, t, z), exclusion_scale=0.5)
     tree = est.idata_
-    assert {"beta_t", "direct", "intercept_y", "sigma", "corr"} <= set(tree.posterior.data_vars)
+    names = {"beta_t", "direct", "beta_z", "intercept_y", "intercept_t", "cov"}
+    assert names == set(tree.posterior.data_vars)
     assert {"beta_t", "direct"} == set(tree.log_prior.data_vars)
     beta, direct = (tree.posterior[name].to_numpy().ravel()[:5] for name in ("beta_t", "direct"))
     y_, t_, z_, _ = partialled(rows_of(y, t, z))
@@ -421,8 +602,12 @@ def test_the_same_reports(push, tmp_path):
         scores = z_[:, 0] * (y_ - t_[:, 0] * b)
         g = scores.sum() - (z_.T @ z_)[0, 0] * d
         expected.append(-0.5 * g**2 / (scores @ scores))
-    total = tree.log_likelihood["total"].to_numpy().ravel()[:5]
+    total = tree.log_likelihood["criterion"].to_numpy().ravel()[:5]
     assert np.allclose(total, expected, rtol=1e-6)
+    sums = tree.constant_data
+    assert np.array_equal(sums["fourth_cross"], est.fourth_moments_.cross)
+    assert sums["fourth_total"].dims == ("left", "right")
+    assert list(sums["right"].to_numpy()) == ["1", "z", "t", "y"]
     tree.to_netcdf(tmp_path / "tree.nc")
     assert "beta_t[t]" in est.summary().index
     assert list(est.prior_summary().index) == ["beta_t[t]", "direct[z]"]
@@ -437,11 +622,196 @@ def test_the_same_reports(push, tmp_path):
         ("log_likelihood", {"X": None, **rows}),
         ("log_predictive_density", {"X": None, **rows}),
         ("sample_posterior_predictive", {"X": None, "z": z}),
-        ("sample_prior_predictive", {}),
+        ("sample_prior_predictive of rows", {"z": z}),
         ("predict_interval", {"X": None, "t": t}),
     ):
         with pytest.raises(ValueError, match=f"{method} is not defined"):
-            getattr(est, method)(**arguments)
+            getattr(est, method.split()[0])(**arguments)
+
+
+@quiet
+def test_what_has_no_parameter_is_refused(push):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from skbayesiv.plotting import CorrelationDisplay, ErrorDensityDisplay, PriorPosteriorDisplay
+
+    y, t, z = (column[:500] for column in push)
+    est = fit(rows_of(y, t, z), exclusion_scale=0.5, draws=100, tune=100)
+    for display in (CorrelationDisplay, ErrorDensityDisplay):
+        with pytest.raises(ValueError, match='is not defined with likelihood="gmm"'):
+            display.from_estimator(est)
+    assert est.diagnose().correlation is None
+    panels = PriorPosteriorDisplay.from_estimator(est, ["beta_t", "direct"]).panels
+    assert [panel.name for panel in panels] == ["beta_t[t]", "direct[z]"]
+    assert [panel.name for panel in PriorPosteriorDisplay.from_estimator(est).panels] == [
+        "beta_t[t]"
+    ]
+    with pytest.raises(ValueError, match="var_names must be variables with priors"):
+        PriorPosteriorDisplay.from_estimator(est, ["sigma"])
+    prior = est.sample_prior_predictive(n_draws=4000, random_state=0)["prior"]
+    assert set(prior.data_vars) == {"beta_t", "direct"}
+    law = stats.norm(0.0, est.prior_summary().loc["beta_t[t]", "scale"])
+    assert stats.kstest(prior["beta_t"].to_numpy().ravel(), law.cdf).pvalue > 1e-3
+
+
+@quiet
+@pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.PriorDataConflictWarning")
+def test_prior_draws_with_a_history():
+    data = make_rows(1, 2, 1)
+    est = fit(data, est=HierarchicalBayesianIV, draws=50, tune=50, **HISTORY)
+    prior = est.sample_prior_predictive(n_draws=4000, random_state=0)["prior"]
+    assert {"beta_t", "beta_t_bar", "sigma_t_bar"} <= set(prior.data_vars)
+    predicted = est.meta_analysis().treatments[0].predictive
+    draws = prior["beta_t"].to_numpy().ravel()
+    assert abs(np.median(draws) - predicted.quantile(0.5)) < 0.1
+
+
+@quiet
+def test_parameters_that_are_not_used_are_named(push):
+    y, t, z = (column[:300] for column in push)
+    quick = {"likelihood": "gmm", "draws": 50, "tune": 50, "chains": 1, "random_state": 0}
+    est = BayesianIV(lkj_eta=2.0, gamma_scale=[1.0], beta_t_scale=3.0, **quick)
+    with pytest.warns(UserWarning, match="does not use gamma_scale, lkj_eta: ") as found:
+        est.fit(None, t, y, z=z)
+    assert len([w for w in found if "does not use" in str(w.message)]) == 1
+    assert found[0].filename == __file__
+
+
+@pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS installation:UserWarning")
+def test_to_pymc_needs_no_rows_and_takes_clusters():
+    data = make_rows(1, 2, 1)
+    clusters = np.arange(data.n_rows) // 3
+    rows = {"X": data.x, "t": data.t, "y": data.y, "z": data.z}
+    est = fit(data, clusters=clusters, draws=500, tune=500)
+    moments = Moments.from_data(data)
+    fourth = FourthMoments.from_data(data, None, clusters)
+    sums = BayesianIV(likelihood="gmm", random_state=0, draws=500, tune=500)
+    sums.fit_moments(moments, fourth)
+    models = [est.to_pymc(), est.to_pymc(**rows, clusters=clusters), sums.to_pymc()]
+    one, *others = [model.compile_logp()({"beta_t": np.array([2.0])}) for model in models]
+    assert np.allclose(others, one)
+    prior = np.sum(stats.norm.logpdf(2.0, 0.0, est._model.design.priors.beta_t.scale))
+    assert np.isclose(one, prior - 0.5 * criterion(data, [2.0], clusters=clusters), rtol=1e-6)
+    independent = est.to_pymc(**rows).compile_logp()({"beta_t": np.array([2.0])})
+    assert abs(independent - one) > 1e-3
+    with pytest.raises(ValueError, match="clusters must be passed with the rows"):
+        est.to_pymc(clusters=clusters)
+
+
+@quiet
+@pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS installation:UserWarning")
+@pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.PriorDataConflictWarning")
+@pytest.mark.parametrize("robust", [0.0, 0.3])
+def test_pymc_states_the_same_hierarchy(robust):
+    """Moving beta_t alone moves -Q/2 and its prior given the hierarchy, written out here."""
+    data = make_rows(1, 2, 1)
+    est = fit(
+        data,
+        est=HierarchicalBayesianIV,
+        robust_weight=robust,
+        beta_t_bar_scale=2.0,
+        sigma_t_bar_scale=1.0,
+        beta_t_scale=4.0,
+        draws=50,
+        tune=50,
+        **HISTORY,
+    )
+    model = est.to_pymc()
+    density, bar, sigma = model.compile_logp(), 0.5, 1.5
+    point = model.initial_point() | {
+        "beta_t_bar": np.array([bar]),
+        "sigma_t_bar_log__": np.log([sigma]),
+    }
+
+    def stated(beta):
+        moved = {"beta_t": beta} if robust else {"w": (beta - bar) / sigma}
+        return density(point | {name: np.array([value]) for name, value in moved.items()})
+
+    def written(beta):
+        near, far = stats.norm.pdf(beta, bar, sigma), stats.norm.pdf(beta, 0.0, 4.0)
+        return np.log((1 - robust) * near + robust * far) - 0.5 * criterion(data, [beta])
+
+    assert np.isclose(stated(2.0) - stated(0.5), written(2.0) - written(0.5), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS installation:UserWarning")
+@pytest.mark.parametrize("direct", [0.0, pytest.param(0.3, marks=pytest.mark.slow)])
+def test_backend_pymc_samples_the_same_posterior(direct):
+    data = make_rows(2, 3, 1)
+    own, other = (
+        fit(data, exclusion_scale=direct, backend=backend, draws=2000)
+        for backend in ("numpyro", "pymc")
+    )
+    for name in ("beta_t", "intercept_y", "beta_z", *(["direct"] if direct else [])):
+        a, b = (est.idata_.posterior[name].to_numpy().reshape(8000, -1) for est in (own, other))
+        assert (np.abs(a.mean(axis=0) - b.mean(axis=0)) < 0.15 * a.std(axis=0)).all()
+        assert np.allclose(a.std(axis=0), b.std(axis=0), rtol=0.1)
+
+
+@quiet
+@pytest.mark.parametrize("p", [0, 1])
+@pytest.mark.parametrize("clustered", [False, True])
+def test_lazy_frames_have_the_same_draws(p, clustered):
+    import polars as pl
+
+    quick = {"likelihood": "gmm", "draws": 50, "tune": 100, "chains": 1, "random_state": 0}
+    data = make_rows(1, 2, p, weighted=True)
+    frame = pl.DataFrame(
+        {name: data.x[:, i] for i, name in enumerate(data.columns.covariates)}
+        | {"z0": data.z[:, 0], "z1": data.z[:, 1], "t0": data.t[:, 0], "y": data.y}
+        | {"weight": data.sample_weight}
+    )
+    names = {"sample_weight": "weight"}
+    if clustered:
+        frame = frame.with_columns(unit=np.arange(data.n_rows) // 3)
+        names["clusters"] = "unit"
+    est = BayesianIV(treatment="t0", instruments=["z0", "z1"], **quick)
+    lazy, eager = (clone(est).fit(rows, "y", **names) for rows in (frame.lazy(), frame.to_pandas()))
+    assert same_draws(lazy, eager)
+    assert lazy.fourth_moments_.n_clusters == eager.fourth_moments_.n_clusters
+
+
+@quiet
+@pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS installation:UserWarning")
+def test_clusters_are_kept_with_the_rows_only():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=20_001)
+    t = z + rng.normal(size=20_001)
+    y = t + rng.normal(size=20_001)
+    quick = {"likelihood": "gmm", "draws": 50, "tune": 50, "chains": 1, "random_state": 0}
+    est = BayesianIV(**quick).fit(None, t, y, z=z, clusters=np.arange(20_001) // 2)
+    assert est._clusters is None
+    density = est.to_pymc().compile_logp()({"beta_t": np.array([1.0])})
+    assert np.isfinite(density)
+
+
+@quiet
+def test_clusters_that_the_fit_did_not_have_are_warned_of():
+    rng = np.random.default_rng(5)
+    groups = np.arange(2000) % 40
+    z = (groups % 2).astype(float)
+    t = z * (rng.random(2000) < 0.8)
+    y = t + rng.normal(size=40)[groups] + rng.normal(size=2000)
+    rows = {"X": None, "t": t, "y": y, "z": z}
+    est = BayesianIV(likelihood="gmm", random_state=0, draws=200, tune=200).fit(**rows)
+    assert est.diagnose().warnings == ()
+    for fitted in (est, BayesianIV(random_state=0, draws=200, tune=200).fit(**rows)):
+        with pytest.warns(HeteroskedasticityWarning, match=r"and fit\(\.\.\., clusters=\.\.\.\)"):
+            fitted.diagnose(**rows, clusters=groups)
+    assert est.fit(**rows, clusters=groups).diagnose().warnings == ()
+
+
+def test_two_stage_estimate_with_its_robust_error(push):
+    """What conflicts with a history are judged by is TwoStageLS's, robust or clustered."""
+    data = make_rows(1, 3, 1, n=500)
+    clusters = np.random.default_rng(0).integers(0, 60, 500)
+    for groups in (None, clusters):
+        est = fit(data, clusters=groups, draws=500, tune=500)
+        other = TwoStageLS().fit(data.x, data.t, data.y, z=data.z, clusters=groups)
+        effect, error = current_estimate(est)
+        assert np.isclose(effect[0], other.effect_, rtol=1e-8)
+        assert np.isclose(error[0], other._effect_and_error()[1][0], rtol=0.02)
 
 
 @pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.PriorDataConflictWarning")
