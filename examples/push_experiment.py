@@ -1,4 +1,7 @@
-"""The effect of a push notification when assignment does not force delivery.
+"""The effect of a push notification when assignment does not force delivery
+==========================================================================
+
+The whole analysis as one script, with tables only.
 
 Ten thousand customers were assigned to a push notification by a coin flip. Three in ten of those
 assigned never received it, and they differ from the others: comparing those who received the
@@ -74,7 +77,10 @@ def main() -> None:
     """Print the whole analysis."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--csv", metavar="PATH", help="a CSV with the columns of the experiment")
-    path = parser.parse_args().csv
+    parser.add_argument("--draws", type=int, default=4000, help="draws of each of four chains")
+    options = parser.parse_args()
+    sampling = {"draws": options.draws, "random_state": SEED}
+    path = options.csv
     frame = pd.read_csv(path) if path else load_push_experiment(as_frame=True).frame
 
     print_group_means(frame)
@@ -86,7 +92,7 @@ def main() -> None:
     print(two_stage.summary())
 
     title("Bayesian instrumental variables, the published notebook's priors")
-    bayes = BayesianIV(**NOTEBOOK_PRIORS, draws=4000, random_state=SEED).fit(None, t, y, z=z)
+    bayes = BayesianIV(**NOTEBOOK_PRIORS, **sampling).fit(None, t, y, z=z)
     print_posterior(bayes)
 
     title("The effect: posterior next to the classical interval")
@@ -95,7 +101,7 @@ def main() -> None:
     print(f"2SLS     {two_stage.effect_:.4f}   94% interval [{low:.4f}, {high:.4f}]")
     print(f"Bayes    {bayes.effect_:.4f}   94% interval [{lower:.4f}, {upper:.4f}]")
 
-    criterion = BayesianIV(likelihood="gmm", random_state=SEED).fit(None, t, y, z=z)
+    criterion = BayesianIV(likelihood="gmm", **sampling).fit(None, t, y, z=z)
     lower, upper = criterion.effect_interval(level=0.94)
     print(f"Moments  {criterion.effect_:.4f}   94% interval [{lower:.4f}, {upper:.4f}]")
     print('(the last with likelihood="gmm", which assumes E[z e] = 0 only)')
@@ -107,12 +113,7 @@ def main() -> None:
 
     title("With five earlier experiments")
     hierarchical = HierarchicalBayesianIV(
-        EARLIER_EFFECTS,
-        EARLIER_ERRORS,
-        **HYPER_PRIORS,
-        **NOTEBOOK_PRIORS,
-        draws=4000,
-        random_state=SEED,
+        EARLIER_EFFECTS, EARLIER_ERRORS, **HYPER_PRIORS, **NOTEBOOK_PRIORS, **sampling
     ).fit(None, t, y, z=z)
     print_posterior(hierarchical)
 

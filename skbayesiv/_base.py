@@ -6,22 +6,24 @@ import functools
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, overload
 
 import numpy as np
-import sklearn
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.metrics import r2_score
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skbayesiv._equation import Equation
-from skbayesiv._moments import Moments, check_identified
+from skbayesiv._frames._named import NamedFrame, name_columns, take_columns
+from skbayesiv._frames._sources import is_lazy
+from skbayesiv._moments import Moments, check_identified, check_moments
 from skbayesiv._validation import (
     Columns,
     IVData,
+    arrange,
     check_columns,
     check_length,
     check_outcome,
@@ -30,12 +32,11 @@ from skbayesiv._validation import (
     gather,
     split_columns,
 )
-from skbayesiv.exceptions import NoTreatmentWarning
+from skbayesiv.exceptions import OURS, NoTreatmentWarning
 
 Array = NDArray[np.float64]
 
-# A warning points at the first caller outside of these.
-OURS = (str(Path(__file__).parent), str(Path(sklearn.__file__).parent))
+FEATURES = ("n_features_in_", "feature_names_in_", "_features_have_no_order_")
 
 NO_TREATMENT = (
     "Neither t nor z was given, so no causal effect is estimated: this is a regression of y on "
@@ -51,8 +52,9 @@ NEED_ROUTING = (
 def treatment_form(method: Callable[..., Any]) -> Callable[..., Any]:
     """Let a method declared as ``(X, y=None, *, t, z, ...)`` also be called ``(X, t, y, z=z)``.
 
-    scikit-learn never passes three positional arguments and a person does, so their number
-    tells the two orders apart. The declared signature stays the visible one.
+    scikit-learn never passes three arguments for X, t and y without naming t, and a person does:
+    ``(X, t, y)`` or ``(X, t, y=y)``. The declared signature stays the visible one; type checkers
+    are told of both by overloads.
     """
     name = method.__name__
 
@@ -63,12 +65,11 @@ def treatment_form(method: Callable[..., Any]) -> Callable[..., Any]:
                 f"{name} takes X, t and y by position and z by keyword: "
                 f"{name}(X, t, y, z=z); got {len(args)} positional arguments."
             )
-        if len(args) == 3:
-            twice = {"X", "t", "y"} & set(kwargs)
-            if twice:
+        if len(args) == 3 or (len(args) == 2 and "y" in kwargs):
+            given = dict(zip(("X", "t", "y"), args, strict=False))
+            if twice := given.keys() & kwargs.keys():
                 raise TypeError(f"{name}(X, t, y, z=z) got {sorted(twice)} twice.")
-            X, t, y = args
-            return method(self, X, y, t=t, **kwargs)
+            return method(self, **given, **kwargs)
         if not args and "X" not in kwargs:
             kwargs["X"] = None
         return method(self, *args, **kwargs)
@@ -76,13 +77,22 @@ def treatment_form(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _takes_batches(estimator: BaseIV) -> bool:
+    return type(estimator)._fit_batch is not BaseIV._fit_batch
+
+
+def moments_of(data: IVData | NamedFrame) -> Moments:
+    """Moments of rows in memory or elsewhere."""
+    return data.query.moments() if isinstance(data, NamedFrame) else Moments.from_data(data)
+
+
 class BaseIV(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """Base of all estimators: call forms, validation, prediction and score.
 
     A subclass has the parameters `treatment` and `instruments` and implements `_reduced_form`
-    and `_fit_data`, `_fit_moments` and `_fit_batch`, which set `moments_`, `intercept_`, `coef_`
-    (treatments, then covariates), `first_stage_intercept_` and `first_stage_coef_` (instruments,
-    then covariates; one row for each treatment).
+    and `_fit_data`, `_fit_moments` and, for `partial_fit`, `_fit_batch`, which set `moments_`,
+    `intercept_`, `coef_` (treatments, then covariates), `first_stage_intercept_` and
+    `first_stage_coef_` (instruments, then covariates; one row for each treatment).
     """
 
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"t": True, "z": True, "clusters": True}
@@ -106,21 +116,21 @@ class BaseIV(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     @overload
     def fit(
         self,
-        X: ArrayLike | None,
-        y: ArrayLike | None = None,
+        X: Any = None,
+        y: ArrayLike | str | None = None,
         *,
         t: ArrayLike | None = None,
         z: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-        clusters: ArrayLike | None = None,
+        sample_weight: ArrayLike | str | None = None,
+        clusters: ArrayLike | str | None = None,
     ) -> Self: ...
     @overload
     def fit(
         self,
-        X: ArrayLike | None,
+        X: Any,
         t: ArrayLike,
-        y: ArrayLike,
         /,
+        y: ArrayLike,
         *,
         z: ArrayLike,
         sample_weight: ArrayLike | None = None,
@@ -141,23 +151,33 @@ class BaseIV(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
         Call it as ``fit(X, t, y, z=z)``, or in scikit-learn's order as
         ``fit(X, y, t=t, z=z)``, or as ``fit(X, y)`` when the parameters `treatment` and
-        `instruments` name columns of X.
+        `instruments` name columns of X. Three arguments by position are X, t and y in this order;
+        if t and y are swapped nothing can tell.
+
+        ``fit(frame, y="column")`` takes everything from one frame, and is the one form for a lazy
+        frame (polars, DuckDB, dask, Spark, ibis, a pyarrow Dataset): its rows have no order that
+        arrays could follow, are summed by the engine that holds them, and are not kept.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_covariates), or None
-            Covariates, without a constant column.
-        y : array-like of shape (n_samples,)
-            Outcome.
+        X : array-like of shape (n_samples, n_covariates), data frame, or None
+            Covariates, without a constant column; None, or an array of shape (n_samples, 0), if
+            there are none besides t. Strings and categories of a lazy frame become
+            indicators.
+        y : array-like of shape (n_samples,), or str
+            Outcome, or the name of its column in X. Columns of X that no argument and no
+            parameter names are the covariates.
         t : array-like of shape (n_samples,) or (n_samples, n_treatments)
             Treatment received.
         z : array-like of shape (n_samples,) or (n_samples, n_instruments)
             Instruments, such as the assignment; at least as many as treatments.
-        sample_weight : array-like of shape (n_samples,), optional
-            Frequency weights: a weight of 2 counts as a row given twice.
-        clusters : array-like of shape (n_samples,), optional
+        sample_weight : array-like of shape (n_samples,), or str, optional
+            Frequency weights: a weight of 2 counts as a row given twice. With a name for y it may
+            be the name of a column.
+        clusters : array-like of shape (n_samples,), or str, optional
             Labels of the clusters within which errors are correlated, such as the unit that
-            was assigned when rows are its members. Needs an estimator that allows for it.
+            was assigned when rows are its members. Needs an estimator that allows for it. With a
+            name for y it may be the name of a column.
 
         Returns
         -------
@@ -175,33 +195,49 @@ class BaseIV(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         NoTreatmentWarning
             If neither t nor z is given: the model is then a regression of y on X.
         """
-        return self._fit(X, y, t, z, sample_weight, clusters=clusters)
+        return self._fit(X, y, t, z, sample_weight, clusters)
 
     @with_callbacks
-    def _fit(self, X: Any, y: Any, t: Any, z: Any, sample_weight: Any, **details: Any) -> Self:
-        """Check everything, fit a copy and take its place; `details` go to `_fit_data`."""
+    def _fit(self, X: Any, y: Any, t: Any, z: Any, sample_weight: Any, clusters: Any) -> Self:
+        """Check everything, fit a copy and take its place."""
         self._validate_params()
         context = self._init_callback_context(max_subtasks=self._n_progress_steps())
-        given = {"t": t, "z": z, "sample_weight": sample_weight, **details}
+        given = {"t": t, "z": z, "sample_weight": sample_weight, "clusters": clusters}
         metadata = {name: value for name, value in given.items() if value is not None}
         context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
         new = self._unfitted()
-        data = gather(
-            new,
-            X,
-            y,
-            t,
-            z,
-            sample_weight,
-            treatment=self.treatment,
-            instruments=self.instruments,
-        )
-        new._describe(data.columns)
-        new._fit_data(data, **details)
+        if is_lazy(X):
+            new._fit_frame(new._name_columns(X, y, **given))
+        else:
+            if isinstance(y, str):
+                X, y, sample_weight, clusters = take_columns(X, y, sample_weight, clusters)
+            new._fit_data(new._gather(X, y, t, z, sample_weight), clusters=clusters)
         self.__dict__ = new.__dict__
         context.call_on_fit_task_end(estimator=self, X=X, y=y, metadata=metadata)
         return self
 
+    @overload
+    def partial_fit(
+        self,
+        X: Any = None,
+        y: ArrayLike | str | None = None,
+        *,
+        t: ArrayLike | None = None,
+        z: ArrayLike | None = None,
+        sample_weight: ArrayLike | str | None = None,
+    ) -> Self: ...
+    @overload
+    def partial_fit(
+        self,
+        X: Any,
+        t: ArrayLike,
+        /,
+        y: ArrayLike,
+        *,
+        z: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self: ...
+    @available_if(_takes_batches)
     @treatment_form
     def partial_fit(
         self,
@@ -221,8 +257,8 @@ class BaseIV(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X, y, t, z, sample_weight
-            Rows, as in `fit`, with the same columns in every call. The first batch must suffice
-            for a fit.
+            Rows, as in `fit`, with the same columns in every call; y may name a column of X
+            there as here. The first batch must suffice for a fit.
 
         Returns
         -------
@@ -238,12 +274,23 @@ class BaseIV(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self._validate_params()
         earlier = self if hasattr(self, "moments_") else None
         new = self._unfitted()
-        names = {} if earlier is None else vars(self)
-        new.__dict__.update(
-            {name: names[name] for name in ("n_features_in_", "feature_names_in_") if name in names}
-        )
+        if earlier is not None:
+            new.__dict__.update({name: v for name, v in vars(self).items() if name in FEATURES})
+        if is_lazy(X):
+            batch: IVData | NamedFrame
+            batch = new._name_columns(X, y, t=t, z=z, sample_weight=sample_weight)
+        else:
+            if isinstance(y, str):
+                X, y, sample_weight, _ = take_columns(X, y, sample_weight, None)
+            batch = new._gather(X, y, t, z, sample_weight)
+        new._fit_batch(batch, earlier)
+        self.__dict__ = new.__dict__
+        return self
+
+    def _gather(self, X: Any, y: Any, t: Any, z: Any, sample_weight: Any) -> IVData:
+        """Check rows; the first that an unfitted estimator sees decide its features."""
         data = gather(
-            new,
+            self,
             X,
             y,
             t,
@@ -251,15 +298,23 @@ class BaseIV(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             sample_weight,
             treatment=self.treatment,
             instruments=self.instruments,
-            reset=earlier is None,
+            reset=not hasattr(self, "n_features_in_"),
         )
-        new._describe(data.columns)
-        new._fit_batch(data, earlier)
-        self.__dict__ = new.__dict__
-        return self
+        self._describe(data.columns)
+        return data
 
-    def _from_moments(self, moments: Moments, *details: Any) -> Self:
+    def _name_columns(self, X: Any, y: Any, **names: Any) -> NamedFrame:
+        """Check the names of columns of a lazy frame."""
+        roles = {"treatment": self.treatment, "instruments": self.instruments}
+        named = name_columns(X, y, **names, **roles)
+        if not hasattr(self, "n_features_in_"):
+            self._set_feature_names(named.features)
+        self._describe(named.columns)
+        return named
+
+    def _from_moments(self, moments: Any, *details: Any) -> Self:
         """Fit a copy to moments and take its place; `details` go to `_fit_moments`."""
+        check_moments(moments)
         self._validate_params()
         new = self._unfitted()
         new._describe(moments.columns)
@@ -277,13 +332,20 @@ class BaseIV(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     def _fit_data(self, data: IVData, clusters: Any = None) -> None:
         """Fit checked data and set all fitted attributes; `clusters` are unchecked labels."""
 
+    def _fit_frame(self, named: NamedFrame) -> None:
+        """Fit the rows of a lazy frame."""
+        raise TypeError(
+            f"X must be a frame in memory: {type(self).__name__} needs rows; got "
+            f"{type(named.frame).__name__}."
+        )
+
     @abstractmethod
     def _fit_moments(self, moments: Moments, *args: Any, **kwargs: Any) -> None:
         """Fit moments and set all fitted attributes."""
 
     @abstractmethod
-    def _fit_batch(self, data: IVData, earlier: Self | None) -> None:
-        """Fit checked data together with what `earlier` was fitted to."""
+    def _fit_batch(self, data: IVData | NamedFrame, earlier: Self | None) -> None:
+        """Fit a batch of rows, here or in a lazy frame, and what `earlier` was fitted to."""
 
     @abstractmethod
     def _kept_rows(self) -> Equation | None:
@@ -299,6 +361,10 @@ class BaseIV(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     @abstractmethod
     def _reduced_form(self) -> tuple[float, Array]:
         """Intercept and coefficients (instruments, then covariates) of E[y | X, z]."""
+
+    def _direct_effect(self, z: Array | None) -> Array | float:
+        """Instruments' direct effect on the outcome at z, or at its mean: none, if excluded."""
+        return 0.0
 
     @abstractmethod
     def _predictive_std(self, x: Array, t: Array | None, z: Array | None) -> Array:
@@ -323,12 +389,16 @@ class BaseIV(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     def _set_features(self, columns: Columns) -> None:
         """Set the attributes that scikit-learn takes from X, when there is no X."""
-        names = [*columns.covariates]
-        if self.treatment is not None:
-            names += [*columns.instruments, *columns.treatments]
-        self.n_features_in_ = len(names)
+        names = arrange(columns, self.treatment, self.instruments)
         if set(names) - set(column_names(None, "x", len(names))):  # not those of an array
-            self.feature_names_in_ = np.array(names, dtype=object)
+            self._set_feature_names(names)
+        self.n_features_in_ = len(names)
+
+    def _set_feature_names(self, names: list[str]) -> None:
+        """Set names that new data are matched by, whatever the order of their columns."""
+        self._features_have_no_order_ = True
+        self.n_features_in_ = len(names)
+        self.feature_names_in_ = np.array(names, dtype=object)
 
     @property
     def effect_(self) -> float | Array:
@@ -361,7 +431,9 @@ class BaseIV(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             With it the prediction is E[y | X, do(t)], the mean outcome if the treatment were
             set to t.
         z : array-like of shape (n_samples,) or (n_samples, n_instruments), optional
-            With it, and without t, the prediction is E[y | X, z].
+            With it, and without t, the prediction is E[y | X, z]. With t it matters only to a
+            model with direct effects of the instruments (``exclusion_scale``): these are taken at
+            z, or at its mean in the fit when z is not given.
         return_std : bool, default=False
             Whether to return the standard deviation of the outcome too: of its error and of the
             estimated mean together.
@@ -376,7 +448,7 @@ class BaseIV(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         x, t, z = self._new_rows(X, t, z)
         if t is not None or not self.n_treatments_:
             design = x if t is None else np.column_stack([t, x])
-            mean = np.asarray(self.intercept_ + design @ self.coef_)
+            mean = np.asarray(self.intercept_ + design @ self.coef_ + self._direct_effect(z))
         else:
             intercept, coef = self._reduced_form()
             mean = np.asarray(intercept + np.column_stack([z, x]) @ coef)
@@ -393,8 +465,18 @@ class BaseIV(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         -------
         float
         """
-        step = np.broadcast_to(np.subtract(t1, t0), np.atleast_1d(self.effect_).shape)
-        return float(np.atleast_1d(self.effect_) @ step)
+        return float(np.atleast_1d(self.effect_) @ self._step(t0, t1))
+
+    def _step(self, t0: Any, t1: Any) -> Array:
+        """Return t1 - t0 for each treatment, shape (K,)."""
+        width = np.size(self.effect_)
+        for name, value in (("t0", t0), ("t1", t1)):
+            if np.shape(value) not in ((), (1,), (width,)):
+                raise ValueError(
+                    f"{name} must be a number, or have one entry for each treatment ({width}); "
+                    f"got {value!r}."
+                )
+        return np.broadcast_to(np.asarray(t1, float) - np.asarray(t0, float), width)
 
     def _new_rows(self, X: Any, t: Any, z: Any) -> tuple[Array, Array | None, Array | None]:
         """Check new rows and split them; t and z come from X in column mode."""
@@ -427,6 +509,27 @@ class BaseIV(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             raise ValueError(f"{name} must have {width} columns, as in fit; got {array.shape[1]}.")
         return array
 
+    @overload
+    def score(
+        self,
+        X: Any = None,
+        y: ArrayLike | None = None,
+        *,
+        t: ArrayLike | None = None,
+        z: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float: ...
+    @overload
+    def score(
+        self,
+        X: Any,
+        t: ArrayLike,
+        /,
+        y: ArrayLike,
+        *,
+        z: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ) -> float: ...
     @treatment_form
     def score(
         self,

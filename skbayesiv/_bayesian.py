@@ -12,16 +12,24 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skbayesiv._backends import BACKENDS
 from skbayesiv._equation import Equation
 from skbayesiv._fourth_moments import FourthMoments
+from skbayesiv._frames._named import NamedFrame
 from skbayesiv._likelihood import (
     LIKELIHOODS,
     Likelihood,
-    batch_fourth_moments,
     build_likelihood,
-    fourth_moments,
+    compress,
+    compress_batch,
+    warn_of_unused,
 )
-from skbayesiv._moments import Moments, check_identified, standardise
+from skbayesiv._moments import (
+    Moments,
+    check_identified,
+    check_outcome_has_error,
+    standardise,
+)
 from skbayesiv._posterior import (
     OBSERVED_ROWS,
     Names,
@@ -29,10 +37,9 @@ from skbayesiv._posterior import (
     build_tree,
     check_convergence,
     coordinates,
-    log_prior,
 )
 from skbayesiv._report import PosteriorReport
-from skbayesiv._sampling import PIECES, Draws, Settings, Target, sample
+from skbayesiv._sampling import PIECES, Draws, Settings, Target
 from skbayesiv._validation import IVData, check_clusters, gather
 
 Array = NDArray[np.float64]
@@ -50,7 +57,7 @@ class BayesianIV(PosteriorReport):
 
         y = a_y + t'\beta_t + x'\gamma_y + e_y, \qquad
         t = a_t + z'\beta_z + x'\gamma_t + e_t, \qquad
-        (e_y, e_t) \\sim N(0, \Sigma).
+        (e_y, e_t) \sim N(0, \Sigma).
 
     The rows are compressed once to their moments; all coefficients are integrated out, NUTS
     samples the error covariance, and each of its draws gets an exact draw of the coefficients.
@@ -89,17 +96,19 @@ class BayesianIV(PosteriorReport):
         E[z e] = 0, exp(-Q/2) [3]_ [4]_: it assumes nothing else of the errors, and keeps coverage
         when they are heteroskedastic, clustered or heavy-tailed, when effects vary and when
         instruments are weak. Effects (and direct effects) have priors; all other coefficients
-        have flat ones and robust covariances; `sigma` and `corr` describe the residuals. What
-        needs a density of the rows (log-likelihoods, predictive draws) is then not defined.
+        have flat ones and robust covariances. There is no `sigma` and no `corr`: `cov` is the
+        sample's covariance of the residuals at each draw, with no uncertainty of its own. What
+        needs a density of the rows (log-likelihoods, predictive draws) is not defined.
     exclusion_scale : float or array-like of shape (Q,), default=0.0
         Prior standard deviation of direct effects of the instruments on the outcome
-        ("plausibly exogenous" instruments [2]_). 0 is exact exclusion.
+        ("plausibly exogenous" instruments [2]_). 0 is exact exclusion. The criterion's weight
+        matrix is that of the errors without these effects.
     intercept_prior : {"centered", "raw"}, default="centered"
         Whether the intercepts' priors speak of the mean response at the mean of the regressors,
         or at zero.
     fit_intercept : bool, default=True
     draws : int, default=1000
-        Draws of each chain after warm-up.
+        Draws of each chain after warm-up, at least 4.
     tune : int, default=1000
         Warm-up steps of each chain.
     chains : int, default=4
@@ -110,16 +119,18 @@ class BayesianIV(PosteriorReport):
         slower by orders of magnitude and there to compare with.
     random_state : int, RandomState instance or None, default=None
     treatment : str, int or list of these, optional
-        Columns of X that hold the treatment, by name or position.
+        Columns of X that hold the treatment, by name or position; together with `instruments`.
     instruments : str, int or list of these, optional
         Columns of X that hold the instruments.
 
     Attributes
     ----------
     idata_ : xarray.DataTree
-        Groups posterior, sample_stats, log_prior, log_likelihood (the total of each draw; with
-        ``likelihood="gmm"`` the criterion's -Q/2), constant_data (the moments) and, up to 20,000
-        rows, observed_data.
+        Groups posterior, sample_stats, log_prior, log_likelihood (`total` of each draw; with
+        ``likelihood="gmm"`` instead `criterion`, -Q/2), constant_data (the moments and, for the
+        criterion, the fourth-order sums) and, up to 20,000 rows, observed_data. `arviz.loo` needs
+        the rows' own log-likelihoods: ``tree = est.idata_.copy()`` and
+        ``tree.update(est.log_likelihood(X, t, y, z=z).children)``.
     coef_ : ndarray of shape (K + P,)
         Posterior means of the treatments' effects, then of the covariates' coefficients.
     intercept_ : float
@@ -132,6 +143,8 @@ class BayesianIV(PosteriorReport):
         Everything that the fit took from the rows.
     fourth_moments_ : FourthMoments
         And what the criterion took, with ``likelihood="gmm"``.
+    n_treatments_, n_instruments_ : int
+        K and Q.
     n_features_in_ : int
         Number of columns of X, in column mode with treatment and instruments among them.
     feature_names_in_ : ndarray of str
@@ -181,7 +194,7 @@ class BayesianIV(PosteriorReport):
         "tune": [Interval(Integral, 0, None, closed="left")],
         "chains": [Interval(Integral, 1, None, closed="left")],
         "target_accept": [Interval(Real, 0, 1, closed="neither")],
-        "backend": [StrOptions({"numpyro", "pymc"})],
+        "backend": [StrOptions(BACKENDS.keys())],  # a view, so that additions count
         "random_state": ["random_state"],
         "treatment": [str, Integral, "array-like", None],
         "instruments": [str, Integral, "array-like", None],
@@ -245,17 +258,21 @@ class BayesianIV(PosteriorReport):
         self.instruments = instruments
 
     def _fit_data(self, data: IVData, clusters: Any = None) -> None:
-        moments = Moments.from_data(data)
+        codes = check_clusters(clusters, data.n_rows, required=False)
+        moments, fourth = compress(self, data, codes)
         check_identified(moments, fit_intercept=self.fit_intercept)
-        self._fit_moments(moments, fourth_moments(self, moments, data, clusters), data)
-        self._clusters = check_clusters(clusters, data.n_rows, required=False)
+        self._fit_moments(moments, fourth, data)
+        self._clusters = None if self._rows is None else codes
 
-    def _fit_batch(self, data: IVData, earlier: Self | None) -> None:
-        moments = Moments.from_data(data)
-        if earlier is not None:
-            moments = earlier.moments_ + moments
+    def _fit_batch(self, data: IVData | NamedFrame, earlier: Self | None) -> None:
+        moments, fourth = compress_batch(self, data, earlier)
         check_identified(moments, fit_intercept=self.fit_intercept)
-        self._fit_moments(moments, batch_fourth_moments(self, data, earlier), None)
+        self._fit_moments(moments, fourth, None)
+
+    def _fit_frame(self, named: NamedFrame) -> None:
+        moments, fourth = compress(self, named)
+        check_identified(moments, fit_intercept=self.fit_intercept)
+        self._fit_moments(moments, fourth, None)
 
     def _kept_rows(self) -> Equation | None:
         if self._rows is None:
@@ -278,6 +295,14 @@ class BayesianIV(PosteriorReport):
         Returns
         -------
         self : object
+            If an error is raised, the estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            If the moments are not finite, if their rows and columns do not identify the effect
+            or leave y no error, or if what the model needs is not among the sums: fourth-order
+            sums with ``likelihood="gmm"``, rows with ``backend="pymc"``.
         """
         return self._from_moments(moments, fourth_moments, None)
 
@@ -285,12 +310,14 @@ class BayesianIV(PosteriorReport):
         self, moments: Moments, fourth: FourthMoments | None, data: IVData | None
     ) -> None:
         """Moments -> priors -> density -> NUTS -> exact coefficients -> tree -> attributes."""
+        warn_of_unused(self)
+        check_outcome_has_error(moments, fit_intercept=self.fit_intercept)
         model = build_likelihood(self, standardise(moments), fourth)
         settings = self._settings()
         draws, posterior = self._sample(model, settings, data)
         effect = posterior.values["beta_t"].reshape(*draws.position.shape[:2], -1)
         check_convergence(draws, effect, tune=self.tune, target_accept=self.target_accept)
-        self.idata_ = build_tree(posterior, draws, self._names(moments), moments, data)
+        self.idata_ = build_tree(posterior, draws, self._names(moments), moments, fourth, data)
         self.moments_ = moments
         if fourth is not None:
             self.fourth_moments_ = fourth
@@ -301,8 +328,9 @@ class BayesianIV(PosteriorReport):
     def _sample(
         self, model: Likelihood, settings: Settings, data: IVData | None
     ) -> tuple[Draws, Posterior]:
-        """Sample with the backend; PyMC samples the row-level model and so needs the rows."""
-        if self.backend == "pymc":
+        """Sample with the backend; PyMC samples the model that `to_pymc` returns."""
+        sample = BACKENDS[self.backend]
+        if sample is None:
             return self._sample_rows(model, settings, data)
         draws = sample(self._target(model), settings, self._tracker())
         generator = np.random.default_rng([settings.seed, 1])
@@ -311,14 +339,7 @@ class BayesianIV(PosteriorReport):
     def _sample_rows(
         self, model: Likelihood, settings: Settings, data: IVData | None
     ) -> tuple[Draws, Posterior]:
-        from skbayesiv._generative_sampling import sample_model
-
-        model.check_density('backend="pymc"')
-        if data is None:
-            raise ValueError('backend="pymc" samples a model of all rows: fit to rows.')
-        draws, drawn = sample_model(model.to_pymc(data), model.design, settings)
-        prior = log_prior(model.design, drawn)
-        return draws, Posterior(drawn.values, prior, {"total": drawn.log_likelihood})
+        return model.sample_pymc(data, settings)
 
     def to_pymc(
         self,
@@ -328,28 +349,37 @@ class BayesianIV(PosteriorReport):
         *,
         z: Any = None,
         sample_weight: Any = None,
+        clusters: Any = None,
     ) -> Any:
         """State the same model row by row in PyMC.
 
         Variables have the posterior's names and dimensions, so the model can be drawn
         (``pm.model_to_graphviz``), intervened on (``pm.do``) and sampled with any of PyMC's
-        samplers. With ``likelihood="gmm"`` it has the priors and the criterion as a potential.
+        samplers. With ``likelihood="gmm"`` it has the priors and the criterion as a potential on
+        the sums, which need no rows.
 
         Parameters
         ----------
-        X, t, y, z, sample_weight
+        X, t, y, z, sample_weight, clusters
             Rows, as in `fit`; the model is then what a fit to them would use. Without them it is
             the fitted model, whose rows were kept if there were at most 20,000.
 
         Returns
         -------
         pymc.Model
+
+        Raises
+        ------
+        NotFittedError
+            If there are no rows and no fit.
+        ValueError
+            If the rows are not as `fit` wants them, or are needed and were not kept.
         """
         if X is None and t is None and y is None:
             check_is_fitted(self)
-            if self._rows is None:
+            if clusters is not None:
                 raise ValueError(
-                    f"X, t, y and z must be given: a fit keeps at most {OBSERVED_ROWS} rows."
+                    "clusters must be passed with the rows (X, t, y, z); got clusters only."
                 )
             return self._model.to_pymc(self._rows, self._stated_effects(self._model))
         self._validate_params()
@@ -365,9 +395,9 @@ class BayesianIV(PosteriorReport):
             treatment=self.treatment,
             instruments=self.instruments,
         )
-        moments = Moments.from_data(data)
+        codes = check_clusters(clusters, data.n_rows, required=False)
+        moments, fourth = compress(self, data, codes)
         check_identified(moments, fit_intercept=self.fit_intercept)
-        fourth = fourth_moments(self, moments, data, None)
         model = build_likelihood(self, standardise(moments), fourth)
         return model.to_pymc(data, self._stated_effects(model))
 
@@ -425,10 +455,15 @@ class BayesianIV(PosteriorReport):
             for name in ("intercept_t", "beta_z", "gamma_t")
             if name in values
         }
-        on_z = through["beta_z"] + mean.get("direct", 0.0)
+        self._direct = mean.get("direct", np.zeros(values["beta_z"].shape[1]))
+        on_z = through["beta_z"] + self._direct
         on_x = through["gamma_t"] + mean["gamma_y"]
         intercept = self.intercept_ + float(through.get("intercept_t", 0.0))
         self._reduced = (intercept, np.concatenate([on_z, on_x]))
 
     def _reduced_form(self) -> tuple[float, Array]:
         return self._reduced
+
+    def _direct_effect(self, z: Array | None) -> Array | float:
+        at = self.moments_.mean[self.moments_.columns.z] if z is None else z
+        return at @ self._direct

@@ -24,7 +24,7 @@ from skbayesiv._priors import Priors
 
 Array = NDArray[np.float64]
 
-BLOCK_BUCKETS = (0, 1, 4, 16, 64, 256, 1024)
+BLOCK_BUCKETS = (0, 1, 4, 16, 32, 64, 128, 256, 512, 1024)
 UNROLL_UP_TO = 8
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from skbayesiv import _covariance as cov
 from skbayesiv._algebra import invert_lower
@@ -68,10 +69,11 @@ def draw_parameters(
     n_draws = position.shape[0]
     noise = generator.standard_normal((n_draws, m + blocks * size))
     parts = []
-    for start in range(0, n_draws, rows):
-        at = slice(start, start + rows)
-        prior = None if effect_prior is None else (effect_prior[0][at], effect_prior[1][at])
-        parts.append(_draw_chunk(design, position[at], noise[at], prior))
+    with threadpool_limits(1, user_api="blas"):  # many small matrices
+        for start in range(0, n_draws, rows):
+            at = slice(start, start + rows)
+            prior = None if effect_prior is None else (effect_prior[0][at], effect_prior[1][at])
+            parts.append(_draw_chunk(design, position[at], noise[at], prior))
     dense, phi, log_likelihood = (np.concatenate(piece) for piece in zip(*parts, strict=True))
     values, centered = _coefficients(design, dense, phi)
     values.update(_covariances(design, position))

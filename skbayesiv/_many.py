@@ -13,14 +13,21 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from skbayesiv._bayesian import BayesianIV
+from skbayesiv._fourth_moments import FourthMoments
 from skbayesiv._likelihood import Likelihood, build_likelihood
-from skbayesiv._moments import Moments, check_identified, standardise
+from skbayesiv._moments import (
+    Moments,
+    check_identified,
+    check_outcome_has_error,
+    standardise,
+)
 from skbayesiv._posterior import DIMS, Posterior, coordinates, dataset
 from skbayesiv._sampling import Draws, Settings, sample_many
 from skbayesiv._validation import Columns
-from skbayesiv.exceptions import ConvergenceWarning
+from skbayesiv.exceptions import OURS, ConvergenceWarning
 
 Array = NDArray[np.float64]
+Sums = tuple[Moments, FourthMoments | None]
 
 BATCH = 64
 MAX_SPLIT_RHAT = 1.05
@@ -71,7 +78,8 @@ def fit_experiments(
         Columns by role.
     estimator : BayesianIV, optional
         Template with priors and sampler settings; ``BayesianIV(chains=2, draws=500, tune=500)``
-        when None. All experiments share its random numbers.
+        when None. All experiments share its random numbers. With ``likelihood="gmm"`` there may
+        be no covariates.
     n_jobs : int, optional
         Threads, as in joblib.
 
@@ -101,7 +109,8 @@ def fit_experiments(
     """
     template = estimator or BayesianIV(chains=2, draws=500, tune=500)
     template._validate_params()
-    groups = Moments.from_frame(
+    sums = _sums_by_experiment(
+        template,
         frame,
         outcome=outcome,
         treatment=treatment,
@@ -111,28 +120,46 @@ def fit_experiments(
         by=by,
     )
     settings = template._settings()
-    keys = list(groups)
+    keys = list(sums)
     batches = [keys[i : i + BATCH] for i in range(0, len(keys), BATCH)]
     parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(_fit_batch)(template, [(key, groups[key]) for key in batch], settings)
+        delayed(_fit_batch)(template, [(key, sums[key]) for key in batch], settings)
         for batch in batches
     )
     fits = [fit for part in parts for fit in part]
-    return _collect(keys, fits, groups, by)
+    return _collect(keys, fits, {key: moments for key, (moments, _) in sums.items()}, by)
+
+
+def _sums_by_experiment(
+    template: BayesianIV, frame: Any, covariates: str | Sequence[str], **roles: Any
+) -> dict[Any, Sums]:
+    """What the likelihood needs to know of each experiment's rows, in one pass."""
+    if template.likelihood == "normal":
+        groups = Moments.from_frame(frame, covariates=covariates, **roles)
+        return {key: (moments, None) for key, moments in groups.items()}
+    if covariates:
+        raise ValueError(
+            'covariates must be empty with likelihood="gmm": fourth-order sums are taken about '
+            "coefficients on X of the rows they are of, and one pass over all experiments does "
+            f"not know each one's; got {covariates!r}. Fit the experiments one at a time."
+        )
+    sums = FourthMoments.from_frame(frame, fit_intercept=template.fit_intercept, **roles)
+    return {key: (fourth.moments(), fourth) for key, fourth in sums.items()}
 
 
 def _fit_batch(
-    template: BayesianIV, batch: list[tuple[Any, Moments]], settings: Settings
+    template: BayesianIV, batch: list[tuple[Any, Sums]], settings: Settings
 ) -> list[tuple[Draws, Posterior]]:
     """Sample a batch of experiments in one call; a short batch is padded with its last."""
     est = clone(template)
     models: list[Likelihood] = []
-    for key, moments in batch:
+    for key, (moments, fourth) in batch:
         try:
             check_identified(moments, fit_intercept=est.fit_intercept)
+            check_outcome_has_error(moments, fit_intercept=est.fit_intercept)
         except ValueError as error:
             raise ValueError(f"Experiment {key!r}: {error}") from error
-        models.append(build_likelihood(est, standardise(moments), None))
+        models.append(build_likelihood(est, standardise(moments), fourth))
     targets = [est._target(model) for model in models]
     padded = targets + targets[-1:] * (BATCH - len(targets)) if len(targets) > 1 else targets
     drawn = sample_many(padded, settings)[: len(models)]
@@ -199,7 +226,7 @@ def _warn(beta: Array, diverging: Array, keys: list[Any]) -> None:
             f"({', '.join(map(str, names[:10]))}): raise draws, tune or target_accept of the "
             "estimator, or use a tighter prior.",
             ConvergenceWarning,
-            stacklevel=4,
+            skip_file_prefixes=OURS,
         )
 
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from skbayesiv import _covariance as cov
 from skbayesiv._design import Design
 from skbayesiv._exact import Parameters
+from skbayesiv._fourth_moments import FourthMoments
 from skbayesiv._moments import Moments
 from skbayesiv._priors import Normal
 from skbayesiv._sampling import MAX_TREE_DEPTH, Draws
 from skbayesiv._validation import Columns, IVData
-from skbayesiv.exceptions import ConvergenceWarning
+from skbayesiv.exceptions import OURS, ConvergenceWarning
 
 Array = NDArray[Any]
 
@@ -33,6 +34,15 @@ DIMS = {
     "beta_t_bar": ("treatment",),
     "sigma_t_bar": ("treatment",),
     "beta_j": ("experiment", "treatment"),
+}
+MOMENT_DIMS: dict[str, tuple[str, ...]] = {
+    "mean": ("column",),
+    "scatter": ("column", "column_"),
+    "weight": (),
+    "fourth_total": ("left", "right"),
+    "fourth_cross": ("left", "right", "left_", "right_"),
+    "fourth_shift": ("column",),
+    "fourth_coef": ("covariate", "regressed"),
 }
 OBSERVED_ROWS = 20_000
 MAX_RHAT = 1.01
@@ -62,6 +72,8 @@ class Posterior:
 def coordinates(columns: Columns, experiments: tuple[str, ...] = ()) -> Names:
     """Names along each dimension."""
     equations = [columns.outcome, *columns.treatments]
+    left = ["1", *columns.covariates, *columns.instruments]
+    regressed = [*columns.instruments, *columns.treatments, columns.outcome]
     return {
         "treatment": list(columns.treatments),
         "instrument": list(columns.instruments),
@@ -71,6 +83,11 @@ def coordinates(columns: Columns, experiments: tuple[str, ...] = ()) -> Names:
         "experiment": list(experiments),
         "column": list(columns.names),
         "column_": list(columns.names),
+        "left": left,
+        "left_": left,
+        "right": ["1", *regressed],
+        "right_": ["1", *regressed],
+        "regressed": regressed,
     }
 
 
@@ -105,25 +122,24 @@ def by_chain(
 
 
 def build_tree(
-    posterior: Posterior, draws: Draws, names: Names, moments: Moments, data: IVData | None
+    posterior: Posterior,
+    draws: Draws,
+    names: Names,
+    moments: Moments,
+    fourth: FourthMoments | None,
+    data: IVData | None,
 ) -> Any:
     """Posterior, statistics, log prior, total log-likelihood and moments in one DataTree."""
     import xarray as xr
 
     chains = draws.position.shape[0]
     stats = {name: value.reshape(-1) for name, value in draws.stats.items()}
-    constant = {
-        "mean": moments.mean,
-        "scatter": moments.scatter,
-        "weight": np.array(moments.weight),
-    }
-    constant_dims = {"mean": ("column",), "scatter": ("column", "column_"), "weight": ()}
     groups = {
         "posterior": by_chain(posterior.values, chains, names),
         "sample_stats": by_chain(stats, chains, names),
         "log_prior": by_chain(posterior.log_prior, chains, names, {}),
         "log_likelihood": by_chain(posterior.log_likelihood, chains, names, {}),
-        "constant_data": dataset(constant, constant_dims, names),
+        "constant_data": dataset(_sums(moments, fourth), MOMENT_DIMS, names),
     }
     if data is not None and data.n_rows <= OBSERVED_ROWS:
         groups["observed_data"] = observed(data)
@@ -132,31 +148,17 @@ def build_tree(
     return xr.DataTree.from_dict(groups)
 
 
-def pack_tree(tree: Any) -> dict[str, Any]:
-    """Return a DataTree as plain containers and arrays, for serialisers that know nothing else."""
-    return {
-        name: {
-            "variables": {
-                str(key): [list(variable.dims), np.asarray(variable.values)]
-                for key, variable in group.variables.items()
-            },
-            "attrs": dict(group.attrs),
-        }
-        for name, group in tree.children.items()
+def _sums(moments: Moments, fourth: FourthMoments | None) -> dict[str, Array]:
+    """What the fit took from the rows."""
+    sums = {"mean": moments.mean, "scatter": moments.scatter, "weight": np.array(moments.weight)}
+    if fourth is None:
+        return sums
+    return sums | {
+        "fourth_total": fourth.total,
+        "fourth_cross": fourth.cross,
+        "fourth_shift": fourth.reference.shift,
+        "fourth_coef": fourth.reference.coef,
     }
-
-
-def unpack_tree(packed: dict[str, Any]) -> Any:
-    """Inverse of `pack_tree`."""
-    import xarray as xr
-
-    groups = {}
-    for name, group in packed.items():
-        variables = {key: (tuple(dims), value) for key, (dims, value) in group["variables"].items()}
-        coords = {key: value for key, value in variables.items() if value[0] == (key,)}
-        data = {key: value for key, value in variables.items() if key not in coords}
-        groups[name] = xr.Dataset(data, coords=coords, attrs=group["attrs"])
-    return xr.DataTree.from_dict(groups)
 
 
 def observed(data: IVData) -> Any:
@@ -246,4 +248,4 @@ def check_convergence(draws: Draws, effect: Array, *, tune: int, target_accept: 
         )
     if found:
         message = "The sampler has not converged: " + "; ".join(found) + "."
-        warnings.warn(message, ConvergenceWarning, stacklevel=6)
+        warnings.warn(message, ConvergenceWarning, skip_file_prefixes=OURS)

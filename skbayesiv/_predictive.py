@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,16 @@ CHUNK_FLOATS = 1 << 19
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Checked rows: x (n, P), z (n, Q), t (n, K) and y (n,); t and y where they are known."""
+    """Checked rows: x (n, P), z (n, Q), t (n, K) and y (n,); t and y where they are known.
+
+    With `do`, t is set and not observed: z has no say in it, but for its direct effects.
+    """
 
     x: Array
     z: Array
     t: Array | None = None
     y: Array | None = None
+    do: bool = False
 
     def chunks(self, draws: int) -> Iterator[Rows]:
         """Pieces with few enough rows for an array of (draws, rows)."""
@@ -39,6 +44,7 @@ class Rows:
                 self.z[at],
                 None if self.t is None else self.t[at],
                 None if self.y is None else self.y[at],
+                self.do,
             )
 
 
@@ -47,6 +53,8 @@ def treatment_means(values: Values, rows: Rows) -> Array:
     s, k = values["beta_t"].shape
     n = rows.x.shape[0]
     mean = np.zeros((s, n, k))
+    if not k:
+        return mean
     if "intercept_t" in values:
         mean += values["intercept_t"][:, None, :]
     if rows.z.shape[1]:
@@ -57,10 +65,7 @@ def treatment_means(values: Values, rows: Rows) -> Array:
 
 
 def outcome_means(values: Values, rows: Rows, t: Array) -> Array:
-    """Means of y at treatments t of shape (n, K) or (S, n, K), shape (S, n).
-
-    Without instruments in `rows` their direct effects are those at z = 0.
-    """
+    """Means of y at treatments t of shape (n, K) or (S, n, K), shape (S, n)."""
     s, n = values["beta_t"].shape[0], rows.x.shape[0]
     mean = np.zeros((s, n))
     if "intercept_y" in values:
@@ -69,7 +74,7 @@ def outcome_means(values: Values, rows: Rows, t: Array) -> Array:
         mean += t[..., k] * values["beta_t"][:, k, None]
     if rows.x.shape[1]:
         mean += values["gamma_y"] @ rows.x.T
-    if "direct" in values and rows.z.shape[1]:
+    if "direct" in values:
         mean += values["direct"] @ rows.z.T
     return mean
 
@@ -118,8 +123,8 @@ def simulate(values: Values, rows: Rows, generator: np.random.Generator) -> Valu
     """Simulate y (S, n), and t (S, n, K) where it is not given.
 
     Without t both come from the joint model given z. With t and z, y is drawn given both, its
-    error following the treatment's: E[e_y | e_t] = S_yt S_tt^-1 e_t. With t alone (no columns
-    in z) the treatment is set, do(t), and y has its marginal error.
+    error following the treatment's: E[e_y | e_t] = S_yt S_tt^-1 e_t. Under do(t) y has its
+    marginal error.
     """
     s, n = values["beta_t"].shape[0], rows.x.shape[0]
     cov = values["cov"]
@@ -130,7 +135,7 @@ def simulate(values: Values, rows: Rows, generator: np.random.Generator) -> Valu
         y = outcome_means(values, rows, t) + error[..., 0]
         return {"y": y, "t": t} if t.shape[-1] else {"y": y}
     y = outcome_means(values, rows, rows.t)
-    if not rows.z.shape[1]:
+    if rows.do:
         return {"y": y + noise[..., 0] * values["sigma"][:, :1]}
     weight = np.linalg.solve(cov[:, 1:, 1:], cov[:, 1:, :1])[..., 0]
     rest = cov[:, 0, 0] - (weight * cov[:, 1:, 0]).sum(-1)
@@ -140,9 +145,13 @@ def simulate(values: Values, rows: Rows, generator: np.random.Generator) -> Valu
 
 
 def prior_draws(
-    priors: Priors, mean: dict[str, Array], n_draws: int, generator: np.random.Generator
+    priors: Priors,
+    mean: dict[str, Array],
+    n_draws: int,
+    generator: np.random.Generator,
+    beta_t: Array | None = None,
 ) -> Values:
-    """Draw all parameters from their priors.
+    """Draw all parameters from their priors, where these are proper.
 
     Parameters
     ----------
@@ -151,6 +160,8 @@ def prior_draws(
         Means of the regressors, at which centred intercepts are defined.
     n_draws : int
     generator : numpy.random.Generator
+    beta_t : ndarray of shape (n_draws, K), optional
+        Draws of the effects, where their prior is another than in `priors`.
     """
     values = {
         name: _draw_normal(prior, n_draws, generator)
@@ -161,6 +172,8 @@ def prior_draws(
             ("gamma_t", priors.gamma_t),
         )
     }
+    if beta_t is not None:
+        values["beta_t"] = beta_t
     if priors.direct is not None:
         values["direct"] = _draw_normal(priors.direct, n_draws, generator)
     if priors.intercept_y is not None and priors.intercept_t is not None:
@@ -172,6 +185,8 @@ def prior_draws(
                 y = y - values["direct"] @ mean["z"]
             t = t - mean["z"] @ values["beta_z"] - mean["x"] @ values["gamma_t"]
         values |= {"intercept_y": y, "intercept_t": t}
+    if not priors.sigma_scale.size:  # moment conditions have no error covariance
+        return values
     return values | _draw_covariance(priors, n_draws, generator)
 
 
@@ -223,12 +238,23 @@ def lkj_draws(size: int, eta: float, n_draws: int, generator: np.random.Generato
     return corr
 
 
+def check_n_draws(n_draws: Any) -> None:
+    """Raise unless a number of draws is a positive integer."""
+    if not isinstance(n_draws, Integral) or n_draws < 1:
+        raise ValueError(f"n_draws must be a positive integer; got {n_draws!r}.")
+
+
 def evenly_spaced(values: dict[str, Any], chains: int, n_draws: int | None) -> Values:
     """About `n_draws` of the draws, the same number from each chain; all when None.
 
     `values` have shape (chains, draws, ...); the result is flat.
     """
+    if n_draws is not None:
+        check_n_draws(n_draws)
     length = next(iter(values.values())).shape[1]
     keep = length if n_draws is None else min(length, max(1, n_draws // chains))
     at = np.linspace(0, length - 1, keep).round().astype(int)
-    return {name: value[:, at].reshape(-1, *value.shape[2:]) for name, value in values.items()}
+    return {
+        name: value[:, at].reshape(chains * keep, *value.shape[2:])
+        for name, value in values.items()
+    }

@@ -41,7 +41,8 @@ class Priors:
     sigma_scale : ndarray of shape (1 + K,)
         Scales of the half-Cauchy (or half-t) priors: outcome, then treatments.
     alpha : Normal of shape (K,), or None
-        Regression of the outcome's error on the treatments' (``sigma_prior="regression"``).
+        Regression of the outcome's error on the treatments' (``sigma_prior="regression"``);
+        without treatments there is none, and both forms of the prior are one.
     lkj_eta : float
     centered : bool
         Whether the intercepts' priors speak of the value at the mean of the regressors.
@@ -94,11 +95,11 @@ def build_priors(est: Any, std: Standardised) -> Priors:
         beta_t=_normal(est, "beta_t", (k,), 0.0, wide * sd_y / sd_t),
         beta_z=_normal(est, "beta_z", (q, k), 0.0, wide * sd_t / sd_z[:, None]),
         gamma_y=Normal(
-            _finite(est.gamma_y_loc, "gamma_y_loc", (p,), 0.0),
+            finite_or_auto(est.gamma_y_loc, "gamma_y_loc", (p,), 0.0),
             np.where(np.isnan(gamma), auto_y, gamma),
         ),
         gamma_t=Normal(
-            _finite(est.gamma_t_loc, "gamma_t_loc", (p, k), 0.0),
+            finite_or_auto(est.gamma_t_loc, "gamma_t_loc", (p, k), 0.0),
             np.where(np.isnan(gamma[:, None]), auto_t, gamma[:, None]),
         ),
         direct=_direct(est.exclusion_scale, q),
@@ -110,11 +111,13 @@ def build_priors(est: Any, std: Standardised) -> Priors:
 
 
 def _alpha(sigma_prior: str, scale: Array) -> Normal | None:
-    return Normal(np.zeros_like(scale), scale) if sigma_prior == "regression" else None
+    if sigma_prior != "regression" or not scale.size:
+        return None
+    return Normal(np.zeros_like(scale), scale)
 
 
 def _direct(scale: ArrayLike, q: int) -> Normal | None:
-    value = _finite(scale, "exclusion_scale", (q,), 0.0)
+    value = finite_or_auto(scale, "exclusion_scale", (q,), 0.0)
     if (value < 0).any():
         raise ValueError(f"exclusion_scale must be zero or positive; got {scale!r}.")
     if not value.any():
@@ -130,26 +133,33 @@ def _normal(
     est: Any, name: str, shape: tuple[int, ...], loc: ArrayLike, scale: ArrayLike
 ) -> Normal:
     return Normal(
-        _finite(getattr(est, f"{name}_loc"), f"{name}_loc", shape, loc),
+        finite_or_auto(getattr(est, f"{name}_loc"), f"{name}_loc", shape, loc),
         positive_or_auto(getattr(est, f"{name}_scale"), f"{name}_scale", shape, scale),
     )
 
 
 def positive_or_auto(value: Any, name: str, shape: tuple[int, ...], auto: ArrayLike) -> Array:
     """Broadcast a scale, or its automatic value, to the shape of what it scales."""
-    array = _finite(value, name, shape, auto)
+    array = finite_or_auto(value, name, shape, auto)
     if (array <= 0).any():
         raise ValueError(f'{name} must be positive or "auto"; got {value!r}.')
     return array
 
 
-def _finite(value: Any, name: str, shape: tuple[int, ...], auto: ArrayLike) -> Array:
+def finite_or_auto(value: Any, name: str, shape: tuple[int, ...], auto: ArrayLike) -> Array:
     """Broadcast a parameter, or its automatic value, to the shape of what it describes."""
     if isinstance(value, str):
         if value != "auto":
-            raise ValueError(f'{name} must be a number, an array or "auto"; got {value!r}.')
+            raise ValueError(
+                f'{name} must be a number, an array of numbers or "auto"; got {value!r}.'
+            )
         return np.array(np.broadcast_to(np.asarray(auto, dtype=float), shape))
-    array = np.asarray(value, dtype=float)
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f'{name} must be a number, an array of numbers or "auto"; got {value!r}.'
+        ) from None
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite; got {value!r}.")
     try:

@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skbayesiv._base import BaseIV
+from skbayesiv._base import NEED_ROUTING, BaseIV
 from skbayesiv._diagnosis import Diagnosis
 from skbayesiv._likelihood import Likelihood
-from skbayesiv._posterior import DIMS, Names, by_chain, coordinates, pack_tree, unpack_tree
+from skbayesiv._packing import pack_tree, unpack_tree
+from skbayesiv._posterior import DIMS, Names, by_chain, coordinates
 from skbayesiv._predictive import (
     Rows,
     Values,
+    check_n_draws,
     evenly_spaced,
     log_predictive,
     outcome_means,
@@ -24,6 +26,7 @@ from skbayesiv._predictive import (
     simulate,
     treatment_means,
 )
+from skbayesiv._summary import check_level
 from skbayesiv._validation import check_length, check_outcome
 
 Array = NDArray[np.float64]
@@ -111,8 +114,9 @@ class PosteriorReport(BaseIV):
         Warns
         -----
         WeakInstrumentWarning
-            If the effective F is below its critical value, or the effect's sensitivity to its
-            prior or to that of the correlation is above 0.05.
+            If the effective F is below its critical value (with several treatments: if the
+            Kleibergen-Paap test does not reject under-identification, or its F is below 10), or
+            if the effect's sensitivity to a component of the prior is above 0.05.
         HeteroskedasticityWarning
             If robust and classical standard errors of the effect differ by more than 20% and the
             likelihood is normal.
@@ -157,6 +161,9 @@ class PosteriorReport(BaseIV):
     ) -> Any:
         """Pointwise log-likelihood: the joint density of (y, t) given z and X.
 
+        Each row counts once: with frequency weights multiply by these, and the sum over rows is
+        the total that `idata_` holds.
+
         Parameters
         ----------
         X, t, y, z
@@ -170,6 +177,14 @@ class PosteriorReport(BaseIV):
             Group ``log_likelihood`` with `y_t` of dims (chain, draw, row). Merge it with
             ``est.idata_.copy()`` through ``update`` for `arviz.loo`; it then takes the place of
             the total that `idata_` holds.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If t, z or y is missing, if the rows are not as in `fit`, if `n_draws` is not positive,
+            or with ``likelihood="gmm"``, which gives rows no density.
         """
         rows = self._observed_rows(X, t, y, z, "log_likelihood")
         values = self._draws(n_draws)
@@ -196,18 +211,23 @@ class PosteriorReport(BaseIV):
         t: Any = None,
         *,
         z: Any = None,
+        given: str = "all",
         n_draws: int | None = 500,
         random_state: Any = None,
     ) -> Any:
         """Simulate outcomes from the posterior.
 
         Given z, both y and t are simulated. Given t and z, y is simulated given both: its error
-        follows the treatment's. Given t alone, the treatment is set, as in do(t).
+        follows the treatment's. Given t alone, the treatment is set, as in do(t). Direct effects
+        of the instruments are taken at z, or at its mean in the fit when it is not passed.
 
         Parameters
         ----------
         X, t, z
             Rows, as in `predict`.
+        given : {"all", "do", "z"}, default="all"
+            What to condition on: all of t and z that is passed or, in column mode, that X holds;
+            do(t), with z for direct effects of the instruments only; or z, without t.
         n_draws : int or None, default=500
             Use about this many evenly spaced draws; None uses all.
         random_state : int, RandomState instance or None, default=None
@@ -218,7 +238,9 @@ class PosteriorReport(BaseIV):
             Group ``posterior_predictive`` with `y`, and `t` where it was simulated.
         """
         self._check_density("sample_posterior_predictive")
-        rows = self._predictive_rows(X, t, z)
+        if given not in ("all", "do", "z"):
+            raise ValueError(f'given must be "all", "do" or "z"; got {given!r}.')
+        rows = self._predictive_rows(X, t, z, given)
         generator = np.random.default_rng(_seed(random_state))
         simulated = simulate(self._draws(n_draws), rows, generator)
         return self._tree("posterior_predictive", simulated)
@@ -231,7 +253,8 @@ class PosteriorReport(BaseIV):
         Parameters
         ----------
         X, z
-            Rows to simulate y and t for; without them only the parameters are drawn.
+            Rows to simulate y and t for; without them only the parameters are drawn, those that
+            have a proper prior. With ``likelihood="gmm"`` they must be None.
         n_draws : int, default=500
         random_state : int, RandomState instance or None, default=None
 
@@ -240,14 +263,18 @@ class PosteriorReport(BaseIV):
         xarray.DataTree
             Groups ``prior`` and, given rows, ``prior_predictive``.
         """
-        self._check_density("sample_prior_predictive")
+        check_is_fitted(self)
+        check_n_draws(n_draws)
+        rows = None
+        if X is not None or z is not None:
+            self._check_density("sample_prior_predictive of rows")
+            rows = self._predictive_rows(X, None, z, "z")
         import xarray as xr
 
         generator = np.random.default_rng(_seed(random_state))
         values = self._prior_draws(n_draws, generator)
         groups = {"prior": by_chain(values, 1, self._names_of_dims())}
-        if X is not None or z is not None:
-            rows = self._predictive_rows(X, None, z)
+        if rows is not None:
             simulated = simulate(values, rows, generator)
             groups["prior_predictive"] = by_chain(
                 simulated, 1, self._names_of_dims(), PREDICTIVE_DIMS
@@ -260,18 +287,27 @@ class PosteriorReport(BaseIV):
         Parameters
         ----------
         X, t, z
-            As in `predict`: the outcome under do(t), or given z.
+            As in `predict`: the outcome under do(t), or given z. Direct effects of the
+            instruments are taken at z, or at its mean in the fit when it is not passed.
         level : float, default=0.95
 
         Returns
         -------
         ndarray of shape (n_samples, 2)
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If neither t nor z is given, if the rows are not as in `fit`, if `level` is not between
+            0 and 1, or with ``likelihood="gmm"``, which gives rows no density.
         """
         self._check_density("predict_interval")
-        rows = self._predictive_rows(X, t, None if t is not None else z)
+        tails = _tails(level)
+        rows = self._predictive_rows(X, t, z, "do or z")
         values = self._draws(None)
         generator = np.random.default_rng(0)
-        tails = [(1 - level) / 2, (1 + level) / 2]
         parts = [
             np.quantile(simulate(values, chunk, generator)["y"], tails, axis=0).T
             for chunk in rows.chunks(4 * len(values["beta_t"]))
@@ -290,15 +326,13 @@ class PosteriorReport(BaseIV):
         -------
         ndarray of shape (2,)
         """
-        check_is_fitted(self)
-        step = np.broadcast_to(np.subtract(t1, t0), self.n_treatments_)
-        draws = self._draws(None)["beta_t"] @ step
-        return np.asarray(np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]))
+        draws = self._draws(None)["beta_t"] @ self._step(t0, t1)
+        return np.asarray(np.quantile(draws, _tails(level)))
 
     def _predictive_std(self, x: Array, t: Array | None, z: Array | None) -> Array:
         """Standard deviation of y: the posterior's of the mean, and the error's."""
         values = self._draws(None)
-        rows = Rows(x, np.empty((x.shape[0], 0)) if z is None else z, t)
+        rows = Rows(x, self._instruments(z, x.shape[0]), t)
         contrast = np.ones((len(values["cov"]), 1 + self.n_treatments_))
         contrast[:, 1:] = values["beta_t"] if t is None else 0.0
         noise = np.einsum("sd,sde,se->s", contrast, values["cov"], contrast).mean()
@@ -313,14 +347,17 @@ class PosteriorReport(BaseIV):
         check_is_fitted(self)
         posterior = self.idata_.posterior
         values = {str(name): posterior[name].to_numpy() for name in posterior.data_vars}
-        values.setdefault("beta_t", np.empty((*values["sigma"].shape[:2], 0)))
-        return evenly_spaced(values, values["sigma"].shape[0], n_draws)
+        values.setdefault("beta_t", np.empty((*values["cov"].shape[:2], 0)))
+        return evenly_spaced(values, values["cov"].shape[0], n_draws)
 
-    def _prior_draws(self, n_draws: int, generator: np.random.Generator) -> Values:
+    def _prior_draws(
+        self, n_draws: int, generator: np.random.Generator, beta_t: Array | None = None
+    ) -> Values:
+        """Draw parameters from their priors, the effects unless they are given."""
         design = self._model.design
         c, mean = self.moments_.columns, design.std.mean
         at = {"x": mean[c.x], "z": mean[c.z], "t": mean[c.t]}
-        return prior_draws(design.priors, at, n_draws, generator)
+        return prior_draws(design.priors, at, n_draws, generator, beta_t)
 
     def _names_of_dims(self) -> Names:
         return coordinates(self.moments_.columns)
@@ -332,10 +369,23 @@ class PosteriorReport(BaseIV):
         data = by_chain(values, chains, self._names_of_dims(), PREDICTIVE_DIMS)
         return xr.DataTree.from_dict({group: data})
 
-    def _predictive_rows(self, X: Any, t: Any, z: Any) -> Rows:
+    def _predictive_rows(self, X: Any, t: Any, z: Any, given: str) -> Rows:
+        """Rows with what they are conditioned on; "do or z" prefers do(t), as `predict` does."""
         x, t, z = self._new_rows(X, t, z)
-        empty = np.empty((x.shape[0], 0))
-        return Rows(x, empty if z is None else z, t)
+        if given == "z":
+            t = None
+        missing = {"z": z, "do": t}.get(given, x) is None
+        if self.n_treatments_ and missing:
+            what = "z" if given == "z" else "t"
+            raise ValueError(f'{what} must be passed with given="{given}"; got {what}=None.')
+        do = t is not None and (z is None or given in ("do", "do or z"))
+        return Rows(x, self._instruments(z, x.shape[0]), t, do=do)
+
+    def _instruments(self, z: Array | None, n_rows: int) -> Array:
+        """Return z, or else its mean in the fit, at which direct effects are then taken."""
+        if z is not None:
+            return z
+        return np.tile(self.moments_.mean[self.moments_.columns.z], (n_rows, 1))
 
     def _check_density(self, what: str) -> None:
         check_is_fitted(self)
@@ -343,12 +393,15 @@ class PosteriorReport(BaseIV):
 
     def _observed_rows(self, X: Any, t: Any, y: Any, z: Any, what: str) -> Rows:
         self._check_density(what)
-        if y is None and t is not None and self.treatment is not None:
-            t, y = None, t
+        if y is None and (self.treatment is not None or not self.n_treatments_):
+            t, y = None, t  # called as (X, y)
+        if self.n_treatments_ and self.treatment is None and (t is None or z is None):
+            raise ValueError(
+                "t and z must both be given: the density is of (y, t) given z and X. "
+                f"{NEED_ROUTING}"
+            )
         x, t, z = self._new_rows(X, t, z)
         empty = np.empty((x.shape[0], 0))
-        if self.n_treatments_ and (t is None or z is None):
-            raise ValueError("t and z must both be given: the density is of (y, t) given z and X.")
         y = check_outcome(y)
         check_length(y, "y", x.shape[0])
         return Rows(x, empty if z is None else z, empty if t is None else t, y)
@@ -359,6 +412,12 @@ def _index_names(name: str, index: tuple[int, ...], names: Names) -> str:
         return ""
     dims = DIMS.get(name, ("treatment",))
     return "[" + ", ".join(names[dim][i] for dim, i in zip(dims, index, strict=True)) + "]"
+
+
+def _tails(level: float) -> list[float]:
+    """Probabilities of an equal-tailed interval's ends."""
+    check_level(level)
+    return [(1 - level) / 2, (1 + level) / 2]
 
 
 def _seed(random_state: Any) -> int:

@@ -1,9 +1,7 @@
 """A density, settings and a seed -> draws and statistics. The only room that knows NumPyro.
 
-The contract of a backend: it is called as ``sample(target, settings)`` and returns
-:class:`Draws`. It may evaluate ``target.log_density(target.shape, u, target.arrays)`` (JAX,
-double precision, differentiable) at any unconstrained ``u``, and starts near ``target.start``.
-Programs are compiled once for each (density, shape, array shapes, settings but the seed).
+`sample` is the default backend; ``_backends`` states the contract. Programs are compiled once for
+each (density, shape, array shapes, settings but the seed).
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from skbayesiv._cache import follow_environment
 
@@ -120,12 +119,15 @@ def sample_many(
     begin, advance = _programs()
     static = (first.log_density, first.shape, settings.tune)
     parts = []
-    with jax.enable_x64(True):
+    # Matrices are small: threads of the BLAS under XLA would wait for each other most of the time.
+    with jax.enable_x64(True), threadpool_limits(1, user_api="blas"):
         keys = jax.random.split(jax.random.key(settings.seed), settings.chains)
         accept = np.float64(settings.target_accept)
         state = begin(*static, keys, starts, mass, accept, arrays)
         for _ in range(PIECES) if track is None else track(range(PIECES)):
             state, out = advance(*static, length, state, mass, accept, arrays)
+            if track is not None:
+                jax.block_until_ready(out)  # JAX hands out arrays before they are computed
             parts.append(out)
         parts = jax.device_get(parts)
     position, stats = jax.tree.map(lambda *leaves: _keep(leaves, settings), *parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -16,15 +17,34 @@ from sklearn.utils.validation import check_is_fitted
 
 from skbayesiv._base import BaseIV
 from skbayesiv._bayesian import BayesianIV
-from skbayesiv._likelihood import build_likelihood
-from skbayesiv._moments import Moments, check_identified, standardise
+from skbayesiv._fourth_moments import FourthMoments
+from skbayesiv._likelihood import build_likelihood, compress
+from skbayesiv._moments import (
+    Moments,
+    check_identified,
+    check_outcome_has_error,
+    standardise,
+)
 from skbayesiv._predictive import Rows, log_predictive
 from skbayesiv._sampling import sample_many
-from skbayesiv._validation import IVData
+from skbayesiv._validation import IVData, check_clusters
 
 Array = NDArray[np.float64]
+Codes = NDArray[np.intp]
 
 SCORES = ("r2", "log_predictive_density")
+LAYOUT = ("n_features_in_", "feature_names_in_", "n_treatments_", "n_instruments_")
+
+
+def _of_best(name: str) -> Callable[..., Any]:
+    """Make a method of BayesianIV's that asks the best estimator."""
+
+    @functools.wraps(getattr(BayesianIV, name))
+    def ask(self: Any, *args: Any, **kwargs: Any) -> Any:
+        check_is_fitted(self)
+        return getattr(self.best_estimator_, name)(*args, **kwargs)
+
+    return ask
 
 
 class BayesianIVCV(BaseIV):
@@ -38,14 +58,15 @@ class BayesianIVCV(BaseIV):
     Parameters
     ----------
     estimator : BayesianIV or HierarchicalBayesianIV, optional
-        Template with all other parameters; ``BayesianIV()`` when None. It must have the normal
-        likelihood and numpyro's backend.
+        Template with all other parameters; ``BayesianIV()`` when None. It must have numpyro's
+        backend.
     beta_t_scale : array-like of float, default=(0.1, 1.0, 10.0)
         Candidates, in units of y per unit of t.
     cv : int, splitter or iterable, default=5
         As in scikit-learn's ``check_cv``.
     scoring : {"r2", "log_predictive_density"}, default="r2"
-        R^2 of E[y | X, z], or the held-out joint log density of (y, t).
+        R^2 of E[y | X, z], or the held-out joint log density of (y, t), which
+        ``likelihood="gmm"`` does not define.
 
     Attributes
     ----------
@@ -59,6 +80,7 @@ class BayesianIVCV(BaseIV):
         ``std_test_score``, ``rank_test_score``, as from ``GridSearchCV``.
     n_splits_ : int
     coef_, intercept_, effect_, first_stage_coef_, first_stage_intercept_, idata_, moments_
+    n_treatments_, n_instruments_, n_features_in_, feature_names_in_
         Of `best_estimator_`.
 
     Examples
@@ -120,26 +142,33 @@ class BayesianIVCV(BaseIV):
 
     def _fit_data(self, data: IVData, clusters: Any = None) -> None:
         """Folds -> moments -> all posteriors -> scores -> the best, fitted to all rows."""
-        if clusters is not None:
-            raise ValueError("clusters must be None: BayesianIVCV has the normal likelihood only.")
+        self._check_scoring()
+        codes = check_clusters(clusters, data.n_rows, required=False)
         scales = [float(value) for value in np.ravel(self.beta_t_scale)]
         folds = _folds(self.cv, data)
         whole = Moments.from_data(data)
         training = _training_moments(data, folds, whole)
-        scores = self._scores(data, folds, training, scales)
+        fourth = _training_fourth_moments(self._template, data, folds, codes)
+        scores = self._scores(data, folds, list(zip(training, fourth, strict=True)), scales)
         self.cv_results_ = _results(scales, scores)
         self.n_splits_ = len(folds)
         self.best_index_ = int(self.cv_results_["rank_test_score"].argmin())
         self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
         self.best_params_ = {"beta_t_scale": scales[self.best_index_]}
         best = self._candidate(scales[self.best_index_])
-        best._describe(data.columns)
-        best._set_features(data.columns)
-        best._fit_data(data)
+        best.__dict__.update({name: vars(self)[name] for name in LAYOUT if name in vars(self)})
+        best._fit_data(data, clusters)
         self.best_estimator_ = best
         self.moments_ = best.moments_
         for name in ("coef_", "intercept_", "first_stage_coef_", "first_stage_intercept_"):
             setattr(self, name, getattr(best, name))
+
+    def _check_scoring(self) -> None:
+        if self._template.likelihood == "gmm" and self.scoring != "r2":
+            raise ValueError(
+                'scoring must be "r2" with likelihood="gmm": a quasi-posterior gives rows no '
+                f"density; got {self.scoring!r}."
+            )
 
     def _candidate(self, scale: float) -> BayesianIV:
         est: BayesianIV = clone(self._template).set_params(beta_t_scale=scale)
@@ -150,15 +179,17 @@ class BayesianIVCV(BaseIV):
         self,
         data: IVData,
         folds: list[tuple[Array, Array]],
-        training: list[Moments],
+        training: list[tuple[Moments, FourthMoments | None]],
         scales: list[float],
     ) -> Array:
         """Scores of shape (scales, folds)."""
         pairs = [(self._candidate(scale), k) for scale in scales for k in range(len(folds))]
         models = []
         for est, k in pairs:
-            check_identified(training[k], fit_intercept=est.fit_intercept)
-            models.append(build_likelihood(est, standardise(training[k]), None))
+            moments, fourth = training[k]
+            check_identified(moments, fit_intercept=est.fit_intercept)
+            check_outcome_has_error(moments, fit_intercept=est.fit_intercept)
+            models.append(build_likelihood(est, standardise(moments), fourth))
         settings = pairs[0][0]._settings()
         targets = [est._target(model) for (est, _), model in zip(pairs, models, strict=True)]
         scores = []
@@ -171,14 +202,25 @@ class BayesianIVCV(BaseIV):
             scores.append(_SCORERS[self.scoring](est, values, data, folds[k][1]))
         return np.array(scores).reshape(len(scales), len(folds))
 
+    summary = _of_best("summary")
+    predict_interval = _of_best("predict_interval")
+    effect_interval = _of_best("effect_interval")
+    log_predictive_density = _of_best("log_predictive_density")
+
     def _reduced_form(self) -> tuple[float, Array]:
         return self.best_estimator_._reduced_form()
+
+    def _direct_effect(self, z: Array | None) -> Array | float:
+        return self.best_estimator_._direct_effect(z)
 
     def _predictive_std(self, x: Array, t: Array | None, z: Array | None) -> Array:
         return self.best_estimator_._predictive_std(x, t, z)
 
     def _effect_and_error(self) -> tuple[Array, Array]:
         return self.best_estimator_._effect_and_error()
+
+    def _check_density(self, what: str) -> None:
+        self.best_estimator_._check_density(what)
 
 
 def _folds(cv: Any, data: IVData) -> list[tuple[Array, Array]]:
@@ -198,6 +240,30 @@ def _training_moments(
         else:
             out.append(Moments.from_data(data.take(train)))
     return out
+
+
+def _training_fourth_moments(
+    est: BayesianIV, data: IVData, folds: list[tuple[Array, Array]], clusters: Codes | None
+) -> list[FourthMoments | None]:
+    """Fourth-order sums of each training set where the likelihood needs them.
+
+    With covariates they are about coefficients of the training rows, and clusters may be in more
+    than one fold: then a fold cannot be taken from the total.
+    """
+    if est.likelihood == "normal" and clusters is None:
+        return [None] * len(folds)
+    if clusters is not None or data.columns.covariates:
+        return [
+            compress(est, data.take(train), None if clusters is None else clusters[train])[1]
+            for train, _ in folds
+        ]
+    whole = FourthMoments.from_data(data, fit_intercept=est.fit_intercept)
+    return [
+        whole - FourthMoments.from_data(data.take(test), whole.reference)
+        if len(train) + len(test) == data.n_rows
+        else FourthMoments.from_data(data.take(train), whole.reference)
+        for train, test in folds
+    ]
 
 
 def _r2(est: BayesianIV, values: dict[str, Array], data: IVData, test: Array) -> float:

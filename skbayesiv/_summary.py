@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,7 +86,7 @@ def interval_reach(dof: float, level: float) -> float:
 
 def check_level(level: float) -> None:
     """Raise unless a probability lies between 0 and 1."""
-    if not 0.0 < level < 1.0:
+    if not (isinstance(level, Real) and 0.0 < level < 1.0):
         raise ValueError(f"level must lie strictly between 0 and 1; got {level!r}.")
 
 

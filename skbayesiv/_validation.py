@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import (
@@ -15,6 +16,7 @@ from sklearn.utils.validation import (
 )
 
 FLOATS = [np.float64, np.float32]
+TIMES = ("date", "time", "duration", "period")
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,30 @@ class Regressors:
 
 def check_matrix(value: ArrayLike, name: str, **options: Any) -> NDArray[Any]:
     """Return a finite 2-D float array; every error names the argument."""
+    if times := [str(dtype) for dtype in _dtypes(value) if str(dtype).lower().startswith(TIMES)]:
+        raise ValueError(
+            f"{name} must be numeric and finite: turn dates and times into numbers; got {times}."
+        )
     try:
         return np.asarray(check_array(value, dtype=FLOATS, input_name=name, **options))
     except (ValueError, TypeError) as error:
         raise type(error)(f"{name} must be numeric and finite: {error}") from error
 
 
+def _dtypes(value: Any) -> list[Any]:
+    """Types of a frame's columns, or of an array."""
+    dtypes = getattr(value, "dtypes", None)
+    return [getattr(value, "dtype", None)] if dtypes is None else list(dtypes)
+
+
 def check_columns(value: Any, name: str) -> NDArray[Any]:
     """Return t or z as a 2-D float array, one column for each variable."""
+    if isinstance(value, str):
+        parameter = {"t": "treatment", "z": "instruments"}.get(name)
+        raise ValueError(
+            f"{name} must be numbers, one for each row; got {value!r}. To name a column of X use "
+            f"the parameter {parameter}."
+        )
     shape = getattr(value, "shape", None)
     if shape is None:
         value = np.asarray(value)
@@ -119,7 +137,7 @@ def check_columns(value: Any, name: str) -> NDArray[Any]:
 def column_names(value: Any, prefix: str, width: int) -> tuple[str, ...]:
     """Names carried by a frame or a series, or ``prefix`` (numbered when several)."""
     names = getattr(value, "columns", None)
-    if names is None and getattr(value, "name", None) is not None:
+    if names is None and getattr(value, "name", None) not in (None, ""):
         names = [value.name]
     if hasattr(value, "column_names"):
         names = value.column_names
@@ -197,9 +215,18 @@ def check_clusters(clusters: Any, n_rows: int, *, required: bool) -> NDArray[np.
 
 
 def split_columns(
-    estimator: Any, X: Any, *, treatment: Any, instruments: Any, reset: bool
+    estimator: Any,
+    X: Any,
+    *,
+    treatment: Any,
+    instruments: Any,
+    reset: bool,
+    empty: bool = True,
 ) -> Regressors:
-    """Check X and, in column mode, take the treatment and instruments out of it."""
+    """Check X and, in column mode, take the treatment and instruments out of it.
+
+    With `empty`, X may have no columns, as when a meta-estimator needs to be given its rows.
+    """
     column_mode = treatment is not None or instruments is not None
     if X is None:
         if column_mode:
@@ -213,25 +240,38 @@ def split_columns(
         if reset:
             estimator.n_features_in_ = 0
         return Regressors(np.empty((0, 0)), ())
+    if not reset and hasattr(estimator, "_features_have_no_order_"):
+        X = _in_order(X, list(estimator.feature_names_in_))
     names = column_names(X, "x", -1 if not hasattr(X, "shape") or len(X.shape) < 2 else X.shape[1])
     _check_unique(names)
     _check_feature_names(estimator, X, reset=reset)
-    x = check_matrix(X, "X", ensure_min_features=1)
+    x = check_matrix(X, "X", ensure_min_features=0 if empty else 1)
     _check_n_features(estimator, X, reset=reset)
     if len(names) != x.shape[1]:
         names = tuple(f"x{i}" for i in range(x.shape[1]))
     if not column_mode:
         return Regressors(x, names)
-    t_at = locate(treatment, names, "treatment")
-    z_at = locate(instruments, names, "instruments")
-    if both := set(t_at) & set(z_at):
-        raise ValueError(
-            "treatment and instruments must name different columns; both name "
-            f"{sorted(names[i] for i in both)}."
-        )
+    t_at, z_at = locate_roles(treatment, instruments, names)
     rest = [i for i in range(x.shape[1]) if i not in {*t_at, *z_at}]
     covariates, t_names, z_names = (tuple(names[i] for i in at) for at in (rest, t_at, z_at))
     return Regressors(x[:, rest], covariates, x[:, t_at], x[:, z_at], t_names, z_names)
+
+
+def _in_order(X: Any, names: list[str]) -> Any:
+    """Named columns of a frame; anything else as it is."""
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    if not isinstance(frame, nw.DataFrame):
+        return X
+    if absent := [name for name in names if name not in frame.columns]:
+        indicators = [name for name in absent if name.endswith("]")]
+        raise ValueError(
+            f"X must have the columns {names}; got {frame.columns}."
+            + "".join(
+                f" {name!r} is the indicator of a level: 1 in its rows, else 0."
+                for name in indicators[:1]
+            )
+        )
+    return frame.select(*names).to_native()
 
 
 def _check_unique(names: tuple[str, ...]) -> None:
@@ -239,13 +279,69 @@ def _check_unique(names: tuple[str, ...]) -> None:
         raise ValueError(f"X must have columns with different names; got {twice} more than once.")
 
 
+def locate_roles(
+    treatment: Any, instruments: Any, names: tuple[str, ...]
+) -> tuple[list[int], list[int]]:
+    """Positions of the treatments and of the instruments; of none when neither is named."""
+    if treatment is None and instruments is None:
+        return [], []
+    for argument, which in (("treatment", treatment), ("instruments", instruments)):
+        if which is None:
+            raise ValueError(
+                "treatment and instruments must both name columns of X, or neither, with t and z "
+                f"passed as arguments; got {argument}=None."
+            )
+    t_at = locate(treatment, names, "treatment")
+    z_at = locate(instruments, names, "instruments")
+    if both := set(t_at) & set(z_at):
+        raise ValueError(
+            "treatment and instruments must name different columns; both name "
+            f"{sorted(names[i] for i in both)}."
+        )
+    return t_at, z_at
+
+
+def arrange(columns: Columns, treatment: Any, instruments: Any) -> list[str]:
+    """Columns of an X that has those of the moments, t and z where the parameters say."""
+    if treatment is None and instruments is None:
+        return list(columns.covariates)
+    names = columns.names[:-1]
+    slots: dict[int, str] = {}
+    for argument, which, found in (
+        ("treatment", treatment, columns.treatments),
+        ("instruments", instruments, columns.instruments),
+    ):
+        wanted = _listed(which)
+        if len(wanted) != len(found) or any(
+            isinstance(item, str) and item != name
+            for item, name in zip(wanted, found, strict=True)
+        ):
+            raise ValueError(
+                f"{argument} must name the columns that moments have as {argument}: "
+                f"{list(found)}; got {which!r}."
+            )
+        for item, name in zip(wanted, found, strict=True):
+            if not isinstance(item, str):
+                slots[_position(item, names, argument)] = name
+    rest = iter([name for name in names if name not in slots.values()])
+    return [slots[i] if i in slots else next(rest) for i in range(len(names))]
+
+
 def locate(which: Any, names: tuple[str, ...], argument: str) -> list[int]:
     """Positions of columns given by name or by integer position."""
-    wanted = [which] if isinstance(which, str | int | np.integer) else list(which or ())
+    wanted = _listed(which)
+    if not wanted:
+        raise ValueError(f"{argument} must name at least one column of X; got {which!r}.")
     positions = [_position(item, names, argument) for item in wanted]
     if len(set(positions)) < len(positions):
         raise ValueError(f"{argument} must name each column once; got {wanted!r}.")
     return positions
+
+
+def _listed(which: Any) -> list[Any]:
+    if which is None:
+        return []
+    return [which] if isinstance(which, str | int | np.integer) else list(which)
 
 
 def _position(item: Any, names: tuple[str, ...], argument: str) -> int:
@@ -254,8 +350,11 @@ def _position(item: Any, names: tuple[str, ...], argument: str) -> int:
         return int(item) % len(names)
     if isinstance(item, str) and names.count(item) == 1:
         return names.index(item)
+    unnamed = isinstance(item, str) and names == column_names(None, "x", len(names))
+    hint = '; X has no names, which a transformer keeps with .set_output(transform="pandas")'
     raise ValueError(
-        f"{argument} must name columns of X, by name or position: {list(names)}; got {item!r}."
+        f"{argument} must name columns of X, by name or position: {list(names)}; got {item!r}"
+        f"{hint if unnamed else ''}."
     )
 
 
@@ -275,7 +374,14 @@ def gather(
     if y is None:
         check_outcome(y)
     outcome = column_names(y, "y", 1)[0]
-    split = split_columns(estimator, X, treatment=treatment, instruments=instruments, reset=reset)
+    split = split_columns(
+        estimator,
+        X,
+        treatment=treatment,
+        instruments=instruments,
+        reset=reset,
+        empty=t is not None,
+    )
     y = check_outcome(y, None if X is None else split.x.shape[0])
     n_rows = y.shape[0]
     t, t_names = _one_source(t, split.t, split.t_names, "t", "treatment", n_rows)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import joblib
+import sklearn
 from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
@@ -11,6 +15,9 @@ __all__ = [
     "PriorDataConflictWarning",
     "WeakInstrumentWarning",
 ]
+
+# A warning points at the first caller outside of these.
+OURS = tuple(str(Path(file).parent) for file in (__file__, sklearn.__file__, joblib.__file__))
 
 
 class HeteroskedasticityWarning(UserWarning):

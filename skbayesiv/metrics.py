@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from skbayesiv._validation import check_weights
+
 __all__ = ["log_predictive_density", "log_predictive_density_scorer"]
 
 
@@ -33,7 +35,8 @@ def log_predictive_density(
     Parameters
     ----------
     estimator : BayesianIV or HierarchicalBayesianIV
-        Fitted, with the normal likelihood.
+        Fitted, with the normal likelihood; also at the end of a Pipeline, or as the best of a
+        search.
     X, t, y, z
         Held-out rows, as in ``fit(X, t, y, z=z)``; in column mode ``(X, y=y)``.
     sample_weight : array-like of shape (n_samples,), optional
@@ -41,6 +44,11 @@ def log_predictive_density(
     Returns
     -------
     float
+
+    Raises
+    ------
+    TypeError
+        If the estimator has no posterior, or models another y than the one given.
 
     References
     ----------
@@ -57,13 +65,23 @@ def log_predictive_density(
     >>> print(f"{log_predictive_density(est, X, t, y, z=z):.2f}")
     -4.89
     """
-    density = estimator.log_predictive_density(X, t, y, z=z)
-    weight = None if sample_weight is None else np.asarray(sample_weight, dtype=float)
+    model, X = _unwrap(estimator, X)
+    if not hasattr(model, "log_predictive_density"):
+        raise TypeError(
+            "estimator must be a BayesianIV or HierarchicalBayesianIV, alone, at the end of a "
+            "Pipeline or the best of a search: the score is the density of y and t under its "
+            f"posterior; got {type(model).__name__}."
+        )
+    density = model.log_predictive_density(X, t, y, z=z)
+    weight = check_weights(sample_weight, density.shape[0])
     return float(np.average(density, weights=weight))
 
 
 class _LogPredictiveDensityScorer:
     """A scorer ``(estimator, X, y, t=, z=)``, usable as ``scoring=`` with and without routing."""
+
+    def __init__(self, **requests: Any) -> None:
+        self._requests = requests
 
     def __call__(
         self,
@@ -75,27 +93,40 @@ class _LogPredictiveDensityScorer:
         z: Any = None,
         sample_weight: Any = None,
     ) -> float:
-        last, X = _last_step(estimator, X)
-        return log_predictive_density(last, X, t, y, z=z, sample_weight=sample_weight)
+        return log_predictive_density(estimator, X, t, y, z=z, sample_weight=sample_weight)
+
+    def set_score_request(
+        self, *, t: bool | str | None = True, z: bool | str | None = True, sample_weight: Any = None
+    ) -> _LogPredictiveDensityScorer:
+        """Return a scorer that asks meta-estimators for these; only t and z unless told.
+
+        Parameters
+        ----------
+        t, z, sample_weight : bool, str or None
+            As in scikit-learn: whether to ask, or under which name. This scorer stays as it is.
+        """
+        return type(self)(t=t, z=z, sample_weight=sample_weight)
 
     def get_metadata_routing(self) -> Any:
-        """Ask meta-estimators for t and z."""
+        """Return what to ask meta-estimators for."""
         from sklearn.utils.metadata_routing import MetadataRequest
 
         request = MetadataRequest(owner="log_predictive_density_scorer")
-        for name in ("t", "z"):
-            request.score.add_request(param=name, alias=True)
+        for name, alias in self._requests.items():
+            request.score.add_request(param=name, alias=alias)
         return request
 
     def __repr__(self) -> str:
         return "log_predictive_density_scorer"
 
 
-def _last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
-    """The estimator at the end of a pipeline, and X as it gets it."""
+def _unwrap(estimator: Any, X: Any) -> tuple[Any, Any]:
+    """The estimator inside searches and pipelines, and X as it gets it."""
+    if hasattr(estimator, "best_estimator_"):
+        return _unwrap(estimator.best_estimator_, X)
     if hasattr(estimator, "steps"):
-        return estimator[-1], estimator[:-1].transform(X)
+        return _unwrap(estimator[-1], estimator[:-1].transform(X) if len(estimator) > 1 else X)
     return estimator, X
 
 
-log_predictive_density_scorer = _LogPredictiveDensityScorer()
+log_predictive_density_scorer = _LogPredictiveDensityScorer().set_score_request()

@@ -1,4 +1,4 @@
-"""Every meta-estimator of scikit-learn's that takes a regressor, in three ways of passing t, z.
+"""Every meta-estimator of scikit-learn's that takes a regressor, in four ways of passing t, z.
 
 ``python tests/meta_estimators.py`` writes docs/_data/meta_estimators.csv.
 """
@@ -10,7 +10,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import sklearn
+from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import BaggingRegressor, StackingRegressor, VotingRegressor
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -34,6 +36,7 @@ from skbayesiv import BayesianIV
 from skbayesiv.datasets import make_noncompliance
 
 TABLE = Path(__file__).parents[1] / "docs" / "_data" / "meta_estimators.csv"
+WAYS = ("meta-estimator", "routed", "columns by position", "columns by name", "routing off")
 GRID = {"beta_t_scale": [0.5, 5.0]}
 QUICK = {"draws": 20, "tune": 30, "chains": 1, "random_state": 0}
 
@@ -106,6 +109,9 @@ META_ESTIMATORS = {
         lambda e: RandomizedSearchCV(e, GRID, n_iter=2, cv=2, random_state=0, error_score="raise")
     ),
     "Pipeline": fit_predict(pipeline),
+    "Pipeline, transformer with set_output": fit_predict(
+        lambda e: make_pipeline(StandardScaler().set_output(transform="pandas"), e)
+    ),
     "GridSearchCV over a Pipeline": search(
         lambda e: GridSearchCV(pipeline(e), pipe_grid(), cv=2, error_score="raise")
     ),
@@ -141,25 +147,32 @@ def attempt(run, est, X, y, params):
         run(est, X, y, params)
     except (ValueError, TypeError, AssertionError, IndexError) as error:
         text = " ".join(str(error).split()) or "scores are not finite"
-        return f"{type(error).__name__}: {text.split('. ')[0][:160]}"
+        return f"{type(error).__name__}: {text.split('. ')[0].removesuffix('.')[:180]}"
     return "works"
 
 
-def table():
-    """Rows of (meta-estimator, routed, column mode, routing off)."""
+def experiment():
+    """A frame of covariates, treatment and instrument; the outcome; and X, t, z as arrays."""
     data = make_noncompliance(400, n_covariates=2, random_state=0)
     X, t, y, z = (np.asarray(a, dtype=float) for a in (data.X, data.t, data.y, data.z))
-    wide = np.column_stack([X, t, z])
-    columns = {"treatment": 2, "instruments": 3}
+    return pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "push": t, "coin": z}), y, X, t, z
+
+
+def table():
+    """Rows of what happens, by the columns of `WAYS`."""
+    frame, y, X, t, z = experiment()
+    at = BayesianIV(**QUICK, treatment=2, instruments=3)
+    named = BayesianIV(**QUICK, treatment="push", instruments="coin")
     out = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, run in META_ESTIMATORS.items():
             with sklearn.config_context(enable_metadata_routing=True):
                 routed = attempt(run, BayesianIV(**QUICK), X, y, {"t": t, "z": z})
-            column = attempt(run, BayesianIV(**QUICK, **columns), wide, y, {})
+            by_position = attempt(run, clone(at), frame.to_numpy(), y, {})
+            by_name = attempt(run, clone(named), frame, y, {})
             off = attempt(run, BayesianIV(**QUICK), X, y, {"t": t, "z": z})
-            out.append((name, routed, column, off))
+            out.append((name, routed, by_position, by_name, off))
     return out
 
 
@@ -168,7 +181,7 @@ def main():
     TABLE.parent.mkdir(parents=True, exist_ok=True)
     with TABLE.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["meta-estimator", "routed", "column mode", "routing off"])
+        writer.writerow(WAYS)
         writer.writerows(table())
 
 

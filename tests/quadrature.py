@@ -2,7 +2,9 @@
 
 One treatment, one instrument, no covariates: a grid over (log sigma_y, log sigma_t, atanh rho)
 with the coefficients (intercept_y, beta_t | intercept_t, beta_z) integrated in closed form. The
-coordinates, the algebra and the prior's Jacobian all differ from the package's.
+coordinates, the algebra and the prior's Jacobian all differ from the package's. With a weak
+instrument the posterior is curved in these coordinates and the grid, which is laid along its axes
+at the mode, misses a part of it: use it at strong instruments only.
 """
 
 from __future__ import annotations

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from arviz_stats.base.array import array_stats
 from quadrature import Prior, cross_products, posterior
 
 from skbayesiv import BayesianIV, TwoStageLS
+from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import ConvergenceWarning, NoTreatmentWarning
+
+REFERENCE = json.loads((Path(__file__).parent / "reference" / "push_posterior.json").read_text())
 
 
 def flat(est):
@@ -42,19 +49,34 @@ def assert_matches(draws, exact):
 def test_push_posterior_is_exact(push, notebook, eta):
     y, t, z = push
     est = BayesianIV(**(notebook | {"lkj_eta": eta}), random_state=1).fit(None, t, y, z=z)
-    exact, _ = posterior(cross_products(y, t, z), Prior(eta=eta))
-    assert_matches(flat(est), exact)
+    assert_matches(flat(est), REFERENCE[f"eta={eta:g}"])
     assert int(est.idata_.sample_stats["diverging"].sum()) == 0
     draws = est.idata_.posterior["beta_t"].to_numpy()
     assert array_stats.rhat(draws, chain_axis=0, draw_axis=1)[0] < 1.01
 
 
-def test_published_exact_values(push):
-    """The quadrature itself gives the values published with the data."""
+PUBLISHED = {
+    "beta_t": [3.3194, 0.7144],
+    "beta_z": [0.7176, 0.0063],
+    "intercept_y": [69.2699, 0.3607],
+    "intercept_t": [-0.0001, 0.0045],
+    "rho": [0.2988, 0.0121],
+}
+
+
+@pytest.mark.parametrize("eta", [1, 2])
+def test_exact_values(push, eta):
+    """Two quadratures, by different rules in different coordinates, agree."""
     y, t, z = push
-    exact, _ = posterior(cross_products(y, t, z), Prior())
-    assert np.round(exact["beta_t"], 4).tolist() == [3.3194, 0.7144]
-    assert np.round(exact["rho"], 4).tolist() == [0.2988, 0.0121]
+    exact, _ = posterior(cross_products(y, t, z), Prior(eta=float(eta)))
+    assert set(exact) == set(REFERENCE[f"eta={eta}"])
+    for name, figures in REFERENCE[f"eta={eta}"].items():
+        np.testing.assert_allclose(exact[name], figures, rtol=1e-9)
+
+
+def test_published_exact_values():
+    for name, figures in PUBLISHED.items():
+        assert np.round(REFERENCE["eta=2"][name], 4).tolist() == figures
 
 
 def test_weak_instrument_posterior_is_exact():
@@ -132,8 +154,6 @@ def test_same_seed_same_draws(push):
 
 
 def test_summary_names_the_columns(push):
-    import pandas as pd
-
     y, t, z = push
     frame = pd.DataFrame({"bought": y, "delivered": t, "assigned": z})
     est = BayesianIV(random_state=0, treatment="delivered", instruments="assigned")
@@ -142,6 +162,61 @@ def test_summary_names_the_columns(push):
     assert "beta_t[delivered]" in table.index
     assert "beta_z[assigned, delivered]" in table.index
     assert "sigma[bought]" in table.index
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"beta_t_scale": [1, "auto"]}, r"an array of numbers or \"auto\"; got \[1, 'auto'\]"),
+        ({"beta_t_scale": "wide"}, "'beta_t_scale' parameter .* Got 'wide'"),
+        ({"beta_t_scale": [1.0, 2.0]}, r"must be a number or have shape \(1,\); got shape \(2,\)"),
+        ({"beta_t_loc": [[1.0], [2.0, 3.0]]}, "beta_t_loc must be a number, an array of numbers"),
+        ({"gamma_scale": [np.inf]}, "gamma_scale must be finite"),
+        ({"draws": 3}, r"'draws' parameter .* range \[4, inf\)"),
+    ],
+)
+def test_parameters_are_checked(push, parameters, message):
+    y, t, z = push
+    with pytest.raises(ValueError, match=message):
+        BayesianIV(**parameters).fit(None, t, y, z=z)
+
+
+@pytest.mark.parametrize("n_draws", [0, -1, 2.5, "all"])
+def test_number_of_draws_is_checked(n_draws):
+    data = make_noncompliance(100, random_state=0)
+    t, y, z = data.t, data.y, data.z
+    est = BayesianIV(random_state=0).fit(None, t, y, z=z)
+    message = f"n_draws must be a positive integer; got {n_draws!r}"
+    for ask in (
+        lambda: est.sample_prior_predictive(n_draws=n_draws),
+        lambda: est.sample_posterior_predictive(None, t, z=z, n_draws=n_draws),
+        lambda: est.log_likelihood(None, t, y, z=z, n_draws=n_draws),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ask()
+
+
+@pytest.mark.parametrize("name", ["X", "t", "z", "y"])
+def test_dates_are_refused(name):
+    n = 30
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=n)
+    t = z + rng.normal(size=n)
+    rows = {"X": rng.normal(size=(n, 1)), "t": t, "z": z, "y": t + rng.normal(size=n)}
+    days = pd.date_range("2020-01-01", periods=n)
+    for dates in (pd.Series(days), days - days[0], pl.Series(days)):
+        value = pl.DataFrame({"day": dates}) if name == "X" else dates
+        with pytest.raises(ValueError, match=f"{name} must be numeric.*turn dates and times"):
+            TwoStageLS().fit(**rows | {name: value})
+
+
+def test_series_without_a_name_are_named_by_role():
+    data = make_noncompliance(100, random_state=0)
+    for series in (pl.Series, pd.Series):
+        t, y, z = (series(np.asarray(a, float)) for a in (data.t, data.y, data.z))
+        assert TwoStageLS().fit(None, t, y, z=z).moments_.columns.names == ("z", "t", "y")
+    named = TwoStageLS().fit(None, pl.Series("push", data.t), data.y, z=data.z)
+    assert named.moments_.columns.treatments == ("push",)
 
 
 def test_without_treatment_it_is_bayesian_regression():

@@ -56,8 +56,9 @@ def fit_all(models, draws=300, tune=500):
         (1, 1, 0, {}),
         (1, 2, 1, {"exclusion_scale": 0.5}),
         (1, 1, 0, {"sigma_prior": "regression"}),
+        (2, 2, 0, {}),
     ],
-    ids=["one instrument", "direct effects", "regression form"],
+    ids=["one instrument", "direct effects", "regression form", "two treatments"],
 )
 def test_ranks_are_uniform(k, q, p, extra):
     """400 simulations of 60 rows: Kolmogorov-Smirnov on the ranks of every scalar parameter."""
@@ -94,10 +95,10 @@ def test_ranks_are_uniform(k, q, p, extra):
                 (p[name][at][::3] < value[(i, *index)]).mean() for i, p in enumerate(posteriors)
             ]
             ranks[f"{name}{index}"] = np.array(below)
-    rho = [
-        (p["corr"][::3, 0, 1] < truths["corr"][i, 0, 1]).mean() for i, p in enumerate(posteriors)
-    ]
-    ranks["rho"] = np.array(rho)
+    for d, e in zip(*np.triu_indices(1 + k, 1), strict=True):
+        rho = truths["corr"][:, d, e]
+        below = [(p["corr"][::3, d, e] < rho[i]).mean() for i, p in enumerate(posteriors)]
+        ranks[f"rho{d, e}"] = np.array(below)
     for name, rank in ranks.items():
         jittered = (rank * 100 + rng.uniform(size=count)) / 101
         assert stats.kstest(jittered, "uniform").pvalue > 1e-3, name

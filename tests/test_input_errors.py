@@ -80,7 +80,11 @@ CASES = {
     },
     "X short": ({}, {"X": X[:-1]}, ["y has 30 rows where 29 were expected"]),
     "X 1-D": ({}, {"X": X[:, 0]}, ["X must be", "Expected 2D array, got 1D array"]),
-    "X without columns": ({}, {"X": X[:, :0]}, ["X must be", "0 feature(s)"]),
+    "X without columns": (
+        {},
+        {"X": X[:, :0], "t": None, "z": None},
+        ["X must be", "0 feature(s)"],
+    ),
     "t 3-D": ({}, {"t": T.reshape(-1, 1, 1)}, ["t must have one or two", "(30, 1, 1)"]),
     "y 2-D": ({}, {"y": np.column_stack([Y, Y])}, ["y should be a 1d array", "(30, 2)"]),
     "y None": ({}, {"y": None}, ["requires y to be passed, but the target y is None"]),
@@ -145,7 +149,18 @@ CASES = {
     "unknown treatment": (
         NAMED | {"treatment": "token"},
         NOTHING,
-        ["treatment must name columns of X", "['age', 'income', 'taken', 'offered']", "'token'"],
+        ["treatment must name columns of X", "['age', 'income', 'taken', 'offered']", "'token'."],
+    ),
+    "name in an array": (
+        NAMED,
+        NOTHING | {"X": FRAME.to_numpy()},
+        ["['x0', 'x1', 'x2', 'x3']; got 'taken'", '.set_output(transform="pandas")'],
+    ),
+    "no treatment named": (NAMED | {"treatment": []}, NOTHING, ["treatment must name at", "[]"]),
+    "no instrument named": (
+        NAMED | {"instruments": np.array([], dtype=int)},
+        NOTHING,
+        ["instruments must name at least one column of X", "array([]"],
     ),
     "unknown instrument": (
         NAMED | {"instruments": ["offered", 7]},
@@ -167,7 +182,7 @@ CASES = {
         NOTHING | {"X": FRAME.rename(columns={"age": "taken"})},
         ["X must have columns with different names", "['taken'] more than once"],
     ),
-    "treatment True": ({"treatment": True}, NOTHING, ["treatment must name", "got True"]),
+    "treatment True": (NAMED | {"treatment": True}, NOTHING, ["treatment must name", "got True"]),
     "t in two places": (
         NAMED,
         NOTHING | {"t": T},
@@ -178,11 +193,20 @@ CASES = {
         NOTHING | {"z": Z},
         ["z must come from one place", "argument z", "instruments=['offered']"],
     ),
-    "treatment without instruments": (
-        {"treatment": "taken"},
-        NOTHING,
-        ["z must be given with t", "got t without z"],
-    ),
+    **{
+        f"{argument} and {list(arguments)}": (
+            {argument: NAMED[argument]},
+            NOTHING | arguments,
+            ["treatment and instruments must both name columns", f"got {other}=None"],
+        )
+        for argument, other, arguments in (
+            ("treatment", "instruments", {}),
+            ("treatment", "instruments", {"z": Z}),
+            ("instruments", "treatment", {"t": T}),
+        )
+    },
+    "t a name": ({}, {"t": "taken"}, ["t must be numbers", "'taken'", "parameter treatment"]),
+    "z a name": ({}, {"z": "offered"}, ["z must be numbers", "'offered'", "parameter instruments"]),
     "columns of no X": (NAMED, NOTHING | {"X": None}, ["X must hold the columns", "X=None"]),
 }
 
@@ -208,6 +232,10 @@ def test_call(estimator):
         estimator.fit(X, T, Y, Z)
     with pytest.raises(TypeError, match=r"got \['t'\] twice"):
         estimator.fit(X, T, Y, t=T, z=Z)
+    with pytest.raises(TypeError, match=r"got \['t'\] twice"):
+        estimator.fit(X, T, y=Y, t=T, z=Z)
+    with pytest.raises(TypeError, match=r"got \['X', 'y'\] twice"):
+        estimator.fit(X, T, Y, X=X, y=Y, z=Z)
 
 
 @pytest.fixture(scope="module", params=ESTIMATORS, ids=lambda e: type(e).__name__)
@@ -246,6 +274,25 @@ def test_predict(fitted, case):
     arguments, message = PREDICT[case]
     with pytest.raises(ValueError, match=message):
         fitted.predict(**{"X": X} | arguments)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, -0.5, "a", None])
+def test_level(fitted, level):
+    message = f"level must lie strictly between 0 and 1; got {level!r}"
+    with pytest.raises(ValueError, match=message):
+        fitted.effect_interval(level=level)
+    with pytest.raises(ValueError, match=message):
+        fitted.predict_interval(X, T, level=level)
+
+
+@pytest.mark.parametrize("method", ["effect", "effect_interval"])
+def test_steps_of_the_treatment(fitted, method):
+    ask = getattr(fitted, method)
+    assert np.array_equal(ask([0], [1]), ask(0, 1))
+    with pytest.raises(ValueError, match=r"t0 must be .* each treatment \(1\); got \[0, 1\]"):
+        ask([0, 1], [1, 2])
+    with pytest.raises(ValueError, match=r"t1 must be .* each treatment \(1\); got \[1, 2\]"):
+        ask(0, [1, 2])
 
 
 def test_score_needs_instruments(fitted):

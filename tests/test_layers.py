@@ -9,12 +9,21 @@ PACKAGE = Path(__file__).parents[1] / "skbayesiv"
 
 # Lower stages first. A module imports only from stages below its own, or its own stage.
 STAGES = [
-    {"exceptions", "_validation", "_algebra", "_cache"},
+    {"exceptions", "_validation", "_algebra", "_cache", "_bridge"},
     {"_moments", "_moments_io", "_frames", "_covariance"},
-    {"_priors", "_history", "_fourth_moments", "_product_sums", "_pseudo_rows", "_scores"},
+    {
+        "_priors",
+        "_history",
+        "_meta_analysis",
+        "_fourth_moments",
+        "_fourth_frames",
+        "_product_sums",
+        "_pseudo_rows",
+        "_scores",
+    },
     {"_design", "_sampling"},
     {"_collapsed", "_moment_conditions", "_predictive"},
-    {"_start", "_exact", "_robust_draws", "_borrowed", "_posterior"},
+    {"_backends", "_start", "_exact", "_robust_draws", "_borrowed", "_posterior"},
     {"_generative", "_generative_gmm", "_generative_history", "_generative_sampling"},
     {"_likelihood", "_least_squares", "_equation", "_estimate", "_sandwich", "_summary"},
     {"_base", "diagnostics", "datasets", "metrics"},

@@ -16,10 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rowwise import CASES, cases, design_of, points, problem
+from rowwise import CASES, cases, design_of, points, problem, sigma_of, stacked
+from scipy import stats
 
-from skbayesiv import _covariance, _design
+from skbayesiv import HierarchicalBayesianIV, _borrowed, _covariance, _design
 from skbayesiv._collapsed import log_density, log_likelihood_and_prior
+from skbayesiv._history import build_history
+from skbayesiv._likelihood import NormalLikelihood
 from skbayesiv._moments import Moments, standardise
 from skbayesiv._start import start
 
@@ -152,3 +155,98 @@ def test_jax_gradient_of_the_effects_prior(unroll_up_to, monkeypatch):
         gradient = np.asarray(gradient)
     expected = finite_difference(many, at, 0.02 * np.abs(at))
     np.testing.assert_allclose(gradient * 0.02 * np.abs(at), expected, rtol=1e-6, atol=1e-8)
+
+
+# --- With a history --------------------------------------------------------------------------
+
+EARLIER = {
+    "effects": [[9.0, np.nan], [11.0, -8.0], [np.nan, -12.0], [10.0, -9.0]],
+    "std_errors": [[1.0, np.nan], [2.0, 1.5], [np.nan, 3.0], [0.1, 0.5]],
+    "beta_t_bar_loc": [5.0, -5.0],
+    "beta_t_bar_scale": [4.0, 3.0],
+    "sigma_t_bar_scale": [2.0, 1.5],
+}
+LAWS = {
+    "half-cauchy": lambda x, scale: stats.halfcauchy(scale=scale).logpdf(x),
+    "half-normal": lambda x, scale: stats.halfnorm(scale=scale).logpdf(x),
+    "half-t": lambda x, scale: np.log(2) + stats.t(3, scale=scale).logpdf(x),
+}
+
+
+def history_for(k, kind):
+    chosen = {name: np.asarray(value)[..., :k] for name, value in EARLIER.items()}
+    return build_history(HierarchicalBayesianIV(**chosen, sigma_t_bar_prior=kind))
+
+
+def rows_marginal(prob, sigma, loc, scale):
+    """log p(rows | Sigma) with beta_t ~ N(loc, scale^2), as one normal of all rows."""
+    dense = stacked(prob)
+    prior_loc, prior_scale = dense.loc.copy(), dense.scale.copy()
+    (at,) = (at for name, _, at in dense.labels if name == "beta_t")
+    prior_loc[list(at)], prior_scale[list(at)] = loc, scale
+    n, size = dense.response.shape
+    x = dense.x.reshape(n * size, -1)
+    cov = np.kron(np.eye(n), sigma) + (x * prior_scale**2) @ x.T
+    error, factor = dense.response.ravel() - x @ prior_loc, np.linalg.cholesky(cov)
+    log_det = 2.0 * np.log(np.diag(factor)).sum() + len(error) * np.log(2 * np.pi)
+    return -0.5 * (np.square(np.linalg.solve(factor, error)).sum() + log_det)
+
+
+def given_history(history, k, sigma):
+    """log p(b | sigma), and mean and sd of a new effect: by conditioning a dense normal."""
+    b, s = history.effects[:, k], history.errors[:, k]
+    b, s = b[~np.isnan(b)], s[~np.isnan(b)]
+    cov = np.diag(sigma**2 + s**2) + history.scale[k] ** 2
+    gain = history.scale[k] ** 2 * np.linalg.solve(cov, np.ones(len(b)))
+    mean = history.loc[k] + gain @ (b - history.loc[k])
+    variance = history.scale[k] ** 2 * (1.0 - gain.sum()) + sigma**2
+    evidence = stats.multivariate_normal(np.full(len(b), history.loc[k]), cov).logpdf(b)
+    return evidence, mean, np.sqrt(variance)
+
+
+@pytest.mark.parametrize("kind", LAWS)
+@cases("one", "one-no-intercept", "three-raw", "two", "two-raw")
+def test_density_with_a_history(case, kind):
+    """Both components against the rows' dense normal density, from the same base density."""
+    prob, history = problem(case), history_for(case.k, kind)
+    design = prob.design
+    model = NormalLikelihood(design)
+    shape = _borrowed.hierarchical_shape(model, history, 0.5)
+    arrays = _borrowed.hierarchical_arrays(design, history)
+    unit, prior = _borrowed.effect_units(design), design.priors.beta_t
+    rng = np.random.default_rng(0)
+    near, vague = [], []
+    for u in points(case).u:
+        log_sigma = rng.normal(-1.0, 1.5, case.k)
+        raw = unit * np.exp(log_sigma)
+        with jax.enable_x64(True):
+            sigma = np.asarray(sigma_of(jnp.asarray(u), design.response_sd))
+        parts = [given_history(history, k, raw[k]) for k in range(case.k)]
+        evidence, loc, scale = map(np.array, zip(*parts, strict=True))
+        expected = evidence.sum() + (LAWS[kind](raw, history.sigma_scale) + np.log(raw)).sum()
+        expected += rows_marginal(prob, sigma, loc, scale)
+        base = rows_marginal(prob, sigma, prior.loc, prior.scale)
+        of_u = collapsed(design, u[None])[0]
+        whole = np.concatenate([u, log_sigma])
+        near.append(_borrowed.log_borrowed(shape, whole, arrays, np) - expected - of_u + base)
+        vague.append(_borrowed.log_vague(shape, u, arrays, np) - of_u)
+    # p(b) and sigma_bar's density are in standardised units here, in raw units above.
+    known = (~np.isnan(history.effects)).sum(axis=0)
+    np.testing.assert_allclose(near, known @ np.log(unit), rtol=1e-7, atol=1e-6)
+    np.testing.assert_allclose(vague, 0.0, atol=1e-9)
+
+
+@cases("one", "two")
+def test_jax_density_with_a_history(case):
+    """What NUTS sees is the sum of both components' densities."""
+    history = history_for(case.k, "half-cauchy")
+    model = NormalLikelihood(problem(case).design)
+    shape = _borrowed.hierarchical_shape(model, history, 0.5)
+    arrays = _borrowed.hierarchical_arrays(model.design, history)
+    u = points(case).u
+    whole = np.concatenate([u[0], np.full(case.k, -0.3), u[1]])
+    with jax.enable_x64(True):
+        value = float(_borrowed.log_density(shape, jnp.asarray(whole), arrays))
+    near = _borrowed.log_borrowed(shape, whole[: shape.dim], arrays, np)
+    expected = near + _borrowed.log_vague(shape, u[1], arrays, np)
+    np.testing.assert_allclose(value, expected, rtol=1e-11)

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from arviz_stats.base.array import array_stats
 from scipy import stats
 
-from skbayesiv import BayesianIV, _collapsed, _covariance
+from skbayesiv import (
+    BayesianIV,
+    HierarchicalBayesianIV,
+    _borrowed,
+    _collapsed,
+    _covariance,
+    _history_draws,
+)
 from skbayesiv._design import build_design
 from skbayesiv._exact import draw_parameters
+from skbayesiv._history import build_history
+from skbayesiv._history_draws import effect_priors
+from skbayesiv._likelihood import NormalLikelihood
+from skbayesiv._meta_analysis import Mixture, integrate
 from skbayesiv._moments import Moments, standardise
 from skbayesiv._predictive import lkj_draws, prior_draws
 from skbayesiv._priors import build_priors
@@ -199,3 +211,156 @@ def test_coordinates_round_trip():
         log_d, rows = _covariance.chain(u, size)
         assert np.allclose(_covariance.covariance(log_d, rows, np), sigma, rtol=1e-12)
         assert np.allclose(_covariance.precision(log_d, rows, np), np.linalg.inv(sigma), rtol=1e-9)
+
+
+# --- With a history, which is data: what is left without rows is its prediction --------------
+
+EARLIER = {
+    "effects": [3.4, 3.6, 4.25, np.nan, 7.0],
+    "std_errors": [0.5, 0.55, 0.6, np.nan, 0.44],
+    "beta_t_bar_loc": 1.0,
+    "beta_t_bar_scale": 3.0,
+    "sigma_t_bar_scale": 0.8,
+}
+
+
+def history_draws(robust, kind="half-cauchy", n_draws=8000):
+    """Draws of the effect and the hierarchy without rows, and the history on a grid.
+
+    NUTS has no part in it: sigma_bar comes from the grid, and a robust prior's two components
+    have equal evidence without rows.
+    """
+    est = HierarchicalBayesianIV(**EARLIER, **PRIOR, sigma_t_bar_prior=kind)
+    std = standardise(Moments.empty(Columns((), ("z",), ("t",), "y")))
+    model = NormalLikelihood(build_design(std, build_priors(est, std), "lkj"))
+    history, rng = build_history(est), np.random.default_rng(0)
+    grid = integrate(history, 0)
+    unit = _borrowed.effect_units(model.design)
+    u = rng.normal(size=(n_draws, 3))
+    log_sigma = np.log(grid.sigma_quantile(rng.uniform(size=(n_draws, 1))) / unit)
+    flags = rng.uniform(size=n_draws) >= robust
+    shape = _borrowed.hierarchical_shape(model, history, robust)
+    arrays = _borrowed.hierarchical_arrays(model.design, history)
+    chosen = _history_draws.Chosen(u, log_sigma, flags, 1.0 - robust)
+    prior = _history_draws.effect_priors(shape, arrays, chosen)
+    beta_t = model.posterior(u, rng, (prior.loc, prior.precision)).values["beta_t"]
+    bar = unit * _history_draws.draw_beta_bar(prior, flags, beta_t / unit, rng)
+    beta_j = _history_draws.draw_beta_j(history, bar, unit * prior.sigma, rng)
+    return grid, {"beta_t": beta_t, "beta_t_bar": bar, "beta_j": beta_j}
+
+
+def history_p_values(robust, kind="half-cauchy"):
+    """p-values of beta_t, beta_t_bar and beta_j against their mixtures of normals."""
+    grid, values = history_draws(robust, kind)
+    vague = stats.norm(PRIOR["beta_t_loc"], PRIOR["beta_t_scale"])
+
+    def effect(x):
+        return (1 - robust) * grid.predictive.cdf(x) + robust * vague.cdf(x)
+
+    out = {
+        "beta_t": stats.kstest(values["beta_t"][:, 0], effect).pvalue,
+        "beta_t_bar": stats.kstest(values["beta_t_bar"][:, 0], grid.beta_bar.cdf).pvalue,
+    }
+    for j, (b, s) in enumerate(zip(EARLIER["effects"], EARLIER["std_errors"], strict=True)):
+        law = grid.predictive
+        if np.isfinite(b):  # given sigma_bar: share b + (1 - share) beta_bar, error share s^2
+            share = grid.sigma**2 / (grid.sigma**2 + s**2)
+            mean = share * b + (1 - share) * grid.mean
+            law = Mixture(grid.weight, mean, share * s**2 + (1 - share) ** 2 * grid.variance)
+        out[f"beta_j{j}"] = stats.kstest(values["beta_j"][:, j, 0], law.cdf).pvalue
+    return out
+
+
+@pytest.mark.parametrize("robust", [0.0, 0.3])
+@pytest.mark.parametrize("kind", ["half-cauchy", "half-normal", "half-t"])
+def test_draws_without_rows_are_what_the_history_predicts(robust, kind):
+    found = history_p_values(robust, kind)
+    assert min(found.values()) > 1e-4, found
+
+
+def beta_bar_without_the_link(prior, exchangeable, beta_t, generator):
+    """A bug: the mean effect does not learn from the effect."""
+    return prior.mean + np.sqrt(prior.variance) * generator.standard_normal(prior.mean.shape)
+
+
+def prior_without_the_means_variance(shape, arrays, chosen):
+    """A bug: the effect varies about the mean effect's mean."""
+    prior = effect_priors(shape, arrays, chosen)
+    return replace(prior, precision=prior.sigma**-2.0)
+
+
+def beta_j_about_its_own_estimate(history, beta_bar, sigma, generator):
+    """A bug: earlier effects are not shrunk."""
+    noise = generator.standard_normal((len(beta_bar), *history.effects.shape))
+    return np.nan_to_num(history.effects) + np.nan_to_num(history.errors, nan=1.0) * noise
+
+
+@pytest.mark.parametrize(
+    ("name", "bug"),
+    [
+        ("effect_priors", prior_without_the_means_variance),
+        ("draw_beta_j", beta_j_about_its_own_estimate),
+    ],
+)
+def test_planted_bugs_in_the_hierarchy_are_found(name, bug, monkeypatch):
+    monkeypatch.setattr(_history_draws, name, bug)
+    assert min(history_p_values(0.3).values()) < 1e-6
+
+
+def test_a_missing_link_is_found(monkeypatch):
+    """Without it beta_t_bar keeps its law but loses its correlation with the effect."""
+    grid, values = history_draws(0.0)
+
+    def correlation(values):
+        return np.corrcoef(*(stats.rankdata(values[k][:, 0]) for k in ("beta_t", "beta_t_bar")))
+
+    rng = np.random.default_rng(1)
+    at = grid.draw(8000, rng)
+    bar = grid.mean[at] + np.sqrt(grid.variance[at]) * rng.standard_normal(8000)
+    effect = bar + grid.sigma[at] * rng.standard_normal(8000)
+    expected = correlation({"beta_t": effect[:, None], "beta_t_bar": bar[:, None]})[0, 1]
+    assert correlation(values)[0, 1] == pytest.approx(expected, abs=4 * np.sqrt(2 / 8000))
+    monkeypatch.setattr(_history_draws, "draw_beta_bar", beta_bar_without_the_link)
+    assert abs(correlation(history_draws(0.0)[1])[0, 1]) < 0.1 < expected
+
+
+def sigma_bar_p_value(log_density=_borrowed.log_density):
+    """NUTS without rows: sigma_bar against its posterior given the history."""
+    est = HierarchicalBayesianIV(**EARLIER, **PRIOR)
+    std = standardise(Moments.empty(Columns((), ("z",), ("t",), "y")))
+    model = NormalLikelihood(build_design(std, build_priors(est, std), "lkj"))
+    history = build_history(est)
+    shape = _borrowed.hierarchical_shape(model, history, 0.0)
+    arrays = _borrowed.hierarchical_arrays(model.design, history)
+    target = _borrowed.hierarchical_target(model.target(), shape, arrays)
+    density = of_sigma_bar(log_density)
+    target = replace(target, log_density=density, start=target.start[3:], spread=target.spread[3:])
+    draws = sample(target, Settings(4000, 500, 4, 0.9, 7)).position[..., 0]
+    ess = float(array_stats.ess(draws, chain_axis=0, draw_axis=1, method="bulk"))
+    thinned = np.exp(draws[:, :: int(np.ceil(2 * draws.size / ess))].ravel())
+    assert thinned.size > 1000
+    grid = integrate(history.in_units(_borrowed.effect_units(model.design)), 0)
+    below = np.cumsum(grid.weight) - 0.5 * grid.weight
+    law = np.interp(np.log(thinned), np.log(grid.sigma), below)
+    return stats.kstest(law, "uniform").pvalue
+
+
+@functools.cache
+def of_sigma_bar(log_density):
+    """The density as a function of log sigma_bar, at one covariance."""
+
+    def density(shape, u, arrays):
+        import jax.numpy as jnp
+
+        return log_density(shape, jnp.concatenate([jnp.zeros(3), u]), arrays)
+
+    return density
+
+
+def without_sigma_bars_jacobian(shape, u, arrays):
+    return _borrowed.log_density(shape, u, arrays) - u[3]
+
+
+def test_sigma_bar_without_rows():
+    assert sigma_bar_p_value() > 1e-4
+    assert sigma_bar_p_value(without_sigma_bars_jacobian) < 1e-6

@@ -6,8 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skbayesiv import TwoStageLS
+from skbayesiv import BayesianIV, TwoStageLS
+from skbayesiv._design import build_design
 from skbayesiv._moments import Moments, standardise
+from skbayesiv._priors import build_priors
 from skbayesiv._validation import Columns, IVData
 
 COLUMNS = Columns(("x",), ("z",), ("t",), "y")
@@ -86,3 +88,34 @@ def test_units_rescale_the_effect(seed, n, location, scale, y, t, z):
     table = experiment(seed, n, location, scale)
     rescaled = table * [1.0, z, t, y] + np.array([0.0, 3.0 * z, -2.0 * t, 5.0 * y]) * scale
     assert np.isclose(effect(rescaled), effect(table) * y / t, rtol=1e-5)
+
+
+def design(table, sigma_prior):
+    std = standardise(moments(table))
+    return build_design(std, build_priors(BayesianIV(), std), sigma_prior)
+
+
+POSITIVE = st.sampled_from([1e-4, 0.3, 1.0, 50.0, 1e5])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    **CASES,
+    units=st.tuples(POSITIVE, POSITIVE, POSITIVE, POSITIVE),
+    shifts=st.tuples(*[st.sampled_from([0.0, -2.0, 30.0])] * 4),
+    sigma_prior=st.sampled_from(["lkj", "regression"]),
+)
+def test_units_do_not_change_the_standardised_design(
+    seed, n, location, scale, units, shifts, sigma_prior
+):
+    """Under "auto" priors the sampler is given the same numbers, so the same posterior follows."""
+    table = experiment(seed, n, location, scale)
+    rescaled = (table + np.array(shifts) * scale) * units
+    one, two = design(table, sigma_prior), design(rescaled, sigma_prior)
+    assert one.shape == two.shape
+    for name, value in one.arrays._asdict().items():
+        limit = 2.0**-32 * max(1.0, np.abs(value).max())
+        np.testing.assert_allclose(getattr(two.arrays, name), value, atol=limit, err_msg=name)
+    _, z, t, y = units
+    expected = one.unit * [y / t if name == "beta_t" else t / z for name, _ in one.labels]
+    np.testing.assert_allclose(two.unit, expected, rtol=1e-9)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import sklearn
 from arviz_stats.base.array import array_stats
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit
 
 from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, fit_experiments
@@ -61,6 +62,30 @@ def test_search_in_column_mode_and_with_history(rows):
     assert np.isfinite(own.score(frame, y))
 
 
+@quiet
+def test_answers_are_the_best_estimators(rows):
+    """In column mode too, whatever the order of the columns."""
+    X, t, y, z = rows
+    frame = pd.DataFrame({"push": t, "age": X[:, 0], "coin": z})
+    template = BayesianIV(treatment="push", instruments="coin", **QUICK)
+    own = BayesianIVCV(template, beta_t_scale=[0.1, 1.0], cv=2).fit(frame, y)
+    best = own.best_estimator_
+    assert list(best.feature_names_in_) == list(frame)
+    assert np.array_equal(own.predict(frame), best.predict(frame))
+    assert np.array_equal(own.predict_interval(frame), best.predict_interval(frame))
+    assert np.array_equal(own.effect_interval(0, 2, level=0.5), best.effect_interval(0, 2, 0.5))
+    density = own.log_predictive_density(frame, y=y)
+    assert np.array_equal(density, best.log_predictive_density(frame, y=y))
+    assert own.summary().equals(best.summary())
+    with pytest.raises(NotFittedError):
+        BayesianIVCV().effect_interval()
+
+
+def test_search_takes_no_batches():
+    assert hasattr(BayesianIV(), "partial_fit")
+    assert not hasattr(BayesianIVCV(), "partial_fit")
+
+
 def experiments(count):
     """A table of `count` small experiments with effects 1, 1.1, ..."""
     parts = []
@@ -109,3 +134,52 @@ def test_many_warns_by_name():
             **ROLES,
             estimator=BayesianIV(draws=6, tune=2, chains=2, random_state=0),
         )
+
+
+@quiet
+@pytest.mark.parametrize("with_x", [False, True])
+@pytest.mark.parametrize("clustered", [False, True])
+def test_moment_conditions_equal_grid_search(rows, with_x, clustered):
+    X, t, y, z = rows
+    X = X if with_x else np.empty((len(y), 0))
+    frame = pd.DataFrame(np.column_stack([X, t, z])).add_prefix("c")
+    roles = {"treatment": f"c{X.shape[1]}", "instruments": f"c{X.shape[1] + 1}"}
+    est = BayesianIV(likelihood="gmm", **roles, **QUICK)
+    clusters = np.arange(len(y)) // 2 if clustered else None
+    scales = [0.05, 5.0]
+    own = BayesianIVCV(est, beta_t_scale=scales, cv=3).fit(frame, y, clusters=clusters)
+    grid = GridSearchCV(est, {"beta_t_scale": scales}, cv=3)
+    grid.fit(frame, y, **({"clusters": clusters} if clustered else {}))
+    for key in ("mean_test_score", "rank_test_score", "split0_test_score"):
+        assert np.allclose(own.cv_results_[key], grid.cv_results_[key], atol=2e-3), key
+    assert own.effect_ == pytest.approx(grid.best_estimator_.effect_)
+
+
+@quiet
+def test_many_quasi_posteriors():
+    frame = experiments(3)
+    est = BayesianIV(likelihood="gmm", **QUICK)
+    fits = fit_experiments(frame, **ROLES, estimator=est)
+    assert "sigma" not in fits.idata.posterior
+    for week, part in frame.groupby("week"):
+        alone = BayesianIV(likelihood="gmm", **QUICK)
+        alone.fit(None, part["t"], part["y"], z=part["z"])
+        one = alone.idata_.posterior["beta_t"].to_numpy()[..., 0]
+        many = fits.idata.posterior["beta_t"].sel(experiment=week).to_numpy()[..., 0]
+        mcse = [float(array_stats.mcse(x, chain_axis=0, draw_axis=1)) for x in (one, many)]
+        assert abs(many.mean() - one.mean()) < 4 * np.hypot(*mcse)
+        assert abs(many.std() / one.std() - 1) < 0.2
+        assert np.allclose(fits.moments[week].scatter, alone.moments_.scatter)
+
+
+def test_what_moment_conditions_cannot_do(rows):
+    X, t, y, z = rows
+    est = BayesianIV(likelihood="gmm", **QUICK)
+    frame = experiments(2)
+    with pytest.raises(ValueError, match='covariates must be empty with likelihood="gmm"'):
+        fit_experiments(frame.assign(x=1.0), **ROLES, covariates="x", estimator=est)
+    search = BayesianIVCV(est, scoring="log_predictive_density")
+    with pytest.raises(ValueError, match='scoring must be "r2"'):
+        search.fit(X, t, y, z=z)
+    with pytest.raises(ValueError, match='clusters must be None with likelihood="normal"'):
+        BayesianIVCV(BayesianIV(**QUICK)).fit(X, t, y, z=z, clusters=np.arange(len(y)))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from arviz_stats.base.array import array_stats
+from scipy import stats
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV
+from skbayesiv._generative_history import state_history
+from skbayesiv._history import build_history
+from skbayesiv._priors import Normal
 from skbayesiv.datasets import make_noncompliance
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*BLAS.*", "ignore:.*np.dot.*")
@@ -58,6 +64,77 @@ def test_hierarchical_prior_is_the_same(rows, robust, prior):
     expected = (1 - robust) * 0.6827 + robust * vague
     assert inside == pytest.approx(expected, abs=0.03)
     assert model["effects"].eval().shape == (3,)
+
+
+MISSING = {
+    "effects": [[9.0, np.nan], [11.0, -8.0], [np.nan, -12.0], [10.0, -9.0]],
+    "std_errors": [[1.0, np.nan], [2.0, 1.5], [np.nan, 3.0], [0.1, 0.5]],
+    "beta_t_bar_loc": [5.0, -5.0],
+    "beta_t_bar_scale": [4.0, 3.0],
+    "sigma_t_bar_scale": [2.0, 1.5],
+}
+VAGUE = Normal(np.array([1.0, -1.0]), np.array([7.0, 6.0]))
+
+
+def history_block(history, robust):
+    """The history's part of the model, alone, as a compiled density."""
+    import pymc as pm
+
+    with pm.Model(coords={"treatment": list(history.treatments)}) as model:
+        state_history(history, VAGUE, robust)
+    return model, model.compile_logp(jacobian=False, mode="FAST_COMPILE")
+
+
+def block_by_hand(history, robust, bar, sigma, w_j, beta):
+    """The same density in SciPy's terms; w_j are the earlier effects' standard deviates."""
+    b, s = history.effects, history.errors
+    known = ~np.isnan(b)
+    law = {
+        "half-cauchy": stats.halfcauchy(scale=history.sigma_scale).logpdf(sigma),
+        "half-normal": stats.halfnorm(scale=history.sigma_scale).logpdf(sigma),
+        "half-t": np.log(2) + stats.t(3, scale=history.sigma_scale).logpdf(sigma),
+    }[history.kind]
+    total = stats.norm(history.loc, history.scale).logpdf(bar).sum() + law.sum()
+    total += stats.norm.logpdf(w_j).sum()
+    total += stats.norm((bar + sigma * w_j)[known], s[known]).logpdf(b[known]).sum()
+    if not robust:
+        return total + stats.norm.logpdf((beta - bar) / sigma).sum()
+    near = stats.norm(bar, sigma).logpdf(beta).sum()
+    far = stats.norm(VAGUE.loc, VAGUE.scale).logpdf(beta).sum()
+    return total + np.logaddexp(np.log1p(-robust) + near, np.log(robust) + far)
+
+
+def largest_difference(kind, robust, history_of_model=None):
+    """Relative to the log density."""
+    est = HierarchicalBayesianIV(**MISSING, sigma_t_bar_prior=kind)
+    history = build_history(est)
+    model, log_p = history_block(history_of_model or history, robust)
+    rng = np.random.default_rng(0)
+    differences = []
+    for _ in range(4):
+        bar, log_sigma, w, w_j = (rng.normal(size=n) for n in (2, 2, 2, (4, 2)))
+        sigma = np.exp(log_sigma)
+        beta = bar + sigma * w
+        values = {"beta_t_bar": bar, "sigma_t_bar_log__": log_sigma, "w_j": w_j}
+        values |= {"beta_t": beta} if robust else {"w": w}
+        assert set(values) == set(model.initial_point())
+        expected = block_by_hand(history, robust, bar, sigma, w_j, beta)
+        differences.append(log_p(values) / expected - 1.0)
+    return np.abs(differences).max()
+
+
+@pytest.mark.parametrize("robust", [0.0, 0.3])
+@pytest.mark.parametrize("kind", ["half-cauchy", "half-normal", "half-t"])
+def test_density_of_the_history_block(kind, robust):
+    """Two treatments, effects missing, at random points."""
+    assert largest_difference(kind, robust) < 1e-9
+
+
+@pytest.mark.parametrize("field", ["loc", "scale", "sigma_scale", "effects", "errors"])
+def test_the_block_sees_a_wrong_number(field):
+    history = build_history(HierarchicalBayesianIV(**MISSING))
+    wrong = replace(history, **{field: 1.1 * getattr(history, field)})
+    assert largest_difference("half-cauchy", 0.3, wrong) > 1e-5
 
 
 @pytest.mark.slow

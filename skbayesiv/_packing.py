@@ -1,0 +1,56 @@
+"""Trees and tables as plain containers and arrays, for serialisers that know nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def pack_tree(tree: Any) -> dict[str, Any]:
+    """Return a DataTree as plain containers and arrays."""
+    return {
+        name: {
+            "variables": {
+                str(key): [list(variable.dims), np.asarray(variable.values)]
+                for key, variable in group.variables.items()
+            },
+            "attrs": dict(group.attrs),
+        }
+        for name, group in tree.children.items()
+    }
+
+
+def unpack_tree(packed: dict[str, Any]) -> Any:
+    """Inverse of `pack_tree`."""
+    import xarray as xr
+
+    groups = {}
+    for name, group in packed.items():
+        variables = {key: (tuple(dims), value) for key, (dims, value) in group["variables"].items()}
+        coords = {key: value for key, value in variables.items() if value[0] == (key,)}
+        data = {key: value for key, value in variables.items() if key not in coords}
+        groups[name] = xr.Dataset(data, coords=coords, attrs=group["attrs"])
+    return xr.DataTree.from_dict(groups)
+
+
+def pack_table(table: Any) -> Any:
+    """Return a pandas Series or DataFrame as plain containers, and anything else as it is."""
+    import pandas as pd
+
+    if isinstance(table, pd.Series):
+        return {"series": table.to_frame(table.name).to_dict(orient="tight")}
+    if isinstance(table, pd.DataFrame):
+        return {"frame": table.to_dict(orient="tight")}
+    return table
+
+
+def unpack_table(packed: Any) -> Any:
+    """Inverse of `pack_table`."""
+    import pandas as pd
+
+    if not isinstance(packed, dict):
+        return packed
+    [(kind, content)] = packed.items()
+    table = pd.DataFrame.from_dict(content, orient="tight")
+    return table.iloc[:, 0] if kind == "series" else table

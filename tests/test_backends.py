@@ -1,0 +1,100 @@
+"""The seam between estimators and samplers: another sampler is one function."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from arviz_stats.base.array import array_stats
+from threadpoolctl import threadpool_info
+
+from skbayesiv import BayesianIV, HierarchicalBayesianIV
+from skbayesiv._backends import BACKENDS
+from skbayesiv._sampling import Draws, Settings, Target, sample
+from skbayesiv.datasets import make_noncompliance
+
+THIN = 20
+
+
+def metropolis(target, settings, track=None):
+    """Random-walk Metropolis, every `THIN`-th draw kept."""
+    dim, total = target.start.size, THIN * (settings.tune + settings.draws)
+
+    def step(state, noise):
+        at, value = state
+        proposal = at + 0.8 * target.spread * noise[:dim]
+        proposed = target.log_density(target.shape, proposal, target.arrays)
+        accept = jnp.log(noise[dim]) < proposed - value
+        state = jnp.where(accept, proposal, at), jnp.where(accept, proposed, value)
+        return state, state[0]
+
+    def chain(noise):
+        start = jnp.asarray(target.start)
+        state = start, target.log_density(target.shape, start, target.arrays)
+        return jax.lax.scan(step, state, noise)[1]
+
+    rng = np.random.default_rng(settings.seed)
+    normal = rng.normal(size=(settings.chains, total, dim))
+    noise = np.concatenate([normal, rng.uniform(size=(settings.chains, total, 1))], axis=-1)
+    with jax.enable_x64(True):
+        position = np.asarray(jax.jit(lambda noise: jax.lax.map(chain, noise))(noise))
+    kept = position[:, THIN * settings.tune :: THIN]
+    nothing = np.zeros(kept.shape[:2], dtype=int)
+    return Draws(kept, {"diverging": nothing.astype(bool), "n_steps": nothing + 1})
+
+
+@pytest.fixture
+def rows():
+    data = make_noncompliance(300, random_state=3)
+    return tuple(np.asarray(a, dtype=float) for a in (data.t, data.y, data.z))
+
+
+HISTORY = {"effects": [1.0, 1.4, 0.8], "std_errors": [0.3, 0.2, 0.4]}
+
+
+@pytest.mark.parametrize(
+    "est",
+    [BayesianIV(), BayesianIV(likelihood="gmm"), HierarchicalBayesianIV(**HISTORY)],
+    ids=["normal", "gmm", "history"],
+)
+def test_a_registered_backend_gives_the_same_posterior(rows, est, monkeypatch):
+    t, y, z = rows
+    monkeypatch.setitem(BACKENDS, "metropolis", metropolis)
+    fits = [
+        est.set_params(backend=backend, random_state=1).fit(None, t, y, z=z).idata_.posterior
+        for backend in ("numpyro", "metropolis")
+    ]
+    assert set(fits[0].data_vars) == set(fits[1].data_vars)
+    for name in ("beta_t", "cov"):
+        a, b = (fit[name].to_numpy().reshape(4, 1000, -1) for fit in fits)
+        error = [array_stats.mcse(x, chain_axis=0, draw_axis=1) for x in (a, b)]
+        assert (np.abs(a.mean((0, 1)) - b.mean((0, 1))) < 4 * np.hypot(*error)).all(), name
+        assert np.allclose(a.std((0, 1)), b.std((0, 1)), rtol=0.1), name
+
+
+def test_unknown_backend_names_the_known_ones(rows, monkeypatch):
+    t, y, z = rows
+    with pytest.raises(ValueError, match=r"'backend' parameter.*Got 'metropolis' instead"):
+        BayesianIV(backend="metropolis").fit(None, t, y, z=z)
+    monkeypatch.setitem(BACKENDS, "metropolis", metropolis)
+    with pytest.raises(ValueError, match=r"parameter.*'metropolis'.* Got 'stan' instead"):
+        BayesianIV(backend="stan").fit(None, t, y, z=z)
+
+
+THREADS = []
+
+
+def note_threads(shape, u, arrays):
+    """A standard normal that looks at the BLAS when it is traced."""
+    pools = [info for info in threadpool_info() if info["user_api"] == "blas"]
+    THREADS.extend(pool["num_threads"] for pool in pools)
+    return -0.5 * (u**2).sum()
+
+
+def test_numpyro_runs_with_one_blas_thread():
+    """Threads that wait for each other made gradients of 60 coefficients 7 times slower."""
+    THREADS.clear()
+    target = Target(note_threads, "normal", (), np.zeros(2), np.ones(2))
+    sample(target, Settings(5, 5, 1, 0.8, 0))
+    assert set(THREADS) == {1}

@@ -1,0 +1,81 @@
+"""Fitted estimators come back from pickle, joblib, skops and a copy, and refit to the same."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from sklearn.base import clone
+
+from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, TwoStageLS
+from skbayesiv.datasets import make_noncompliance
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+QUICK = {"draws": 40, "tune": 60, "chains": 2, "random_state": 0}
+DATA = make_noncompliance(300, n_covariates=2, random_state=0)
+X, T, Y, Z = (np.asarray(a, dtype=float) for a in (DATA.X, DATA.t, DATA.y, DATA.z))
+EFFECTS = pd.Series([0.9, 1.2], index=["spring", "autumn"])
+ERRORS = pd.Series([0.3, 0.4], index=["spring", "autumn"], name="se")
+TABLE = {"effects": EFFECTS.to_frame("t"), "std_errors": ERRORS.to_frame("t")}
+ESTIMATORS = {
+    "two-stage": TwoStageLS(),
+    "bayes": BayesianIV(**QUICK),
+    "gmm": BayesianIV(**QUICK, likelihood="gmm"),
+    "search": BayesianIVCV(BayesianIV(**QUICK), cv=2),
+    "history in lists": HierarchicalBayesianIV([0.9, 1.2], [0.3, 0.4], **QUICK),
+    "history in series": HierarchicalBayesianIV(EFFECTS, ERRORS, **QUICK),
+    "history in frames": HierarchicalBayesianIV(**TABLE, robust_weight=0.2, **QUICK),
+}
+
+
+def through_joblib(est, folder):
+    joblib.dump(est, folder / "est.joblib")
+    return joblib.load(folder / "est.joblib")
+
+
+def through_skops(est, folder):
+    data = skops.io.dumps(est)
+    return skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
+
+
+ROUTES = {
+    "pickle": lambda est, folder: pickle.loads(pickle.dumps(est)),
+    "copy": lambda est, folder: copy.deepcopy(est),
+    "joblib": through_joblib,
+    "skops": through_skops,
+}
+
+
+@pytest.fixture(scope="module", params=ESTIMATORS)
+def fitted(request):
+    return clone(ESTIMATORS[request.param]).fit(X, T, Y, z=Z)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_comes_back(fitted, route, tmp_path):
+    again = ROUTES[route](fitted, tmp_path)
+    for one, two in zip(*(e.predict(X, T, return_std=True) for e in (again, fitted)), strict=True):
+        assert np.array_equal(one, two)
+    assert str(again.summary()) == str(fitted.summary())
+    if hasattr(fitted, "idata_"):
+        assert again.idata_.equals(fitted.idata_)
+    assert not hasattr(clone(again), "coef_")
+    assert np.array_equal(clone(again).fit(X, T, Y, z=Z).coef_, fitted.coef_)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_history_comes_back(route, tmp_path):
+    est = HierarchicalBayesianIV(EFFECTS, ERRORS, **QUICK)
+    again = ROUTES[route](est, tmp_path)
+    pd.testing.assert_series_equal(again.effects, EFFECTS)
+    pd.testing.assert_series_equal(again.std_errors, ERRORS)
+    again = ROUTES[route](HierarchicalBayesianIV(**TABLE), tmp_path)
+    pd.testing.assert_frame_equal(again.effects, TABLE["effects"])
+    again = ROUTES[route](HierarchicalBayesianIV([0.9], np.array([0.3])), tmp_path)
+    assert again.effects == [0.9]
+    assert ROUTES[route](HierarchicalBayesianIV(), tmp_path).effects is None

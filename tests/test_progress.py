@@ -1,0 +1,101 @@
+"""Progress through scikit-learn's callbacks: as the draws are made, and not unless asked for."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.callback import ProgressBar
+from sklearn.model_selection import GridSearchCV
+
+from skbayesiv import BayesianIV, _sampling
+from skbayesiv.datasets import make_noncompliance
+
+QUICK = {"draws": 40, "tune": 60, "chains": 1, "random_state": 0}
+quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    data = make_noncompliance(400, n_covariates=2, random_state=0)
+    return tuple(np.asarray(a, dtype=float) for a in (data.X, data.t, data.y, data.z))
+
+
+@pytest.fixture(scope="module")
+def table(rows):
+    X, t, y, z = rows
+    return pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "push": t, "coin": z}), y
+
+
+class Recorder:
+    """A callback that counts the ends of tasks by name."""
+
+    def __init__(self):
+        self.ended = []
+
+    def setup(self, estimator, context):
+        """Begin."""
+
+    def teardown(self, estimator, context):
+        """End."""
+
+    def on_fit_task_begin(self, estimator, context):
+        """Ignore."""
+
+    def on_fit_task_end(self, estimator, context):
+        """Note the task."""
+        self.ended.append(context.task_name)
+
+
+@quiet
+def test_callbacks_hear_of_draws(rows):
+    X, t, y, z = rows
+    recorder = Recorder()
+    est = BayesianIV(**QUICK)
+    silent = clone(est).fit(X, t, y, z=z)
+    est.set_callbacks(recorder).fit(X, t, y, z=z)
+    assert recorder.ended == ["draws"] * _sampling.PIECES + ["fit"]
+    assert np.array_equal(est.coef_, silent.coef_)
+    assert not hasattr(est, "_callback_fit_ctx")
+
+
+@quiet
+def test_progress_bar_under_grid_search_in_two_processes(table, capsys):
+    frame, y = table
+    est = BayesianIV(**QUICK, treatment="push", instruments="coin")
+    search = GridSearchCV(est, {"beta_t_scale": [0.5, 1.0]}, cv=2, n_jobs=2)
+    search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(frame, y)
+    assert "BayesianIV - fit" in capsys.readouterr().out
+
+
+@quiet
+def test_silent_by_default(rows, capfd):
+    X, t, y, z = rows
+    BayesianIV(**QUICK).fit(X, t, y, z=z)
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "")
+
+
+@quiet
+def test_steps_end_when_their_draws_are_made(rows, monkeypatch):
+    """JAX computes in the background: a step has ended when its numbers are there."""
+    X, t, y, z = rows
+    est = BayesianIV(draws=20_000, tune=100, chains=1, random_state=0).fit(X, t, y, z=z)
+    begin, advance = _sampling._programs()
+    made = []
+
+    def recorded(*args):
+        made.append(advance(*args))
+        return made[-1]
+
+    def track(pieces):
+        for piece in pieces:
+            yield piece
+            ready.append(all(leaf.is_ready() for leaf in jax.tree.leaves(made[-1][1])))
+
+    ready = []
+    monkeypatch.setattr(_sampling, "_programs", lambda: (begin, recorded))
+    _sampling.sample(est._target(est._model), est._settings(), track)
+    assert ready == [True] * _sampling.PIECES
