@@ -15,7 +15,7 @@ demo: $(SETUP) ## Analyse the push experiment; ARGS="..." is passed on
 	$(RUN) python examples/push_experiment.py $(ARGS)
 
 test: $(SETUP) ## Run the tests and doctests, as CI does; ARGS="..." goes to pytest
-	$(RUN) --group test pytest $(ARGS)
+	$(RUN) --group test pytest -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(SETUP) ## Run the tests marked slow (calibration, coverage, Spark and ibis)
 	$(RUN) --group test --group engines pytest -m slow $(ARGS)

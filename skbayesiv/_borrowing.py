@@ -249,13 +249,13 @@ def leave_one_out(est: Any, history: History, treatment: int) -> Any:
         log_weight = log_effects_prior(est, left, effects) - base
         weight = np.exp(log_weight - log_weight.max())
         weight /= weight.sum()
-        ess = 1.0 / (weight @ weight)
+        ess = float(1.0 / (weight @ weight))
         mean = sd = math.nan
         if ess >= MIN_ESS:
             mean = float(weight @ effects[:, treatment])
             sd = float(np.sqrt(weight @ (effects[:, treatment] - mean) ** 2))
         predicted = Estimate.from_mixture(integrate(left, treatment).predictive)
-        rows.append([predicted.median, predicted.sd, mean, sd, ess])
+        rows.append([predicted.median, predicted.sd, mean, sd, round(ess)])
     columns = ["predicted", "predicted sd", "effect", "effect sd", "ess"]
     index = pd.Index(history.names[: len(rows)], name="without")
     return pd.DataFrame(rows, index=index, columns=columns)

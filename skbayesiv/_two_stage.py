@@ -222,9 +222,7 @@ class TwoStageLS(ClassicalReport):
                 raise ValueError(NEED_CLUSTERS)
         moments = named.query.moments()
         clusters = [] if named.clusters is None else [*named.query.groups().values()]
-        equation = Equation.from_moments(
-            moments, clusters, fit_intercept=self.fit_intercept
-        )
+        equation = Equation.from_moments(moments, clusters, fit_intercept=self.fit_intercept)
         fit = self._fit_equation(moments, equation)
         if self.cov_type == "robust" and not clusters:
             self._set_robust(named.query, fit)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
@@ -15,6 +17,12 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
+from skbayesiv.exceptions import OURS
+
+COLUMN_Y = (
+    "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
+    "(n_samples,), for example using ravel()."
+)
 FLOATS = [np.float64, np.float32]
 TIMES = ("date", "time", "duration", "period")
 
@@ -111,8 +119,8 @@ def check_matrix(value: ArrayLike, name: str, **options: Any) -> NDArray[Any]:
 
 def _dtypes(value: Any) -> list[Any]:
     """Types of a frame's columns, or of an array."""
-    dtypes = getattr(value, "dtypes", None)
-    return [getattr(value, "dtype", None)] if dtypes is None else list(dtypes)
+    dtypes = getattr(value, "dtypes", getattr(value, "dtype", None))
+    return list(dtypes) if np.iterable(dtypes) else [dtypes]
 
 
 def check_columns(value: Any, name: str) -> NDArray[Any]:
@@ -153,7 +161,9 @@ def check_outcome(y: Any, n_rows: int | None = None) -> NDArray[Any]:
             "This estimator requires y to be passed, but the target y is None: y must be a "
             "1-D array of numbers."
         )
-    y = column_or_1d(y, warn=True)
+    if np.asarray(y).shape[1:] == (1,):
+        warnings.warn(COLUMN_Y, DataConversionWarning, skip_file_prefixes=OURS)
+    y = column_or_1d(y)
     y = check_matrix(np.asarray(y).reshape(-1, 1), "y")[:, 0]
     if n_rows is not None:
         check_length(y, "y", n_rows)
@@ -313,8 +323,7 @@ def arrange(columns: Columns, treatment: Any, instruments: Any) -> list[str]:
     ):
         wanted = _listed(which)
         if len(wanted) != len(found) or any(
-            isinstance(item, str) and item != name
-            for item, name in zip(wanted, found, strict=True)
+            isinstance(item, str) and item != name for item, name in zip(wanted, found, strict=True)
         ):
             raise ValueError(
                 f"{argument} must name the columns that moments have as {argument}: "

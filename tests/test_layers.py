@@ -25,7 +25,15 @@ STAGES = [
     {"_collapsed", "_moment_conditions", "_predictive"},
     {"_backends", "_start", "_exact", "_robust_draws", "_borrowed", "_posterior"},
     {"_generative", "_generative_gmm", "_generative_history", "_generative_sampling"},
-    {"_likelihood", "_least_squares", "_equation", "_estimate", "_sandwich", "_summary"},
+    {
+        "_likelihood",
+        "_least_squares",
+        "_equation",
+        "_estimate",
+        "_sandwich",
+        "_second_pass",
+        "_summary",
+    },
     {"_base", "diagnostics", "datasets", "metrics"},
 ]
 APART = [("_collapsed", "_sampling"), ("_sampling", "_collapsed")]

@@ -14,7 +14,13 @@ from criterion import criterion, make_rows, moments_on_grid, partialled
 from scipy import integrate, stats
 from sklearn.base import clone
 
-from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS, _moment_conditions
+from skbayesiv import (
+    BayesianIV,
+    HierarchicalBayesianIV,
+    TwoStageLS,
+    _moment_conditions,
+    exclusion_sensitivity,
+)
 from skbayesiv._borrowing import current_estimate
 from skbayesiv._fourth_moments import FourthMoments
 from skbayesiv._likelihood import build_likelihood
@@ -676,6 +682,7 @@ def test_parameters_that_are_not_used_are_named(push):
         est.fit(None, t, y, z=z)
     assert len([w for w in found if "does not use" in str(w.message)]) == 1
     assert found[0].filename == __file__
+    exclusion_sensitivity(est, [0.0, 0.5])  # refits, and does not warn again
 
 
 @pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS installation:UserWarning")

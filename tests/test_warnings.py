@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import DataConversionWarning
 from sklearn.model_selection import cross_val_score
 
 from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, TwoStageLS, fit_experiments
@@ -39,6 +40,7 @@ CALLS = {
         lambda: HierarchicalBayesianIV([30.0, 31.0], [0.3, 0.3], **FEW).fit(X, T, Y, z=Z),
     ),
     "no treatment": (NoTreatmentWarning, lambda: TwoStageLS().fit(X, Y)),
+    "column of y": (DataConversionWarning, lambda: TwoStageLS().fit(X, T, Y[:, None], z=Z)),
     "within scikit-learn": (NoTreatmentWarning, lambda: cross_val_score(TwoStageLS(), X, Y, cv=2)),
 }
 

@@ -9,7 +9,13 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from skbayesiv._frames._categories import check_given, check_levels, find_levels, is_label, used_rows
+from skbayesiv._frames._categories import (
+    check_given,
+    check_levels,
+    find_levels,
+    is_label,
+    used_rows,
+)
 from skbayesiv._frames._columns import numbers
 from skbayesiv._frames._plan import Array, Plan, Term
 from skbayesiv._frames._sources import HEAD, Source

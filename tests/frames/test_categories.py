@@ -123,7 +123,14 @@ def test_levels_of_other_types(engine):
     }
     levels = {name: levels[name] for name in names["covariates"]}
     moments = Moments.from_frame(frame, categories=levels, **names)
-    expected = ["half[0.5]", "half[1.0]", "fold[1]", "fold[2]", "day[2020-01-02]", "day[2020-01-03]"]
+    expected = [
+        "half[0.5]",
+        "half[1.0]",
+        "fold[1]",
+        "fold[2]",
+        "day[2020-01-02]",
+        "day[2020-01-03]",
+    ]
     assert list(moments.columns.covariates) == expected[: len(moments.columns.covariates)]
     shares = [(fold == k).mean() for k in (1, 2)] * 3
     at = moments.columns.x

@@ -146,6 +146,18 @@ def test_clustered_errors(engine, table, method):
     assert_same(est, expected, rtol=1e-7)
 
 
+@quiet
+@pytest.mark.parametrize("clusters", [None, "village"])
+def test_the_criterion(polars_lazy, table, clusters):
+    """likelihood="gmm" reads its fourth-order sums from the query."""
+    rows = lean(table, *filter(None, [clusters]))
+    est = BayesianIV(likelihood="gmm", **QUICK, **NAMED)
+    lazy = clone(est).fit(polars_lazy(rows), y="spend", clusters=clusters)
+    expected = est.fit(rows, y="spend", clusters=clusters)
+    assert lazy.fourth_moments_.n_clusters == expected.fourth_moments_.n_clusters
+    assert_allclose(lazy.effect_, expected.effect_, rtol=1e-6)
+
+
 @pytest.mark.parametrize("cov_type", ["robust", "unadjusted"])
 def test_categories_of_a_lazy_frame(polars_lazy, table, cov_type):
     est = TwoStageLS(cov_type=cov_type, **NAMED)
