@@ -1,6 +1,6 @@
 """Check that every link inside the built pages leads to a file, and to an anchor in it.
 
-    python docs/check_links.py docs/_build/html
+python docs/check_links.py docs/_build/html
 """
 
 from __future__ import annotations
