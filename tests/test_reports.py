@@ -326,8 +326,8 @@ def test_rows_passed_are_rows_kept(push_fit, push):
     passed = sums.diagnose(None, t, y, z=z)
     assert str(passed.strength) == str(kept.strength)
     assert_allclose(passed.strength.to_frame(), kept.strength.to_frame())
-    frame = pd.DataFrame({"took": t, "coin": z})
-    named = BayesianIV(treatment="took", instruments="coin", random_state=0)
+    frame = pd.DataFrame({"t": t, "z": z})
+    named = BayesianIV(treatment="t", instruments="z", random_state=0)
     named.fit_moments(push_fit.moments_)
     assert_allclose(named.diagnose(frame, y).std_errors, kept.std_errors)
     with pytest.raises(ValueError, match="must be the rows of the fit, 10000 observations"):
