@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from skbayesiv import _covariance as cov
-from skbayesiv._algebra import invert_lower
+from skbayesiv._algebra import invert_lower, one_blas_thread
 from skbayesiv._collapsed import (
     block_means,
     block_step,
@@ -69,7 +68,7 @@ def draw_parameters(
     n_draws = position.shape[0]
     noise = generator.standard_normal((n_draws, m + blocks * size))
     parts = []
-    with threadpool_limits(1, user_api="blas"):  # many small matrices
+    with one_blas_thread():
         for start in range(0, n_draws, rows):
             at = slice(start, start + rows)
             prior = None if effect_prior is None else (effect_prior[0][at], effect_prior[1][at])

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from skbayesiv._algebra import one_blas_thread
 from skbayesiv._cache import follow_environment
 
 Array = NDArray[Any]
@@ -119,8 +119,7 @@ def sample_many(
     begin, advance = _programs()
     static = (first.log_density, first.shape, settings.tune)
     parts = []
-    # Matrices are small: threads of the BLAS under XLA would wait for each other most of the time.
-    with jax.enable_x64(True), threadpool_limits(1, user_api="blas"):
+    with jax.enable_x64(True), one_blas_thread():
         keys = jax.random.split(jax.random.key(settings.seed), settings.chains)
         accept = np.float64(settings.target_accept)
         state = begin(*static, keys, starts, mass, accept, arrays)

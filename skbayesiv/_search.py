@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.metrics import r2_score
 from sklearn.model_selection import check_cv
+from sklearn.utils import gen_even_slices
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skbayesiv._base import BaseIV
 from skbayesiv._bayesian import BayesianIV
 from skbayesiv._fourth_moments import FourthMoments
-from skbayesiv._likelihood import build_likelihood, compress
+from skbayesiv._likelihood import Likelihood, build_likelihood, compress
 from skbayesiv._moments import (
     Moments,
     check_identified,
@@ -26,7 +29,7 @@ from skbayesiv._moments import (
     standardise,
 )
 from skbayesiv._predictive import Rows, log_predictive
-from skbayesiv._sampling import sample_many
+from skbayesiv._sampling import Settings, sample_many
 from skbayesiv._validation import IVData, check_clusters
 
 Array = NDArray[np.float64]
@@ -67,6 +70,8 @@ class BayesianIVCV(BaseIV):
     scoring : {"r2", "log_predictive_density"}, default="r2"
         R^2 of E[y | X, z], or the held-out joint log density of (y, t), which
         ``likelihood="gmm"`` does not define.
+    n_jobs : int, optional
+        Threads, as in joblib.
 
     Attributes
     ----------
@@ -102,6 +107,7 @@ class BayesianIVCV(BaseIV):
         "beta_t_scale": ["array-like"],
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(SCORES))],
+        "n_jobs": [Integral, None],
     }
 
     best_estimator_: BayesianIV
@@ -114,11 +120,13 @@ class BayesianIVCV(BaseIV):
         beta_t_scale: Any = (0.1, 1.0, 10.0),
         cv: Any = 5,
         scoring: str = "r2",
+        n_jobs: int | None = None,
     ) -> None:
         self.estimator = estimator
         self.beta_t_scale = beta_t_scale
         self.cv = cv
         self.scoring = scoring
+        self.n_jobs = n_jobs
 
     @property
     def _template(self) -> BayesianIV:
@@ -191,6 +199,22 @@ class BayesianIVCV(BaseIV):
             check_outcome_has_error(moments, fit_intercept=est.fit_intercept)
             models.append(build_likelihood(est, standardise(moments), fourth))
         settings = pairs[0][0]._settings()
+        n_parts = min(effective_n_jobs(self.n_jobs), len(pairs))
+        scores = Parallel(n_jobs=self.n_jobs, require="sharedmem")(
+            delayed(self._score)(pairs[part], models[part], settings, data, folds)
+            for part in gen_even_slices(len(pairs), n_parts)
+        )
+        return np.concatenate(scores).reshape(len(scales), len(folds))
+
+    def _score(
+        self,
+        pairs: list[tuple[BayesianIV, int]],
+        models: list[Likelihood],
+        settings: Settings,
+        data: IVData,
+        folds: list[tuple[Array, Array]],
+    ) -> Array:
+        """Sample some (candidate, fold) pairs in one call, and score each on its fold."""
         targets = [est._target(model) for (est, _), model in zip(pairs, models, strict=True)]
         scores = []
         for (est, k), model, draws in zip(
@@ -200,7 +224,7 @@ class BayesianIVCV(BaseIV):
             values = est._draw_rest(model, draws, generator).values
             est._set_coefficients(values)
             scores.append(_SCORERS[self.scoring](est, values, data, folds[k][1]))
-        return np.array(scores).reshape(len(scales), len(folds))
+        return np.array(scores)
 
     summary = _of_best("summary")
     predict_interval = _of_best("predict_interval")

@@ -51,6 +51,15 @@ def test_equals_grid_search(rows, scoring, scorer, cv):
 
 
 @quiet
+def test_threads_change_nothing(rows):
+    X, t, y, z = rows
+    est = BayesianIVCV(BayesianIV(**QUICK), beta_t_scale=[0.05, 0.5, 5.0], cv=3)
+    alone = est.fit(X, t, y, z=z).cv_results_["mean_test_score"]
+    shared = est.set_params(n_jobs=2).fit(X, t, y, z=z).cv_results_["mean_test_score"]
+    assert np.array_equal(alone, shared)
+
+
+@quiet
 def test_search_in_column_mode_and_with_history(rows):
     X, t, y, z = rows
     frame = np.column_stack([X, t, z])
