@@ -74,7 +74,7 @@ def main() -> None:
         rows.append(astuple(figure))
     if options.output:
         with options.output.open("w", newline="") as file:
-            writer = csv.writer(file)
+            writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["what", "skbayesiv", "beside", "ratio"])
             writer.writerows(rows)
 
