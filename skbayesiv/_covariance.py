@@ -118,17 +118,6 @@ def log_normal_density(x: Any, loc: Any, scale: Any, xp: Any) -> Any:
     return -0.5 * ratio * ratio - xp.log(scale) - 0.5 * math.log(2 * math.pi)
 
 
-def log_lkj_constant(size: int, eta: Any, lgamma: Any) -> Any:
-    """Log normalising constant of LKJ(eta): Lewandowski, Kurowicka and Joe (2009), eq. 16."""
-    total = 0.0
-    for k in range(1, size):
-        b = eta + 0.5 * (size - 1 - k)
-        log_beta = 2.0 * lgamma(b) - lgamma(2.0 * b)
-        total = total + (2.0 * eta - 2.0 + size - k) * (size - k) * math.log(2.0)
-        total = total + (size - k) * log_beta
-    return -total
-
-
 def log_prior_lkj(
     log_d: list[Any], log_sigma: list[Any], scale: list[Any], eta: Any, xp: Any
 ) -> Any:
