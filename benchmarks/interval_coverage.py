@@ -33,11 +33,13 @@ import numpy as np
 from scipy import stats
 
 from skbayesiv import BayesianIV
-from skbayesiv._fourth_moments import FourthMoments
-from skbayesiv._likelihood import build_likelihood
-from skbayesiv._moments import Moments, standardise
-from skbayesiv._product_sums import Reference
-from skbayesiv._validation import Columns, IVData
+from skbayesiv._columns import Columns
+from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.products import Reference
+from skbayesiv._data.rows import IVData
+from skbayesiv._data.standardised import standardise
+from skbayesiv._models.build import build_likelihood
 from skbayesiv.diagnostics import anderson_rubin, anderson_rubin_confidence_set
 
 LEVEL = 0.95

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from arviz_stats.base.array import array_stats
 
-from skbayesiv._moments import Moments
-from skbayesiv._validation import Columns, IVData
+from skbayesiv._columns import Columns
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.rows import IVData
 from skbayesiv.datasets import load_push_experiment
 
 NOTEBOOK = {

@@ -76,7 +76,7 @@ def sum_lazily(path: Path) -> None:
     """Sum a file with polars, lazily."""
     import polars as pl
 
-    from skbayesiv._moments import Moments
+    from skbayesiv._data.moments import Moments
 
     Moments.from_frame(pl.scan_parquet(path), **names(8))
 
@@ -93,7 +93,7 @@ def in_child(step: str, path: Path) -> dict[str, float]:
 
 def run_step(step: str, path: Path) -> None:
     """Print the seconds and the peak memory of one step."""
-    for module in ("polars", "pyarrow.dataset", "skbayesiv._frames"):
+    for module in ("polars", "pyarrow.dataset", "skbayesiv._data.frames"):
         importlib.import_module(module)
     before = peak()
     seconds = timed(lambda: STEPS[step](path))
@@ -126,7 +126,7 @@ def measure_memory(rows: int, width: int, repeats: int) -> None:
     import pandas as pd
     import polars as pl
 
-    from skbayesiv._moments import Moments
+    from skbayesiv._data.moments import Moments
 
     data = np.random.default_rng(0).standard_normal((width, rows)) + 100
     columns = {f"c{j}": data[j] for j in range(width)}

@@ -1,17 +1,17 @@
 """Instrumental variables, classical and Bayesian, as scikit-learn estimators."""
 
-from skbayesiv._bayesian import BayesianIV
-from skbayesiv._borrowing import Borrowing
-from skbayesiv._cache import use_compilation_cache
-from skbayesiv._exclusion import ExclusionSensitivity, exclusion_sensitivity
-from skbayesiv._experiment import ExperimentReport, experiment_report
-from skbayesiv._fourth_moments import FourthMoments
-from skbayesiv._hierarchical import HierarchicalBayesianIV
-from skbayesiv._many import ExperimentFits, fit_experiments
-from skbayesiv._meta_report import MetaAnalysis
-from skbayesiv._moments import Moments
-from skbayesiv._search import BayesianIVCV
-from skbayesiv._two_stage import TwoStageLS
+from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.moments import Moments
+from skbayesiv._estimators.bayesian import BayesianIV
+from skbayesiv._estimators.cross_validation import BayesianIVCV
+from skbayesiv._estimators.experiments import ExperimentFits, fit_experiments
+from skbayesiv._estimators.hierarchical import HierarchicalBayesianIV
+from skbayesiv._estimators.two_stage import TwoStageLS
+from skbayesiv._reports.borrowing import Borrowing
+from skbayesiv._reports.exclusion import ExclusionSensitivity, exclusion_sensitivity
+from skbayesiv._reports.experiment import ExperimentReport, experiment_report
+from skbayesiv._reports.meta_analysis import MetaAnalysis
+from skbayesiv._sampling.compilation_cache import use_compilation_cache
 
 __all__ = [
     "BayesianIV",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skbayesiv._validation import check_weights
+from skbayesiv._data.checks import check_weights
 
 __all__ = ["log_predictive_density", "log_predictive_density_scorer"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skbayesiv._validation import Columns, IVData
+from skbayesiv._columns import Columns
+from skbayesiv._data.rows import IVData
 
 
 def make_rows(k, q, p, *, n=300, weighted=False, seed=0, offset=0.0):

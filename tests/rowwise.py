@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from skbayesiv import _design
-from skbayesiv._bayesian import BayesianIV
-from skbayesiv._generative import build_model
-from skbayesiv._moments import Standardised
-from skbayesiv._priors import build_priors
-from skbayesiv._start import start
-from skbayesiv._validation import Columns, IVData
+from skbayesiv._columns import Columns
+from skbayesiv._data.rows import IVData
+from skbayesiv._data.standardised import Standardised
+from skbayesiv._estimators.bayesian import BayesianIV
+from skbayesiv._models.normal import design as _design
+from skbayesiv._models.normal.pymc_model import build_model
+from skbayesiv._models.normal.start import start
+from skbayesiv._models.parts.priors import build_priors
 
 FAST = {"mode": "FAST_COMPILE"}
 N_POINTS = 5

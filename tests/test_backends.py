@@ -10,8 +10,9 @@ from arviz_stats.base.array import array_stats
 from threadpoolctl import threadpool_info
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV
-from skbayesiv._backends import BACKENDS
-from skbayesiv._sampling import Draws, Settings, Target, sample
+from skbayesiv._sampling.backends import BACKENDS
+from skbayesiv._sampling.nuts import sample
+from skbayesiv._sampling.target import Draws, Settings, Target
 from skbayesiv.datasets import make_noncompliance
 
 THIN = 20

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, TwoStageLS, _history_draws
-from skbayesiv._borrowing import current_estimate
-from skbayesiv._history import build_history
-from skbayesiv._meta_analysis import integrate
+from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, TwoStageLS
+from skbayesiv._models.history import draws as _history_draws
+from skbayesiv._models.history.meta_analysis import integrate
+from skbayesiv._models.history.table import build_history
+from skbayesiv._reports.borrowing import current_estimate
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import NoTreatmentWarning, PriorDataConflictWarning
 

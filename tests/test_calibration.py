@@ -12,14 +12,18 @@ import pytest
 from scipy import stats
 
 from skbayesiv import BayesianIV
-from skbayesiv._design import build_design
-from skbayesiv._exact import draw_parameters
-from skbayesiv._likelihood import NormalLikelihood, build_likelihood
-from skbayesiv._moments import Moments, Standardised, standardise
-from skbayesiv._predictive import Rows, prior_draws, simulate
-from skbayesiv._priors import build_priors
-from skbayesiv._sampling import Settings, sample_many
-from skbayesiv._validation import Columns, IVData
+from skbayesiv._columns import Columns
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.rows import IVData
+from skbayesiv._data.standardised import Standardised, standardise
+from skbayesiv._models.build import NormalLikelihood, build_likelihood
+from skbayesiv._models.normal.design import build_design
+from skbayesiv._models.normal.draws import draw_parameters
+from skbayesiv._models.parts.prior_draws import prior_draws
+from skbayesiv._models.parts.priors import build_priors
+from skbayesiv._results.predictive import Rows, simulate
+from skbayesiv._sampling.nuts import sample_many
+from skbayesiv._sampling.target import Settings
 
 BATCH = 50
 PRIORS = {

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from skbayesiv import BayesianIV
-from skbayesiv._posterior import check_convergence
-from skbayesiv._sampling import Draws
+from skbayesiv._results.convergence import check_convergence
+from skbayesiv._sampling.target import Draws
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import ConvergenceWarning
 

@@ -7,7 +7,7 @@ import pytest
 from rowwise import CASES, N_POINTS, cases, points, problem, rows_log_density, stacked
 from scipy import stats
 
-from skbayesiv._exact import draw_parameters
+from skbayesiv._models.normal.draws import draw_parameters
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:PyTensor could not link to a BLAS installation:UserWarning"

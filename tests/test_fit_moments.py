@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, Moments, TwoStageLS
-from skbayesiv._fourth_moments import FourthMoments
-from skbayesiv._validation import gather
+from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.rows import gather
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import NoTreatmentWarning
 

@@ -10,10 +10,11 @@ import pytest
 from criterion import make_rows
 
 from skbayesiv import BayesianIV
-from skbayesiv._fourth_moments import FourthMoments
-from skbayesiv._moments import Moments, standardise
-from skbayesiv._product_sums import Reference
-from skbayesiv._scores import build_scores
+from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.products import Reference
+from skbayesiv._data.standardised import standardise
+from skbayesiv._models.moment_conditions.scores import build_scores
 
 
 def take(data, rows):
@@ -104,8 +105,8 @@ def test_clusters_may_span_blocks(monkeypatch):
     clusters = np.repeat([0, 1, 2], [150, 3, 47])
     whole = FourthMoments.from_data(data, None, clusters)
     for size in (1, 7, 50):
-        monkeypatch.setattr("skbayesiv._product_sums.MIN_BLOCK_ROWS", size)
-        monkeypatch.setattr("skbayesiv._product_sums.BLOCK_BYTES", 1)
+        monkeypatch.setattr("skbayesiv._data.products.MIN_BLOCK_ROWS", size)
+        monkeypatch.setattr("skbayesiv._data.products.BLOCK_BYTES", 1)
         assert_same_sums(whole, FourthMoments.from_data(data, None, clusters))
 
 

@@ -20,14 +20,16 @@ from rowwise import (
     rows_log_density,
 )
 
-from skbayesiv._collapsed import log_density
-from skbayesiv._exact import draw_parameters
-from skbayesiv._generative import build_model
-from skbayesiv._generative_sampling import _initial_values, sample_model
-from skbayesiv._posterior import DIMS, by_chain, coordinates
-from skbayesiv._sampling import Settings, Target, sample
-from skbayesiv._start import start
-from skbayesiv._validation import IVData
+from skbayesiv._data.rows import IVData
+from skbayesiv._models.normal.density import log_density
+from skbayesiv._models.normal.draws import draw_parameters
+from skbayesiv._models.normal.pymc_model import build_model
+from skbayesiv._models.normal.pymc_sampling import _initial_values, sample_model
+from skbayesiv._models.normal.start import start
+from skbayesiv._models.parts.names import DIMS, coordinates
+from skbayesiv._results.tree import by_chain
+from skbayesiv._sampling.nuts import sample
+from skbayesiv._sampling.target import Settings, Target
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:PyTensor could not link to a BLAS installation:UserWarning"

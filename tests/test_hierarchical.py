@@ -13,8 +13,8 @@ from scipy import stats
 from scipy.special import logit
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS
-from skbayesiv._history import build_history
-from skbayesiv._meta_analysis import integrate
+from skbayesiv._models.history.meta_analysis import integrate
+from skbayesiv._models.history.table import build_history
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import PriorDataConflictWarning
 

@@ -12,8 +12,7 @@ from scipy import integrate as quad
 from scipy import stats
 
 from skbayesiv import HierarchicalBayesianIV
-from skbayesiv._history import automatic_scales, build_history, read_history
-from skbayesiv._meta_analysis import (
+from skbayesiv._models.history.meta_analysis import (
     Mixture,
     cochran_q,
     conflict_p_value,
@@ -21,6 +20,7 @@ from skbayesiv._meta_analysis import (
     integrate,
     log_sigma_prior,
 )
+from skbayesiv._models.history.table import automatic_scales, build_history, read_history
 
 EFFECTS = np.array([3.4, 3.6, 4.25, 4.0, 3.9])
 ERRORS = np.array([0.5, 0.55, 0.6, 0.45, 0.44])

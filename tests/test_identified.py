@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from skbayesiv import BayesianIV, BayesianIVCV, TwoStageLS, fit_experiments
-from skbayesiv._moments import Moments
-from skbayesiv._validation import Columns, IVData
+from skbayesiv._columns import Columns
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.rows import IVData
 
 N = 60
 RNG = np.random.default_rng(0)

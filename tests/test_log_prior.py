@@ -7,9 +7,11 @@ import pytest
 from scipy import stats
 
 from skbayesiv import BayesianIV
-from skbayesiv._likelihood import build_likelihood
-from skbayesiv._moments import Moments, standardise
-from skbayesiv._validation import Columns, IVData
+from skbayesiv._columns import Columns
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.rows import IVData
+from skbayesiv._data.standardised import standardise
+from skbayesiv._models.build import build_likelihood
 
 SIGMA_SCALE, ETA = np.array([1.5, 0.7, 2.0]), 2.5
 FORMS = {

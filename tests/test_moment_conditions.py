@@ -18,22 +18,24 @@ from skbayesiv import (
     BayesianIV,
     HierarchicalBayesianIV,
     TwoStageLS,
-    _moment_conditions,
     exclusion_sensitivity,
 )
-from skbayesiv._borrowing import current_estimate
-from skbayesiv._fourth_moments import FourthMoments
-from skbayesiv._likelihood import build_likelihood
-from skbayesiv._moment_conditions import log_criterion, log_density, log_likelihood_and_prior
-from skbayesiv._moments import Moments, standardise
-from skbayesiv._product_sums import Reference
-from skbayesiv._sampling import Settings, sample
-from skbayesiv.diagnostics import anderson_rubin_confidence_set
-from skbayesiv.exceptions import (
-    ConvergenceWarning,
-    HeteroskedasticityWarning,
-    NoTreatmentWarning,
+from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.products import Reference
+from skbayesiv._data.standardised import standardise
+from skbayesiv._models.build import build_likelihood
+from skbayesiv._models.moment_conditions import density as criterion_density
+from skbayesiv._models.moment_conditions.density import (
+    log_criterion,
+    log_density,
+    log_likelihood_and_prior,
 )
+from skbayesiv._reports.borrowing import current_estimate
+from skbayesiv._sampling.nuts import sample
+from skbayesiv._sampling.target import Settings
+from skbayesiv.diagnostics import anderson_rubin_confidence_set
+from skbayesiv.exceptions import ConvergenceWarning, HeteroskedasticityWarning, NoTreatmentWarning
 
 SIZES = [(1, 1, 0), (1, 3, 2), (2, 3, 1), (1, 10, 1)]
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -118,7 +120,7 @@ def test_gradient_and_both_algebras(k, q, direct, monkeypatch):
     with jax.enable_x64(True):
         value, gradient = jax.value_and_grad(evaluate)(jnp.asarray(u))
         assert np.allclose(gradient, differences(), rtol=1e-5)
-        monkeypatch.setattr(_moment_conditions, "UNROLL_UP_TO", 0)
+        monkeypatch.setattr(criterion_density, "UNROLL_UP_TO", 0)
         dense, dense_gradient = jax.value_and_grad(evaluate)(jnp.asarray(u))
     assert np.isclose(value, dense, rtol=1e-10)
     assert np.allclose(gradient, dense_gradient, rtol=1e-8)
@@ -562,8 +564,8 @@ def test_passes_over_the_rows(p, clustered, passes, monkeypatch):
     """Once over the rows, twice where the reference needs it; afterwards only sums are seen."""
     seen = []
     for target in (
-        "skbayesiv._moments.Moments.from_data",
-        "skbayesiv._fourth_moments.FourthMoments.from_data",
+        "skbayesiv._data.moments.Moments.from_data",
+        "skbayesiv._data.fourth_moments.FourthMoments.from_data",
     ):
         owner, name = target.rsplit(".", 1)
         method = getattr(pytest.importorskip(owner.rsplit(".", 1)[0]), owner.rsplit(".", 1)[1])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from skbayesiv._moments import Moments, standardise
-from skbayesiv._validation import Columns, IVData
+from skbayesiv._columns import Columns
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.rows import IVData
+from skbayesiv._data.standardised import standardise
 
 
 def columns_of(width):

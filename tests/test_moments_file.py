@@ -7,8 +7,9 @@ import pickle
 import numpy as np
 import pytest
 
-from skbayesiv._moments import Moments
-from skbayesiv._validation import Columns, IVData
+from skbayesiv._columns import Columns
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.rows import IVData
 
 
 def moments_of(rows, names=("x é", "z", "t", "y")):

@@ -19,12 +19,17 @@ import pytest
 from rowwise import CASES, cases, design_of, points, problem, sigma_of, stacked
 from scipy import stats
 
-from skbayesiv import HierarchicalBayesianIV, _borrowed, _covariance, _design
-from skbayesiv._collapsed import log_density, log_likelihood_and_prior
-from skbayesiv._history import build_history
-from skbayesiv._likelihood import NormalLikelihood
-from skbayesiv._moments import Moments, standardise
-from skbayesiv._start import start
+from skbayesiv import HierarchicalBayesianIV
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.standardised import standardise
+from skbayesiv._models.build import NormalLikelihood
+from skbayesiv._models.history import density as _borrowed
+from skbayesiv._models.history.table import build_history
+from skbayesiv._models.normal import design as _design
+from skbayesiv._models.normal.density import log_density, log_likelihood_and_prior
+from skbayesiv._models.normal.start import start
+from skbayesiv._models.parts import error_covariance
+from skbayesiv._models.parts.scales import log_half_cauchy
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:PyTensor could not link to a BLAS installation:UserWarning"
@@ -74,7 +79,7 @@ def test_constant_does_not_depend_on_the_prior_of_the_effect(case):
 
 def no_jacobian(log_d, log_sigma, scale, eta, xp):
     """A prior of (log d, a) without the Jacobian of the change of variables."""
-    scales = [_covariance.log_half_cauchy(s, c, xp) for s, c in zip(log_sigma, scale, strict=True)]
+    scales = [log_half_cauchy(s, c, xp) for s, c in zip(log_sigma, scale, strict=True)]
     return (eta - 1.0) * 2.0 * (sum(log_d) - sum(log_sigma)) + sum(scales)
 
 
@@ -103,7 +108,7 @@ def test_parity_sees_a_wrong_number(case, wrong):
 
 @cases("ols", "one", "two", "two-regression")
 def test_parity_sees_a_missing_jacobian(case, monkeypatch):
-    monkeypatch.setattr(_covariance, "log_prior_lkj", no_jacobian)
+    monkeypatch.setattr(error_covariance, "log_prior_lkj", no_jacobian)
     assert discrepancy(case) > 1e-3
 
 

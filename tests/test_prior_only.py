@@ -13,23 +13,25 @@ from scipy import stats
 from skbayesiv import (
     BayesianIV,
     HierarchicalBayesianIV,
-    _borrowed,
-    _collapsed,
-    _covariance,
-    _history_draws,
 )
-from skbayesiv._design import build_design
-from skbayesiv._exact import draw_parameters
-from skbayesiv._history import build_history
-from skbayesiv._history_draws import effect_priors
-from skbayesiv._likelihood import NormalLikelihood
-from skbayesiv._meta_analysis import Mixture, integrate
-from skbayesiv._moments import Moments, standardise
-from skbayesiv._predictive import lkj_draws, prior_draws
-from skbayesiv._priors import build_priors
-from skbayesiv._sampling import Settings, Target, sample
-from skbayesiv._start import start
-from skbayesiv._validation import Columns
+from skbayesiv._columns import Columns
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.standardised import standardise
+from skbayesiv._models.build import NormalLikelihood
+from skbayesiv._models.history import density as history_density
+from skbayesiv._models.history import draws as draws_of_history
+from skbayesiv._models.history.draws import effect_priors
+from skbayesiv._models.history.meta_analysis import Mixture, integrate
+from skbayesiv._models.history.table import build_history
+from skbayesiv._models.normal import density as normal_density
+from skbayesiv._models.normal.design import build_design
+from skbayesiv._models.normal.draws import draw_parameters
+from skbayesiv._models.normal.start import start
+from skbayesiv._models.parts import error_covariance
+from skbayesiv._models.parts.prior_draws import lkj_draws, prior_draws
+from skbayesiv._models.parts.priors import build_priors
+from skbayesiv._sampling.nuts import sample
+from skbayesiv._sampling.target import Settings, Target
 
 PRIOR = {
     "intercept_y_loc": 3.0,
@@ -81,7 +83,7 @@ def in_spread_out(log_density):
     return density
 
 
-def prior_sample(k, q, p, log_density=_collapsed.log_density, **parameters):
+def prior_sample(k, q, p, log_density=normal_density.log_density, **parameters):
     """Nearly independent draws of all parameters from the sampler, without data."""
     columns = Columns(
         tuple(f"x{i}" for i in range(p)),
@@ -163,12 +165,14 @@ def test_prior_only_draws_are_the_prior(case):
 
 def without_jacobian(shape, u, arrays):
     """The density with one bug planted: log sigma_t's Jacobian is missing."""
-    return _collapsed.log_density(shape, u, arrays) - u[0]
+    return normal_density.log_density(shape, u, arrays) - u[0]
 
 
 def with_wrong_scale(shape, u, arrays):
     """The density with half-Cauchy scales 20% too large."""
-    return _collapsed.log_density(shape, u, arrays._replace(sigma_scale=1.2 * arrays.sigma_scale))
+    return normal_density.log_density(
+        shape, u, arrays._replace(sigma_scale=1.2 * arrays.sigma_scale)
+    )
 
 
 @pytest.mark.parametrize("bug", [without_jacobian, with_wrong_scale])
@@ -207,10 +211,12 @@ def test_coordinates_round_trip():
     for size in (1, 2, 3, 4):
         a = rng.normal(size=(size, size + 2))
         sigma = a @ a.T
-        u = _covariance.coordinates(sigma, np)
-        log_d, rows = _covariance.chain(u, size)
-        assert np.allclose(_covariance.covariance(log_d, rows, np), sigma, rtol=1e-12)
-        assert np.allclose(_covariance.precision(log_d, rows, np), np.linalg.inv(sigma), rtol=1e-9)
+        u = error_covariance.coordinates(sigma, np)
+        log_d, rows = error_covariance.chain(u, size)
+        assert np.allclose(error_covariance.covariance(log_d, rows, np), sigma, rtol=1e-12)
+        assert np.allclose(
+            error_covariance.precision(log_d, rows, np), np.linalg.inv(sigma), rtol=1e-9
+        )
 
 
 # --- With a history, which is data: what is left without rows is its prediction --------------
@@ -235,17 +241,17 @@ def history_draws(robust, kind="half-cauchy", n_draws=8000):
     model = NormalLikelihood(build_design(std, build_priors(est, std), "lkj"))
     history, rng = build_history(est), np.random.default_rng(0)
     grid = integrate(history, 0)
-    unit = _borrowed.effect_units(model.design)
+    unit = history_density.effect_units(model.design)
     u = rng.normal(size=(n_draws, 3))
     log_sigma = np.log(grid.sigma_quantile(rng.uniform(size=(n_draws, 1))) / unit)
     flags = rng.uniform(size=n_draws) >= robust
-    shape = _borrowed.hierarchical_shape(model, history, robust)
-    arrays = _borrowed.hierarchical_arrays(model.design, history)
-    chosen = _history_draws.Chosen(u, log_sigma, flags, 1.0 - robust)
-    prior = _history_draws.effect_priors(shape, arrays, chosen)
+    shape = history_density.hierarchical_shape(model, history, robust)
+    arrays = history_density.hierarchical_arrays(model.design, history)
+    chosen = draws_of_history.Chosen(u, log_sigma, flags, 1.0 - robust)
+    prior = draws_of_history.effect_priors(shape, arrays, chosen)
     beta_t = model.posterior(u, rng, (prior.loc, prior.precision)).values["beta_t"]
-    bar = unit * _history_draws.draw_beta_bar(prior, flags, beta_t / unit, rng)
-    beta_j = _history_draws.draw_beta_j(history, bar, unit * prior.sigma, rng)
+    bar = unit * draws_of_history.draw_beta_bar(prior, flags, beta_t / unit, rng)
+    beta_j = draws_of_history.draw_beta_j(history, bar, unit * prior.sigma, rng)
     return grid, {"beta_t": beta_t, "beta_t_bar": bar, "beta_j": beta_j}
 
 
@@ -303,7 +309,7 @@ def beta_j_about_its_own_estimate(history, beta_bar, sigma, generator):
     ],
 )
 def test_planted_bugs_in_the_hierarchy_are_found(name, bug, monkeypatch):
-    monkeypatch.setattr(_history_draws, name, bug)
+    monkeypatch.setattr(draws_of_history, name, bug)
     assert min(history_p_values(0.3).values()) < 1e-6
 
 
@@ -320,26 +326,26 @@ def test_a_missing_link_is_found(monkeypatch):
     effect = bar + grid.sigma[at] * rng.standard_normal(8000)
     expected = correlation({"beta_t": effect[:, None], "beta_t_bar": bar[:, None]})[0, 1]
     assert correlation(values)[0, 1] == pytest.approx(expected, abs=4 * np.sqrt(2 / 8000))
-    monkeypatch.setattr(_history_draws, "draw_beta_bar", beta_bar_without_the_link)
+    monkeypatch.setattr(draws_of_history, "draw_beta_bar", beta_bar_without_the_link)
     assert abs(correlation(history_draws(0.0)[1])[0, 1]) < 0.1 < expected
 
 
-def sigma_bar_p_value(log_density=_borrowed.log_density):
+def sigma_bar_p_value(log_density=history_density.log_density):
     """NUTS without rows: sigma_bar against its posterior given the history."""
     est = HierarchicalBayesianIV(**EARLIER, **PRIOR)
     std = standardise(Moments.empty(Columns((), ("z",), ("t",), "y")))
     model = NormalLikelihood(build_design(std, build_priors(est, std), "lkj"))
     history = build_history(est)
-    shape = _borrowed.hierarchical_shape(model, history, 0.0)
-    arrays = _borrowed.hierarchical_arrays(model.design, history)
-    target = _borrowed.hierarchical_target(model.target(), shape, arrays)
+    shape = history_density.hierarchical_shape(model, history, 0.0)
+    arrays = history_density.hierarchical_arrays(model.design, history)
+    target = history_density.hierarchical_target(model.target(), shape, arrays)
     density = of_sigma_bar(log_density)
     target = replace(target, log_density=density, start=target.start[3:], spread=target.spread[3:])
     draws = sample(target, Settings(4000, 500, 4, 0.9, 7)).position[..., 0]
     ess = float(array_stats.ess(draws, chain_axis=0, draw_axis=1, method="bulk"))
     thinned = np.exp(draws[:, :: int(np.ceil(2 * draws.size / ess))].ravel())
     assert thinned.size > 1000
-    grid = integrate(history.in_units(_borrowed.effect_units(model.design)), 0)
+    grid = integrate(history.in_units(history_density.effect_units(model.design)), 0)
     below = np.cumsum(grid.weight) - 0.5 * grid.weight
     law = np.interp(np.log(thinned), np.log(grid.sigma), below)
     return stats.kstest(law, "uniform").pvalue
@@ -358,7 +364,7 @@ def of_sigma_bar(log_density):
 
 
 def without_sigma_bars_jacobian(shape, u, arrays):
-    return _borrowed.log_density(shape, u, arrays) - u[3]
+    return history_density.log_density(shape, u, arrays) - u[3]
 
 
 def test_sigma_bar_without_rows():

@@ -10,7 +10,9 @@ from sklearn.base import clone
 from sklearn.callback import ProgressBar
 from sklearn.model_selection import GridSearchCV
 
-from skbayesiv import BayesianIV, _sampling
+from skbayesiv import BayesianIV
+from skbayesiv._sampling import nuts
+from skbayesiv._sampling.target import PIECES
 from skbayesiv.datasets import make_noncompliance
 
 QUICK = {"draws": 40, "tune": 60, "chains": 1, "random_state": 0}
@@ -56,7 +58,7 @@ def test_callbacks_hear_of_draws(rows):
     est = BayesianIV(**QUICK)
     silent = clone(est).fit(X, t, y, z=z)
     est.set_callbacks(recorder).fit(X, t, y, z=z)
-    assert recorder.ended == ["draws"] * _sampling.PIECES + ["fit"]
+    assert recorder.ended == ["draws"] * PIECES + ["fit"]
     assert np.array_equal(est.coef_, silent.coef_)
     assert not hasattr(est, "_callback_fit_ctx")
 
@@ -83,7 +85,7 @@ def test_steps_end_when_their_draws_are_made(rows, monkeypatch):
     """JAX computes in the background: a step has ended when its numbers are there."""
     X, t, y, z = rows
     est = BayesianIV(draws=20_000, tune=100, chains=1, random_state=0).fit(X, t, y, z=z)
-    begin, advance = _sampling._programs()
+    begin, advance = nuts._programs()
     made = []
 
     def recorded(*args):
@@ -96,6 +98,6 @@ def test_steps_end_when_their_draws_are_made(rows, monkeypatch):
             ready.append(all(leaf.is_ready() for leaf in jax.tree.leaves(made[-1][1])))
 
     ready = []
-    monkeypatch.setattr(_sampling, "_programs", lambda: (begin, recorded))
-    _sampling.sample(est._target(est._model), est._settings(), track)
-    assert ready == [True] * _sampling.PIECES
+    monkeypatch.setattr(nuts, "_programs", lambda: (begin, recorded))
+    nuts.sample(est._target(est._model), est._settings(), track)
+    assert ready == [True] * PIECES

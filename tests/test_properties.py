@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skbayesiv import BayesianIV, TwoStageLS
-from skbayesiv._design import build_design
-from skbayesiv._moments import Moments, standardise
-from skbayesiv._priors import build_priors
-from skbayesiv._validation import Columns, IVData
+from skbayesiv._columns import Columns
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.rows import IVData
+from skbayesiv._data.standardised import standardise
+from skbayesiv._models.normal.design import build_design
+from skbayesiv._models.parts.priors import build_priors
 
 COLUMNS = Columns(("x",), ("z",), ("t",), "y")
 

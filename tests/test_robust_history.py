@@ -10,9 +10,9 @@ from scipy import stats
 from scipy.special import gammaln, logit
 
 from skbayesiv import HierarchicalBayesianIV
-from skbayesiv._bridge import log_evidence
-from skbayesiv._history import build_history
-from skbayesiv._meta_analysis import integrate
+from skbayesiv._models.history.evidence import log_evidence
+from skbayesiv._models.history.meta_analysis import integrate
+from skbayesiv._models.history.table import build_history
 
 # Over 16 seeds the log odds of the push experiment with 8,000 draws have a standard deviation of
 # 0.007; the quadrature's own error is of the same size.

@@ -18,7 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS, _sampling
+from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS
+from skbayesiv._sampling import nuts
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import ConvergenceWarning, NoTreatmentWarning
 from skbayesiv.metrics import log_predictive_density, log_predictive_density_scorer
@@ -227,7 +228,7 @@ def test_one_compilation_for_a_grid(push):
     """Folds, scales and clones share one compiled sampler."""
     y, t, z = push
     X = np.column_stack([t, z])
-    begin, advance = _sampling._programs()
+    begin, advance = nuts._programs()
     before = begin._cache_size(), advance._cache_size()
     search = GridSearchCV(
         BayesianIV(random_state=0, draws=103, tune=101, treatment=0, instruments=1),

@@ -10,9 +10,9 @@ from arviz_stats.base.array import array_stats
 from scipy import stats
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV
-from skbayesiv._generative_history import state_history
-from skbayesiv._history import build_history
-from skbayesiv._priors import Normal
+from skbayesiv._models.history.pymc_model import state_history
+from skbayesiv._models.history.table import build_history
+from skbayesiv._models.parts.priors import Normal
 from skbayesiv.datasets import make_noncompliance
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*BLAS.*", "ignore:.*np.dot.*")

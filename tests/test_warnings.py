@@ -10,11 +10,7 @@ from sklearn.model_selection import cross_val_score
 
 from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, TwoStageLS, fit_experiments
 from skbayesiv.datasets import make_noncompliance
-from skbayesiv.exceptions import (
-    ConvergenceWarning,
-    NoTreatmentWarning,
-    PriorDataConflictWarning,
-)
+from skbayesiv.exceptions import ConvergenceWarning, NoTreatmentWarning, PriorDataConflictWarning
 
 FEW = {"draws": 10, "tune": 20, "chains": 2, "random_state": 0}
 DATA = make_noncompliance(300, n_covariates=2, random_state=0)

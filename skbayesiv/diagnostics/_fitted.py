@@ -4,7 +4,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from sklearn.utils.validation import check_is_fitted
 
-from skbayesiv._equation import Equation
+from skbayesiv._linear.equation import Equation
 
 
 @runtime_checkable

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skbayesiv._equation import Equation
-from skbayesiv._validation import column_names
+from skbayesiv._columns import column_names
+from skbayesiv._linear.equation import Equation
 
 from ._fitted import Fitted, fitted_estimator, rows_of
 

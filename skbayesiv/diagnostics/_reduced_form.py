@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skbayesiv import _sandwich
+from skbayesiv._linear import sandwich as _sandwich
 
 from ._partial import FloatArray, Partialled
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from skbayesiv._equation import Equation
+from skbayesiv._linear.equation import Equation
 
 from ._anderson_rubin import anderson_rubin, anderson_rubin_confidence_set
 from ._effective_f import effective_f

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from skbayesiv._typing import Array
 from skbayesiv.plotting._display import PALETTE, Display, foreground, legend_beside, quiet
-
-Array = NDArray[np.float64]
 
 MAX_CURVES = len(PALETTE)
 

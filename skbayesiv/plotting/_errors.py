@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from skbayesiv._typing import Array
 from skbayesiv.plotting._display import GREEN, Display, foreground
 from skbayesiv.plotting._numbers import check_posterior
-
-Array = NDArray[np.float64]
 
 MASSES = (0.95, 0.8, 0.6, 0.4, 0.2)
 REACH = 3.2

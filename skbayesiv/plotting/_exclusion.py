@@ -6,14 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from skbayesiv.plotting._display import (
-    BLUE,
-    Display,
-    foreground,
-    legend_beside,
-    percent,
-    quiet,
-)
+from skbayesiv.plotting._display import BLUE, Display, foreground, legend_beside, percent, quiet
 from skbayesiv.plotting._numbers import check_posterior, effect_label
 
 if TYPE_CHECKING:
@@ -87,7 +80,7 @@ class ExclusionSensitivityDisplay(Display):
         -------
         ExclusionSensitivityDisplay
         """
-        from skbayesiv._exclusion import exclusion_sensitivity
+        from skbayesiv._reports.exclusion import exclusion_sensitivity
 
         check_posterior(estimator)
         result = exclusion_sensitivity(estimator, scales, level=level, treatment=treatment)

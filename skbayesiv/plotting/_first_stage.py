@@ -8,11 +8,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from skbayesiv._typing import Array
 from skbayesiv.plotting._display import BLUE, VERMILLION, Display, percent, quiet
 from skbayesiv.plotting._numbers import check_level, read_rows
 from skbayesiv.plotting._outcome import MAX_LEVELS
-
-Array = NDArray[np.float64]
 
 BINS = 10
 
@@ -189,7 +188,7 @@ def _groups(index: Array) -> NDArray[np.intp]:
 def _binned_line(
     name: str, x: Array, y: Array, group: NDArray[np.intp], level: float
 ) -> BinnedLine:
-    from skbayesiv._summary import interval_reach
+    from skbayesiv._reports.coefficients import interval_reach
 
     n = np.bincount(group)
     place, mean = np.bincount(group, x) / n, np.bincount(group, y) / n

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-Array = NDArray[np.float64]
+from skbayesiv._typing import Array
 
 GRID_POINTS = 512
 
@@ -101,9 +101,9 @@ def two_stage_interval(est: Any, two_stage: Any, treatment: int, level: float) -
     treatment : int
     level : float
     """
-    from skbayesiv._borrowing import two_stage_effect
-    from skbayesiv._moments import standardise
-    from skbayesiv._summary import interval_reach
+    from skbayesiv._data.standardised import standardise
+    from skbayesiv._reports.borrowing import two_stage_effect
+    from skbayesiv._reports.coefficients import interval_reach
 
     if two_stage is None:
         return None
@@ -125,7 +125,7 @@ def two_stage_interval(est: Any, two_stage: Any, treatment: int, level: float) -
 
 def earlier_intervals(est: Any, treatment: int, level: float) -> tuple[Interval, ...]:
     """Effects of earlier experiments with normal intervals; none without a history."""
-    from skbayesiv._summary import interval_reach
+    from skbayesiv._reports.coefficients import interval_reach
 
     history = getattr(est, "_history", None)
     if history is None:
@@ -147,8 +147,8 @@ def effect_label(est: Any, treatment: int) -> str:
 
 def read_rows(est: Any, X: Any, t: Any, y: Any, z: Any) -> Any:
     """Rows as `fit` reads them, also in column mode, without touching the estimator."""
-    from skbayesiv._two_stage import TwoStageLS
-    from skbayesiv._validation import gather
+    from skbayesiv._data.rows import gather
+    from skbayesiv._estimators.two_stage import TwoStageLS
 
     treatment = getattr(est, "treatment", None)
     instruments = getattr(est, "instruments", None)

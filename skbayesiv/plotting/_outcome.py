@@ -9,10 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skbayesiv._typing import Array
 from skbayesiv.plotting._display import PALETTE, Display, legend_beside, quiet
 from skbayesiv.plotting._numbers import GRID_POINTS, read_rows
-
-Array = NDArray[np.float64]
 
 MAX_LEVELS = 5
 MAX_BINS = 80

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from skbayesiv._typing import Array
 from skbayesiv.plotting._display import BLUE, ORANGE, Display, quiet
 from skbayesiv.plotting._numbers import Density, check_posterior
-
-Array = NDArray[np.float64]
 
 N_PRIOR = 20_000
 LEVEL = 0.94

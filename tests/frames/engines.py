@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from skbayesiv._moments import Moments, standardise
-from skbayesiv._validation import Columns
+from skbayesiv._columns import Columns
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.standardised import standardise
 
 
 @dataclass(frozen=True)

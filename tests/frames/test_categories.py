@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from frames.engines import assert_same, experiment, reference, roles, skewed
-from skbayesiv._moments import Moments
+from skbayesiv._data.moments import Moments
 
 LEVELS = ["Bern", "Genf", "Zug"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from frames.engines import assert_same, experiment, reference, roles
-from skbayesiv._moments import Moments
+from skbayesiv._data.moments import Moments
 
 pytest.importorskip("dask.dataframe")
 distributed = pytest.importorskip("distributed")

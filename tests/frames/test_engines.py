@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from frames.engines import assert_same, experiment, reference, roles, skewed
-from skbayesiv._moments import Moments
+from skbayesiv._data.moments import Moments
 
 WIDTHS = pytest.mark.parametrize("width", [2, 14], ids=["narrow", "wide"])
 
@@ -111,8 +111,8 @@ def test_regression_without_instruments(engine):
 @pytest.mark.parametrize("weight", [None, "weight"])
 def test_blocks_and_batches(monkeypatch, by, weight):
     """Rows in many blocks and batches, some of them with missing values."""
-    monkeypatch.setattr("skbayesiv._frames._batches.BLOCK_BYTES", 1 << 13)
-    monkeypatch.setattr("skbayesiv._frames._streams.BATCH_ROWS", 700)
+    monkeypatch.setattr("skbayesiv._data.frames.batches.BLOCK_BYTES", 1 << 13)
+    monkeypatch.setattr("skbayesiv._data.frames.streams.BATCH_ROWS", 700)
     table = experiment(3000)
     table = table.append_column("cluster", pa.array(np.arange(3000) // 7 % 100))
     y = table["y"].to_numpy().copy()

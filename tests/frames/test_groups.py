@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from frames.engines import experiment, roles, skewed
-from skbayesiv._moments import Moments
+from skbayesiv._data.moments import Moments
 
 WIDTHS = pytest.mark.parametrize("width", [2, 14], ids=["narrow", "wide"])
 

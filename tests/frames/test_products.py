@@ -9,10 +9,11 @@ import pytest
 
 from frames.engines import experiment, roles, skewed
 from skbayesiv import FourthMoments, Moments
-from skbayesiv._moments import standardise
-from skbayesiv._product_sums import Reference
-from skbayesiv._scores import build_scores
-from skbayesiv._validation import Columns, IVData
+from skbayesiv._columns import Columns
+from skbayesiv._data.products import Reference
+from skbayesiv._data.rows import IVData
+from skbayesiv._data.standardised import standardise
+from skbayesiv._models.moment_conditions.scores import build_scores
 
 
 def rows(table, weight=None, where=None):
@@ -93,7 +94,7 @@ def test_given_reference_saves_a_pass(monkeypatch):
     frame, data = table.to_pandas(), rows(table)
     reference = Reference.from_moments(Moments.from_frame(frame, **roles(table)))
     passes = []
-    tally = "skbayesiv._frames._sources.EagerSource.tally"
+    tally = "skbayesiv._data.frames.sources.EagerSource.tally"
     monkeypatch.setattr(tally, lambda *_: passes.append(1))
     fourth = FourthMoments.from_frame(frame, reference=reference, **roles(table))
     assert not passes
@@ -105,7 +106,7 @@ def test_long_batches_are_cut(monkeypatch):
     table = experiment(300, width=0)
     frame, named = table.to_pandas(), roles(table)
     whole = FourthMoments.from_frame(frame, **named)
-    monkeypatch.setattr("skbayesiv._fourth_frames.BATCH_FLOATS", 7 * 14)
+    monkeypatch.setattr("skbayesiv._data.frames.products.BATCH_FLOATS", 7 * 14)
     cut = FourthMoments.from_frame(frame, **named)
     assert_same_scores(cut, whole, Moments.from_data(rows(table)))
 

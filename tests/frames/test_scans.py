@@ -7,10 +7,10 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from skbayesiv._frames import _sources
-from skbayesiv._frames._planning import make_plan
-from skbayesiv._moments import Moments
-from skbayesiv._validation import Columns
+from skbayesiv._columns import Columns
+from skbayesiv._data.frames import sources
+from skbayesiv._data.frames.planning import make_plan
+from skbayesiv._data.moments import Moments
 
 NAMES = [f"x{i}" for i in range(8)]
 
@@ -59,7 +59,7 @@ def test_columns_with_values_in_different_rows():
     frame = pl.DataFrame({"y": np.arange(n) + 0.0}).with_columns(
         pl.when(part == k + 1).then(1000.0 * (k + 1)).alias(f"x{k}") for k in range(3)
     )
-    source, columns = _sources.open_source(frame.lazy()), Columns(("x0", "x1", "x2"), (), (), "y")
+    source, columns = sources.open_source(frame.lazy()), Columns(("x0", "x1", "x2"), (), (), "y")
     plan = make_plan(source, columns, None, None, drop=True, categories=None)
     assert plan.shift[:3].tolist() == [1000.0, 2000.0, 3000.0]
 
@@ -76,8 +76,8 @@ def test_levels_are_sought_in_bounded_queries(monkeypatch):
         seen.append(len(result))
         return result
 
-    _collect = _sources.collect
-    monkeypatch.setattr(_sources, "collect", collect)
+    _collect = sources.collect
+    monkeypatch.setattr(sources, "collect", collect)
     with pytest.raises(ValueError, match="at most 1000 levels: column '#rows' has more"):
         Moments.from_frame(query, outcome="y", covariates=["a", "#rows"])
     assert max(seen) <= 1002

@@ -1,0 +1,1 @@
+"""Rows, frames and sums: what a fit takes from the data."""

@@ -1,0 +1,130 @@
+"""Raw arguments -> checked arrays; an error names the argument, what is allowed and what came."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils.validation import (
+    check_array,
+    column_or_1d,
+)
+
+from skbayesiv.exceptions import OURS
+
+COLUMN_Y = (
+    "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
+    "(n_samples,), for example using ravel()."
+)
+FLOATS = [np.float64, np.float32]
+TIMES = ("date", "time", "duration", "period")
+
+
+def check_matrix(value: ArrayLike, name: str, **options: Any) -> NDArray[Any]:
+    """Return a finite 2-D float array; every error names the argument."""
+    if times := [str(dtype) for dtype in _dtypes(value) if str(dtype).lower().startswith(TIMES)]:
+        raise ValueError(
+            f"{name} must be numeric and finite: turn dates and times into numbers; got {times}."
+        )
+    try:
+        return np.asarray(check_array(value, dtype=FLOATS, input_name=name, **options))
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{name} must be numeric and finite: {error}") from error
+
+
+def _dtypes(value: Any) -> list[Any]:
+    """Types of a frame's columns, or of an array."""
+    dtypes = getattr(value, "dtypes", getattr(value, "dtype", None))
+    return list(dtypes) if np.iterable(dtypes) else [dtypes]
+
+
+def check_columns(value: Any, name: str) -> NDArray[Any]:
+    """Return t or z as a 2-D float array, one column for each variable."""
+    if isinstance(value, str):
+        parameter = {"t": "treatment", "z": "instruments"}.get(name)
+        raise ValueError(
+            f"{name} must be numbers, one for each row; got {value!r}. To name a column of X use "
+            f"the parameter {parameter}."
+        )
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        value = np.asarray(value)
+        shape = value.shape
+    if len(shape) > 2 or len(shape) == 0:
+        raise ValueError(f"{name} must have one or two dimensions; got shape {tuple(shape)}.")
+    if len(shape) == 1:
+        value = np.asarray(value).reshape(-1, 1)
+    return check_matrix(value, name)
+
+
+def check_outcome(y: Any, n_rows: int | None = None) -> NDArray[Any]:
+    """Return y as a finite 1-D float array."""
+    if y is None:
+        raise ValueError(
+            "This estimator requires y to be passed, but the target y is None: y must be a "
+            "1-D array of numbers."
+        )
+    if np.asarray(y).shape[1:] == (1,):
+        warnings.warn(COLUMN_Y, DataConversionWarning, skip_file_prefixes=OURS)
+    y = column_or_1d(y)
+    y = check_matrix(np.asarray(y).reshape(-1, 1), "y")[:, 0]
+    if n_rows is not None:
+        check_length(y, "y", n_rows)
+    return y
+
+
+def check_length(value: NDArray[Any], name: str, n_rows: int) -> None:
+    """Raise if an argument does not have one row for each row of y."""
+    if value.shape[0] != n_rows:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: {name} has "
+            f"{value.shape[0]} rows where {n_rows} were expected."
+        )
+
+
+def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:
+    """Return non-negative finite weights of shape (n_rows,), or None."""
+    if sample_weight is None:
+        return None
+    values = np.asarray(sample_weight)
+    if values.ndim == 0:
+        values = np.full(n_rows, values)
+    if values.ndim != 1:
+        raise ValueError(f"sample_weight must be 1D array or scalar; got {values.ndim} dimensions.")
+    weight = check_matrix(values.reshape(-1, 1), "sample_weight")[:, 0]
+    weight = weight.astype(np.float64, copy=False)
+    if weight.shape[0] != n_rows:
+        raise ValueError(
+            f"sample_weight.shape == {weight.shape}, expected {(n_rows,)}: one weight for each row."
+        )
+    if (weight < 0).any():
+        raise ValueError(
+            f"sample_weight must not be negative; got a minimum of {weight.min():.6g}."
+        )
+    if not weight.any():
+        raise ValueError("sample_weight must have a positive entry; got only zeros.")
+    return weight
+
+
+def check_clusters(clusters: Any, n_rows: int, *, required: bool) -> NDArray[np.intp] | None:
+    """Return the clusters' labels as codes of shape (n_rows,), or None."""
+    from pandas import factorize
+
+    if clusters is None:
+        if required:
+            raise ValueError(
+                "clusters must be passed to fit when cov_type='clustered', one label for each "
+                "row; got clusters=None."
+            )
+        return None
+    labels = np.asarray(clusters)
+    if labels.ndim != 1:
+        raise ValueError(f"clusters must have one dimension; got shape {labels.shape}.")
+    check_length(labels, "clusters", n_rows)
+    codes = np.asarray(factorize(labels)[0], dtype=np.intp)
+    if missing := int((codes < 0).sum()):
+        raise ValueError(f"clusters must label every row; got {missing} missing labels.")
+    return codes

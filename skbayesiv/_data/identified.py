@@ -1,0 +1,131 @@
+"""Are rows and columns enough for the model? Asked of the moments, whatever they came from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.standardised import standardise
+from skbayesiv._typing import Array
+
+COLLINEAR = 1e-8
+
+
+def check_identified(moments: Moments, *, fit_intercept: bool = True) -> None:
+    """Raise unless rows and columns suffice for the first stage and the outcome's equation."""
+    columns = moments.columns
+    q, k = len(columns.instruments), len(columns.treatments)
+    _check_finite(moments)
+    if q and not k:
+        raise ValueError(
+            "t must be given with z: an instrumental-variable fit needs both; got "
+            f"{list(columns.instruments)} without treatments."
+        )
+    if q < k:
+        raise ValueError(
+            f"z must have at least as many columns as t ({k}); got {q}: "
+            f"{list(columns.instruments)}."
+        )
+    _check_rows(moments, len(columns.covariates) + q + int(fit_intercept) if k else 2)
+    if not k:
+        return
+    _check_varies(moments, fit_intercept)
+    cosines = _cosines(moments, fit_intercept)
+    for argument, where in (("z", columns.z), ("t", columns.t)):
+        index = [*range(columns.x.stop), *range(where.start, where.stop)]
+        for at in _dependent(cosines, index)[:1]:
+            others = [columns.names[i] for i in index[: index.index(at)]]
+            raise ValueError(
+                f"{'X' if at < columns.x.stop else argument} must not be perfectly collinear: "
+                f"column {columns.names[at]!r} is a linear combination of "
+                f"{'the constant and ' if fit_intercept else ''}{others}, to {COLLINEAR:g} of its "
+                "sum of squares. Leave it out, or centre what powers and products are made of."
+            )
+
+
+def check_outcome_has_error(moments: Moments, *, fit_intercept: bool = True) -> None:
+    """Raise if t, z and X fit y exactly in more rows than columns: there is no posterior then.
+
+    The likelihood grows without bound as the variance of y's error given t and z goes to 0.
+    """
+    columns = moments.columns
+    index = [*range(len(columns.names))]
+    dependent = _dependent(_cosines(moments, fit_intercept), index)
+    n_columns = len(index) - len(dependent) + int(fit_intercept)
+    if not columns.treatments or columns.y not in dependent or moments.weight <= n_columns:
+        return
+    name = columns.outcome
+    if fit_intercept and standardise(moments).corr[columns.y, columns.y] < 0.5:
+        raise ValueError(f"y must vary: column {name!r} is constant at {moments.mean[-1]:.6g}.")
+    raise ValueError(
+        f"y must have an error: column {name!r} is a linear combination of "
+        f"{'the constant and ' if fit_intercept else ''}{list(columns.names[:-1])}, to "
+        f"{COLLINEAR:g} of its variance."
+    )
+
+
+def full_rank(moments: Moments, *, fit_intercept: bool = True) -> bool:
+    """Whether no covariate is a linear combination of the others (and the constant)."""
+    index = [*range(moments.columns.x.stop)]
+    return not _dependent(_cosines(moments, fit_intercept), index)
+
+
+def _check_finite(moments: Moments) -> None:
+    """Raise if a sum is not finite, which finite rows can have by overflow."""
+    if not np.isfinite(moments.weight):
+        raise ValueError(f"sample_weight must have a finite sum; got {moments.weight}.")
+    own = np.isfinite(moments.shift + moments.total + np.diag(moments.cross))
+    finite = own if not own.all() else np.isfinite(moments.cross).all(axis=1)
+    if not finite.all():
+        names = [name for name, good in zip(moments.columns.names, finite, strict=True) if not good]
+        raise ValueError(
+            f"X, t, y and z must have finite sums of squares: those of {names} are not. Rescale "
+            "the columns."
+        )
+
+
+def _check_rows(moments: Moments, least: int) -> None:
+    least = max(least, 2)
+    if moments.n_rows < least:
+        raise ValueError(
+            f"X, t, y and z must have at least as many rows as the first stage has columns "
+            f"({least}); got n_samples = {moments.n_rows}"
+            + (" (1 sample)." if moments.n_rows == 1 else ".")
+        )
+
+
+def _check_varies(moments: Moments, fit_intercept: bool) -> None:
+    columns, std = moments.columns, standardise(moments)
+    for role, where in (("z", columns.z), ("t", columns.t), ("X", columns.x)):
+        for i in range(where.start, where.stop):
+            constant = std.corr[i, i] < 0.5
+            if constant and (fit_intercept or std.mean[i] == 0.0):
+                raise ValueError(
+                    f"{role} must vary: column {columns.names[i]!r} is constant at "
+                    f"{std.mean[i]:.6g}."
+                )
+
+
+def _cosines(moments: Moments, fit_intercept: bool) -> Array:
+    """Cosines of the angles between columns, centred if there is an intercept."""
+    if fit_intercept:
+        std = standardise(moments)
+        varies = std.corr.diagonal() > 0.5
+        # Not the rounded ones, whose error a dependence with large coefficients would magnify.
+        cosines = moments.scatter / moments.weight / np.outer(std.sd, std.sd)
+        return np.where(varies[:, None] & varies, cosines, 0.0)
+    cross = moments.about(np.zeros_like(moments.shift)).cross
+    length = np.where(np.diag(cross) > 0.0, np.sqrt(np.diag(cross)), 1.0)
+    return cross / np.outer(length, length)
+
+
+def _dependent(cosines: Array, index: list[int]) -> list[int]:
+    """Those of the columns that are linear combinations of others before them (Gram-Schmidt)."""
+    residual, found = cosines[np.ix_(index, index)].copy(), []
+    for j, column in enumerate(index):
+        pivot = residual[j, j]
+        if pivot < COLLINEAR:
+            found.append(column)
+        else:
+            residual -= np.outer(residual[:, j], residual[j]) / pivot
+    return found

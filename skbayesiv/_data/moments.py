@@ -1,0 +1,281 @@
+"""Rows -> frozen :class:`Moments`: everything that a fit needs to know of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skbayesiv._columns import Columns
+from skbayesiv._data.rows import IVData
+from skbayesiv._typing import Array
+
+BLOCK_BYTES = 1 << 20
+PILOT_ROWS = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Weighted first and second moments of the columns ``[X, z, t, y]``.
+
+    Moments of disjoint rows add; the moments of a subset can be subtracted, so that the
+    training set of a fold is ``total - fold``. Sums are kept about `shift`, a value near the
+    mean, so that nothing is lost when a column's mean is much larger than its spread.
+
+    Attributes
+    ----------
+    columns : Columns
+        Names by role, C of them in all.
+    shift : ndarray of shape (C,)
+        Point about which sums are taken.
+    weight : float
+        Sum of the frequency weights (the number of rows when there are none).
+    n_rows : int
+        Number of rows with a positive weight.
+    total : ndarray of shape (C,)
+        Weighted sum of ``row - shift``.
+    cross : ndarray of shape (C, C)
+        Weighted sum of ``(row - shift)(row - shift)'``.
+    """
+
+    columns: Columns
+    shift: Array
+    weight: float
+    n_rows: int
+    total: Array
+    cross: Array
+
+    @classmethod
+    @np.errstate(over="ignore", invalid="ignore")  # `check_identified` names what overflowed
+    def from_data(cls, data: IVData) -> Moments:
+        """Moments of checked rows, in one pass over blocks of about 1 MB."""
+        parts = (data.x, data.z, data.t, data.y[:, None])
+        shift = np.concatenate([_pilot_mean(part) for part in parts])
+        width = shift.shape[0]
+        rows = max(1, BLOCK_BYTES // (8 * width))
+        buffer = np.empty((rows, width))
+        weight, n_rows, total, cross = 0.0, 0, np.zeros(width), np.zeros((width, width))
+        for start in range(0, data.n_rows, rows):
+            stop = min(start + rows, data.n_rows)
+            block = buffer[: stop - start]
+            np.concatenate([part[start:stop] for part in parts], axis=1, out=block)
+            block -= shift
+            w = None if data.sample_weight is None else data.sample_weight[start:stop]
+            if w is None:
+                weight += stop - start
+                n_rows += stop - start
+                total += block.sum(axis=0)
+            else:
+                weight += float(w.sum())
+                n_rows += int(np.count_nonzero(w))
+                total += w @ block
+                block *= np.sqrt(w)[:, None]
+            cross += block.T @ block
+        return cls(data.columns, shift, weight, n_rows, total, cross)
+
+    @overload
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        outcome: str,
+        treatment: str | Iterable[str] = (),
+        instruments: str | Iterable[str] = (),
+        covariates: str | Iterable[str] = (),
+        sample_weight: str | None = None,
+        by: None = None,
+        missing: Literal["raise", "drop"] = "raise",
+        categories: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Moments: ...
+    @overload
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        outcome: str,
+        treatment: str | Iterable[str] = (),
+        instruments: str | Iterable[str] = (),
+        covariates: str | Iterable[str] = (),
+        sample_weight: str | None = None,
+        by: str,
+        missing: Literal["raise", "drop"] = "raise",
+        categories: Mapping[str, Sequence[Any]] | None = None,
+    ) -> dict[Any, Moments]: ...
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        outcome: str,
+        treatment: str | Iterable[str] = (),
+        instruments: str | Iterable[str] = (),
+        covariates: str | Iterable[str] = (),
+        sample_weight: str | None = None,
+        by: str | None = None,
+        missing: Literal["raise", "drop"] = "raise",
+        categories: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Moments | dict[Any, Moments]:
+        """Moments of a data frame, in one pass by the engine that holds it.
+
+        Parameters
+        ----------
+        frame : data frame
+            pandas, polars (eager or lazy), pyarrow (Table or Dataset), DuckDB relation, dask,
+            PySpark, ibis, or whatever else narwhals knows. A query is not collected: its rows
+            are summed where they are.
+        outcome : str
+            Name of the outcome.
+        treatment, instruments, covariates : str or iterable of str
+            Names of numeric or Boolean columns, summed in double precision. Covariates may be
+            strings or categories: each level but the first becomes an indicator, named
+            ``column[level]``.
+        sample_weight : str, optional
+            Name of the frequency weights: a weight of 2 counts as a row given twice.
+        by : str, optional
+            Name of a column of groups, such as folds, experiments or clusters. Groups far from
+            each other, on the scale of the spread within, may take a second pass.
+        missing : {"raise", "drop"}
+            Raise on null and NaN, or leave out the rows that have either in a column named here.
+        categories : mapping, optional
+            Levels of categorical covariates, the reference level first; any column may be made
+            categorical so. The levels of others are found in a scan of their own, in rows with a
+            weight, and sorted.
+
+        Returns
+        -------
+        Moments, or dict of Moments
+            A dict by group, in sorted order, when `by` is given; times with a zone are in UTC.
+
+        Raises
+        ------
+        TypeError
+            If a name is not a string, or the frame none that narwhals knows.
+        ValueError
+            If a column is unknown, has two roles or is not numeric; if values are missing,
+            infinite or of an unseen level (all counted, with the columns' names), or their
+            squares overflow; if weights are negative or all zero.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"y": [1.0, 3.0, 2.0, 6.0], "group": ["a", "b", "b", "c"]})
+        >>> moments = Moments.from_frame(frame, outcome="y", covariates="group")
+        >>> moments.columns.names
+        ('group[b]', 'group[c]', 'y')
+        >>> moments.mean
+        array([0.5 , 0.25, 3.  ])
+        >>> folds = Moments.from_frame(frame, outcome="y", by="group")
+        >>> {group: fold.n_rows for group, fold in folds.items()}
+        {'a': 1, 'b': 2, 'c': 1}
+        """
+        from skbayesiv._data.frames import moments_from_frame
+
+        return moments_from_frame(
+            frame,
+            outcome=outcome,
+            treatment=treatment,
+            instruments=instruments,
+            covariates=covariates,
+            sample_weight=sample_weight,
+            by=by,
+            missing=missing,
+            categories=categories,
+        )
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write to a small npz file; :meth:`load` reads it."""
+        from skbayesiv._data.storage import save_moments
+
+        save_moments(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Moments:
+        """Read what :meth:`save` wrote."""
+        from skbayesiv._data.storage import load_moments
+
+        return load_moments(path)
+
+    @classmethod
+    def empty(cls, columns: Columns) -> Moments:
+        """Moments of no rows: with them a posterior is its prior."""
+        width = len(columns.names)
+        return cls(columns, np.zeros(width), 0.0, 0, np.zeros(width), np.zeros((width, width)))
+
+    @property
+    def mean(self) -> Array:
+        """Weighted mean of each column, shape (C,)."""
+        return self.shift + (self.total / self.weight if self.weight else 0.0)
+
+    @property
+    def scatter(self) -> Array:
+        """Weighted sum of squares and products about the mean, shape (C, C)."""
+        if not self.weight:
+            return np.zeros_like(self.cross)
+        return self.cross - np.outer(self.total, self.total) / self.weight
+
+    def about(self, shift: Array) -> Moments:
+        """Return the same moments with the sums taken about another point."""
+        if np.array_equal(shift, self.shift):
+            return self
+        d = self.shift - shift
+        cross = np.outer(d, self.total)
+        cross = self.cross + cross + cross.T + self.weight * np.outer(d, d)
+        total = self.total + self.weight * d
+        return Moments(self.columns, shift, self.weight, self.n_rows, total, cross)
+
+    def __add__(self, other: Moments) -> Moments:
+        if not isinstance(other, Moments):
+            return NotImplemented
+        return self._combine(other, 1)
+
+    def __radd__(self, other: Literal[0]) -> Moments:
+        """Let `sum` start from 0."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __sub__(self, other: Moments) -> Moments:
+        if not isinstance(other, Moments):
+            return NotImplemented
+        if other.n_rows > self.n_rows:
+            raise ValueError(
+                f"Moments of {other.n_rows} rows cannot be taken from moments of {self.n_rows}."
+            )
+        return self._combine(other, -1)
+
+    def _combine(self, other: Moments, sign: int) -> Moments:
+        if self.columns != other.columns:
+            raise ValueError(
+                f"Moments must be of the same columns: {self.columns}; got {other.columns}."
+            )
+        if sign > 0 and not self.n_rows:
+            return other
+        other = other.about(self.shift)
+        return Moments(
+            self.columns,
+            self.shift,
+            self.weight + sign * other.weight,
+            self.n_rows + sign * other.n_rows,
+            self.total + sign * other.total,
+            self.cross + sign * other.cross,
+        )
+
+
+def check_moments(moments: Any, argument: str = "moments") -> None:
+    """Raise unless the argument is what it should be."""
+    if isinstance(moments, Mapping):
+        raise TypeError(
+            f"{argument} must be Moments; got {type(moments).__name__}: of moments by group pass "
+            "one, or their sum."
+        )
+    if not isinstance(moments, Moments):
+        raise TypeError(f"{argument} must be Moments; got {type(moments).__name__}.")
+
+
+def _pilot_mean(part: NDArray[Any]) -> Array:
+    """Mean of the first rows, in double precision."""
+    return np.asarray(part[:PILOT_ROWS].mean(axis=0, dtype=np.float64)).reshape(-1)

@@ -1,0 +1,72 @@
+"""Moments -> canonical moments in standardised coordinates: equal for equal data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbayesiv._columns import Columns
+from skbayesiv._data.moments import Moments
+from skbayesiv._typing import Array
+
+CANONICAL_BITS = 36
+
+
+@dataclass(frozen=True, eq=False)
+class Standardised:
+    """Canonical moments: mean, standard deviation and correlation, rounded to 36 bits.
+
+    Sums taken in another order, in other chunks, or with a weight in place of a repeated row
+    differ in the last bits, and a Markov chain magnifies any difference. Rounding (each mean on
+    the scale of its column, each correlation on the scale of 1) removes it.
+
+    Attributes
+    ----------
+    columns : Columns
+    n : float
+        Sum of weights.
+    mean, sd : ndarray of shape (C,)
+        The standard deviation divides by n, and is 1 for a column without spread.
+    corr : ndarray of shape (C, C)
+        Its diagonal exceeds 1 by the bound on the rounding error's norm, so that the matrix
+        stays positive definite; a residual variance below about 1e-10 cannot be resolved.
+    """
+
+    columns: Columns
+    n: float
+    mean: Array
+    sd: Array
+    corr: Array
+
+
+def standardise(moments: Moments) -> Standardised:
+    """Canonical moments in standardised coordinates."""
+    width = len(moments.columns.names)
+    if not moments.weight:
+        return Standardised(moments.columns, 0.0, np.zeros(width), np.ones(width), np.eye(width))
+    scatter, mean = moments.scatter, moments.mean
+    variance = np.clip(np.diag(scatter), 0.0, None) / moments.weight
+    spread = np.sqrt(variance)
+    # Without spread: below the rounding of the mean, or of the sum of squares about the shift.
+    constant = spread <= 1e-13 * np.maximum(np.abs(mean), np.finfo(float).tiny)
+    constant |= variance <= 1e-13 * np.diag(moments.cross) / moments.weight
+    sd = np.where(constant, 1.0, round_bits(spread))
+    corr = scatter / moments.weight / np.outer(sd, sd)
+    corr = np.where(constant[:, None] | constant, 0.0, round_to(corr, 1.0))
+    np.fill_diagonal(corr, np.where(constant, 0.0, 1.0) + width * 2.0**-CANONICAL_BITS)
+    n = float(round_bits(np.asarray(moments.weight)))
+    return Standardised(moments.columns, n, round_to(mean, np.maximum(np.abs(mean), sd)), sd, corr)
+
+
+def round_bits(value: Array) -> Array:
+    """Round to 36 significant bits."""
+    mantissa, exponent = np.frexp(value)
+    return np.ldexp(np.round(np.ldexp(mantissa, CANONICAL_BITS)), exponent - CANONICAL_BITS)
+
+
+def round_to(value: Array, scale: Any) -> Array:
+    """Round to a multiple of 2^-36 of the power of two above `scale`."""
+    unit = np.ldexp(1.0, np.frexp(scale)[1] - CANONICAL_BITS)
+    return np.asarray(np.round(value / unit) * unit)

@@ -1,0 +1,461 @@
+"""BayesianIV: the joint Gaussian model of outcome and treatment with correlated errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skbayesiv._data.checks import check_clusters
+from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.identified import check_identified, check_outcome_has_error
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.named import NamedFrame
+from skbayesiv._data.rows import IVData, gather
+from skbayesiv._data.standardised import standardise
+from skbayesiv._estimators.posterior_methods import PosteriorReport
+from skbayesiv._linear.equation import Equation
+from skbayesiv._models.build import (
+    LIKELIHOODS,
+    Likelihood,
+    build_likelihood,
+    compress,
+    compress_batch,
+    warn_of_unused,
+)
+from skbayesiv._models.parts.names import Names, coordinates
+from skbayesiv._models.parts.posterior import Posterior
+from skbayesiv._results.convergence import check_convergence
+from skbayesiv._results.tree import OBSERVED_ROWS, build_tree
+from skbayesiv._sampling.backends import BACKENDS
+from skbayesiv._sampling.target import PIECES, Draws, Settings, Target
+from skbayesiv._typing import Array
+
+LOC: list[Any] = [Interval(Real, None, None, closed="neither"), "array-like"]
+SCALE: list[Any] = [Interval(Real, 0, None, closed="neither"), "array-like", StrOptions({"auto"})]
+
+
+class BayesianIV(PosteriorReport):
+    r"""Bayesian instrumental variables with jointly normal errors.
+
+    The model is, for one outcome, K treatments, Q instruments and P covariates,
+
+    .. math::
+
+        y = a_y + t'\beta_t + x'\gamma_y + e_y, \qquad
+        t = a_t + z'\beta_z + x'\gamma_t + e_t, \qquad
+        (e_y, e_t) \sim N(0, \Sigma).
+
+    The rows are compressed once to their moments; all coefficients are integrated out, NUTS
+    samples the error covariance, and each of its draws gets an exact draw of the coefficients.
+    After the pass over the data nothing depends on the number of rows.
+
+    Parameters
+    ----------
+    intercept_y_loc, intercept_y_scale : float or "auto", default="auto"
+        Normal prior of the outcome's intercept. "auto" is N(mean y, 2.5 sd y).
+    intercept_t_loc, intercept_t_scale : float, array-like of shape (K,) or "auto"
+        Normal prior of the first stage's intercepts. "auto" is N(mean t, 2.5 sd t).
+    beta_t_loc : float or array-like of shape (K,), default=0.0
+        Prior mean of the treatment's effect, in units of y per unit of t.
+    beta_t_scale : float, array-like of shape (K,) or "auto", default="auto"
+        Prior standard deviation of the effect. "auto" is 2.5 sd y / sd t.
+    beta_z_loc : float or array-like of shape (Q, K), default=0.0
+    beta_z_scale : float, array-like of shape (Q, K) or "auto", default="auto"
+        Prior of the first stage. "auto" is 2.5 sd t / sd z.
+    gamma_y_loc : float or array-like of shape (P,), default=0.0
+    gamma_t_loc : float or array-like of shape (P, K), default=0.0
+    gamma_scale : float, array-like of shape (P,) or "auto", default="auto"
+        Prior standard deviation of the covariates' coefficients in both equations. "auto" is
+        2.5 sd response / sd x.
+    sigma_scale : float, array-like of shape (1 + K,) or "auto", default="auto"
+        Scales of the half-Cauchy priors of the errors' standard deviations, outcome first.
+        "auto" is 2.5 sd of the response.
+    lkj_eta : float, default=1.0
+        Shape of the LKJ prior of the errors' correlation; 1 is uniform. With weak instruments
+        this prior decides the coverage of the effect's interval.
+    sigma_prior : {"lkj", "regression"}, default="lkj"
+        "regression" writes the outcome's error as ``e_y = alpha'e_t + v`` with
+        alpha ~ N(0, 2.5 sd y / sd t) and sd(v) ~ half-t with 3 degrees of freedom, which keeps
+        coverage with weak instruments.
+    likelihood : {"normal", "gmm"}, default="normal"
+        "gmm" replaces the joint normal likelihood by the continuously updated GMM criterion of
+        E[z e] = 0, exp(-Q/2) [3]_ [4]_: it assumes nothing else of the errors, and keeps coverage
+        when they are heteroskedastic, clustered or heavy-tailed, when effects vary and when
+        instruments are weak. Effects (and direct effects) have priors; all other coefficients
+        have flat ones and robust covariances. There is no `sigma` and no `corr`: `cov` is the
+        sample's covariance of the residuals at each draw, with no uncertainty of its own. What
+        needs a density of the rows (log-likelihoods, predictive draws) is not defined.
+    exclusion_scale : float or array-like of shape (Q,), default=0.0
+        Prior standard deviation of direct effects of the instruments on the outcome
+        ("plausibly exogenous" instruments [2]_). 0 is exact exclusion. The criterion's weight
+        matrix is that of the errors without these effects.
+    intercept_prior : {"centered", "raw"}, default="centered"
+        Whether the intercepts' priors speak of the mean response at the mean of the regressors,
+        or at zero.
+    fit_intercept : bool, default=True
+    draws : int, default=1000
+        Draws of each chain after warm-up, at least 4.
+    tune : int, default=1000
+        Warm-up steps of each chain.
+    chains : int, default=4
+    target_accept : float, default=0.8
+        Acceptance rate that the step size is tuned to.
+    backend : {"numpyro", "pymc"}, default="numpyro"
+        NumPyro's NUTS on the collapsed posterior, or PyMC's on the model of all rows, which is
+        slower by orders of magnitude and there to compare with.
+    random_state : int, RandomState instance or None, default=None
+    treatment : str, int or list of these, optional
+        Columns of X that hold the treatment, by name or position; together with `instruments`.
+    instruments : str, int or list of these, optional
+        Columns of X that hold the instruments.
+
+    Attributes
+    ----------
+    idata_ : xarray.DataTree
+        Groups posterior, sample_stats, log_prior, log_likelihood (`total` of each draw; with
+        ``likelihood="gmm"`` instead `criterion`, -Q/2), constant_data (the moments and, for the
+        criterion, the fourth-order sums) and, up to 20,000 rows, observed_data. `arviz.loo` needs
+        the rows' own log-likelihoods: ``tree = est.idata_.copy()`` and
+        ``tree.update(est.log_likelihood(X, t, y, z=z).children)``.
+    coef_ : ndarray of shape (K + P,)
+        Posterior means of the treatments' effects, then of the covariates' coefficients.
+    intercept_ : float
+    effect_ : float or ndarray of shape (K,)
+        Posterior mean of the effect.
+    first_stage_intercept_ : ndarray of shape (K,)
+    first_stage_coef_ : ndarray of shape (K, Q + P)
+        Posterior means of the instruments' coefficients, then of the covariates'.
+    moments_ : Moments
+        Everything that the fit took from the rows.
+    fourth_moments_ : FourthMoments
+        And what the criterion took, with ``likelihood="gmm"``.
+    n_treatments_, n_instruments_ : int
+        K and Q.
+    n_features_in_ : int
+        Number of columns of X, in column mode with treatment and instruments among them.
+    feature_names_in_ : ndarray of str
+        Their names, if X had any.
+
+    References
+    ----------
+    .. [1] Lopes, H. F. and Polson, N. G. (2014). Bayesian instrumental variables: priors and
+       likelihoods. Econometric Reviews 33, 100-121.
+    .. [2] Conley, T. G., Hansen, C. B. and Rossi, P. E. (2012). Plausibly exogenous. Review of
+       Economics and Statistics 94, 260-272.
+    .. [3] Chernozhukov, V. and Hong, H. (2003). An MCMC approach to classical estimation. Journal
+       of Econometrics 115, 293-346.
+    .. [4] Andrews, I. and Mikusheva, A. (2022). Optimal decision rules for weak GMM. Econometrica
+       90, 715-748.
+
+    Examples
+    --------
+    >>> from skbayesiv import BayesianIV
+    >>> from skbayesiv.datasets import load_push_experiment
+    >>> X, t, y, z = load_push_experiment(return_X_t_y_z=True)
+    >>> est = BayesianIV(random_state=0).fit(X, t, y, z=z)
+    >>> print(f"{est.effect_:.1f}")
+    3.3
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "intercept_y_loc": [*LOC, StrOptions({"auto"})],
+        "intercept_y_scale": SCALE,
+        "intercept_t_loc": [*LOC, StrOptions({"auto"})],
+        "intercept_t_scale": SCALE,
+        "beta_t_loc": LOC,
+        "beta_t_scale": SCALE,
+        "beta_z_loc": LOC,
+        "beta_z_scale": SCALE,
+        "gamma_y_loc": LOC,
+        "gamma_t_loc": LOC,
+        "gamma_scale": SCALE,
+        "sigma_scale": SCALE,
+        "lkj_eta": [Interval(Real, 0, None, closed="neither")],
+        "sigma_prior": [StrOptions({"lkj", "regression"})],
+        "likelihood": [StrOptions(set(LIKELIHOODS))],
+        "exclusion_scale": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "intercept_prior": [StrOptions({"centered", "raw"})],
+        "fit_intercept": ["boolean"],
+        "draws": [Interval(Integral, 4, None, closed="left")],
+        "tune": [Interval(Integral, 0, None, closed="left")],
+        "chains": [Interval(Integral, 1, None, closed="left")],
+        "target_accept": [Interval(Real, 0, 1, closed="neither")],
+        "backend": [StrOptions(BACKENDS.keys())],  # a view, so that additions count
+        "random_state": ["random_state"],
+        "treatment": [str, Integral, "array-like", None],
+        "instruments": [str, Integral, "array-like", None],
+    }
+
+    def __init__(
+        self,
+        *,
+        intercept_y_loc: Any = "auto",
+        intercept_y_scale: Any = "auto",
+        intercept_t_loc: Any = "auto",
+        intercept_t_scale: Any = "auto",
+        beta_t_loc: Any = 0.0,
+        beta_t_scale: Any = "auto",
+        beta_z_loc: Any = 0.0,
+        beta_z_scale: Any = "auto",
+        gamma_y_loc: Any = 0.0,
+        gamma_t_loc: Any = 0.0,
+        gamma_scale: Any = "auto",
+        sigma_scale: Any = "auto",
+        lkj_eta: float = 1.0,
+        sigma_prior: str = "lkj",
+        likelihood: str = "normal",
+        exclusion_scale: Any = 0.0,
+        intercept_prior: str = "centered",
+        fit_intercept: bool = True,
+        draws: int = 1000,
+        tune: int = 1000,
+        chains: int = 4,
+        target_accept: float = 0.8,
+        backend: str = "numpyro",
+        random_state: Any = None,
+        treatment: Any = None,
+        instruments: Any = None,
+    ) -> None:
+        self.intercept_y_loc = intercept_y_loc
+        self.intercept_y_scale = intercept_y_scale
+        self.intercept_t_loc = intercept_t_loc
+        self.intercept_t_scale = intercept_t_scale
+        self.beta_t_loc = beta_t_loc
+        self.beta_t_scale = beta_t_scale
+        self.beta_z_loc = beta_z_loc
+        self.beta_z_scale = beta_z_scale
+        self.gamma_y_loc = gamma_y_loc
+        self.gamma_t_loc = gamma_t_loc
+        self.gamma_scale = gamma_scale
+        self.sigma_scale = sigma_scale
+        self.lkj_eta = lkj_eta
+        self.sigma_prior = sigma_prior
+        self.likelihood = likelihood
+        self.exclusion_scale = exclusion_scale
+        self.intercept_prior = intercept_prior
+        self.fit_intercept = fit_intercept
+        self.draws = draws
+        self.tune = tune
+        self.chains = chains
+        self.target_accept = target_accept
+        self.backend = backend
+        self.random_state = random_state
+        self.treatment = treatment
+        self.instruments = instruments
+
+    def _fit_data(self, data: IVData, clusters: Any = None) -> None:
+        codes = check_clusters(clusters, data.n_rows, required=False)
+        moments, fourth = compress(self, data, codes)
+        check_identified(moments, fit_intercept=self.fit_intercept)
+        self._fit_moments(moments, fourth, data)
+        self._clusters = None if self._rows is None else codes
+
+    def _fit_batch(self, data: IVData | NamedFrame, earlier: Self | None) -> None:
+        moments, fourth = compress_batch(self, data, earlier)
+        check_identified(moments, fit_intercept=self.fit_intercept)
+        self._fit_moments(moments, fourth, None)
+
+    def _fit_frame(self, named: NamedFrame) -> None:
+        moments, fourth = compress(self, named)
+        check_identified(moments, fit_intercept=self.fit_intercept)
+        self._fit_moments(moments, fourth, None)
+
+    def _kept_rows(self) -> Equation | None:
+        if self._rows is None:
+            return None
+        errors = "robust" if self._clusters is None else "clustered"
+        return Equation.from_data(
+            self._rows, self._clusters, fit_intercept=self.fit_intercept, errors=errors
+        )
+
+    def fit_moments(self, moments: Moments, fourth_moments: FourthMoments | None = None) -> Self:
+        """Fit from moments: the rows are not needed again.
+
+        Parameters
+        ----------
+        moments : Moments
+            Of the columns ``[X, z, t, y]``.
+        fourth_moments : FourthMoments, optional
+            Of the same rows; needed with ``likelihood="gmm"``.
+
+        Returns
+        -------
+        self : object
+            If an error is raised, the estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            If the moments are not finite, if their rows and columns do not identify the effect
+            or leave y no error, or if what the model needs is not among the sums: fourth-order
+            sums with ``likelihood="gmm"``, rows with ``backend="pymc"``.
+        """
+        return self._from_moments(moments, fourth_moments, None)
+
+    def _fit_moments(
+        self, moments: Moments, fourth: FourthMoments | None, data: IVData | None
+    ) -> None:
+        """Moments -> priors -> density -> NUTS -> exact coefficients -> tree -> attributes."""
+        warn_of_unused(self)
+        check_outcome_has_error(moments, fit_intercept=self.fit_intercept)
+        model = build_likelihood(self, standardise(moments), fourth)
+        settings = self._settings()
+        draws, posterior = self._sample(model, settings, data)
+        effect = posterior.values["beta_t"].reshape(*draws.position.shape[:2], -1)
+        check_convergence(draws, effect, tune=self.tune, target_accept=self.target_accept)
+        self.idata_ = build_tree(posterior, draws, self._names(moments), moments, fourth, data)
+        self.moments_ = moments
+        if fourth is not None:
+            self.fourth_moments_ = fourth
+        self._model = model
+        self._rows = data if data is not None and data.n_rows <= OBSERVED_ROWS else None
+        self._set_coefficients(posterior.values)
+
+    def _sample(
+        self, model: Likelihood, settings: Settings, data: IVData | None
+    ) -> tuple[Draws, Posterior]:
+        """Sample with the backend; PyMC samples the model that `to_pymc` returns."""
+        sample = BACKENDS[self.backend]
+        if sample is None:
+            return self._sample_rows(model, settings, data)
+        draws = sample(self._target(model), settings, self._tracker())
+        generator = np.random.default_rng([settings.seed, 1])
+        return draws, self._draw_rest(model, draws, generator)
+
+    def _sample_rows(
+        self, model: Likelihood, settings: Settings, data: IVData | None
+    ) -> tuple[Draws, Posterior]:
+        return model.sample_pymc(data, settings)
+
+    def to_pymc(
+        self,
+        X: Any = None,
+        t: Any = None,
+        y: Any = None,
+        *,
+        z: Any = None,
+        sample_weight: Any = None,
+        clusters: Any = None,
+    ) -> Any:
+        """State the same model row by row in PyMC.
+
+        Variables have the posterior's names and dimensions, so the model can be drawn
+        (``pm.model_to_graphviz``), intervened on (``pm.do``) and sampled with any of PyMC's
+        samplers. With ``likelihood="gmm"`` it has the priors and the criterion as a potential on
+        the sums, which need no rows.
+
+        Parameters
+        ----------
+        X, t, y, z, sample_weight, clusters
+            Rows, as in `fit`; the model is then what a fit to them would use. Without them it is
+            the fitted model, whose rows were kept if there were at most 20,000.
+
+        Returns
+        -------
+        pymc.Model
+
+        Raises
+        ------
+        NotFittedError
+            If there are no rows and no fit.
+        ValueError
+            If the rows are not as `fit` wants them, or are needed and were not kept.
+        """
+        if X is None and t is None and y is None:
+            check_is_fitted(self)
+            if clusters is not None:
+                raise ValueError(
+                    "clusters must be passed with the rows (X, t, y, z); got clusters only."
+                )
+            return self._model.to_pymc(self._rows, self._stated_effects(self._model))
+        self._validate_params()
+        if y is None:
+            t, y = None, t
+        data = gather(
+            self._unfitted(),
+            X,
+            y,
+            t,
+            z,
+            sample_weight,
+            treatment=self.treatment,
+            instruments=self.instruments,
+        )
+        codes = check_clusters(clusters, data.n_rows, required=False)
+        moments, fourth = compress(self, data, codes)
+        check_identified(moments, fit_intercept=self.fit_intercept)
+        model = build_likelihood(self, standardise(moments), fourth)
+        return model.to_pymc(data, self._stated_effects(model))
+
+    def _stated_effects(self, model: Likelihood) -> Callable[[], Any] | None:
+        """State beta_t in PyMC in another way than its normal prior."""
+        return None
+
+    def _n_progress_steps(self) -> int:
+        return PIECES
+
+    def _tracker(self) -> Callable[[range], Iterator[int]] | None:
+        """Tell callbacks of each piece of the run; None when nobody listens."""
+        listened = getattr(self, "_skl_callbacks", None) and hasattr(self, "_callback_fit_ctx")
+        return self._track if listened else None
+
+    def _track(self, pieces: range) -> Iterator[int]:
+        for piece in pieces:
+            context = self._callback_fit_ctx.subcontext(task_name="draws")
+            context.call_on_fit_task_begin(estimator=self)
+            yield piece
+            context.call_on_fit_task_end(estimator=self)
+
+    def _names(self, moments: Moments) -> Names:
+        return coordinates(moments.columns)
+
+    def _settings(self) -> Settings:
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        return Settings(self.draws, self.tune, self.chains, float(self.target_accept), seed)
+
+    def _target(self, model: Likelihood) -> Target:
+        return model.target()
+
+    def _draw_rest(
+        self, model: Likelihood, draws: Draws, generator: np.random.Generator
+    ) -> Posterior:
+        """Exact draws of everything that NUTS did not see."""
+        return model.posterior(draws.position.reshape(-1, draws.position.shape[-1]), generator)
+
+    def _effect_and_error(self) -> tuple[Array, Array]:
+        check_is_fitted(self)
+        draws = self.idata_.posterior["beta_t"].to_numpy()
+        return draws.mean(axis=(0, 1)), draws.std(axis=(0, 1))
+
+    def _set_coefficients(self, values: dict[str, Array]) -> None:
+        """Posterior means; products of coefficients are averaged over the draws."""
+        mean = {name: value.mean(axis=0) for name, value in values.items()}
+        k = values["beta_t"].shape[1]
+        self.intercept_ = float(mean.get("intercept_y", 0.0))
+        self.coef_ = np.concatenate([mean["beta_t"], mean["gamma_y"]])
+        self.first_stage_intercept_ = mean.get("intercept_t", np.zeros(k))
+        self.first_stage_coef_ = np.concatenate([mean["beta_z"], mean["gamma_t"]]).T
+        beta = values["beta_t"]
+        through = {
+            name: np.einsum("n...k,nk->n...", values[name], beta).mean(axis=0)
+            for name in ("intercept_t", "beta_z", "gamma_t")
+            if name in values
+        }
+        self._direct = mean.get("direct", np.zeros(values["beta_z"].shape[1]))
+        on_z = through["beta_z"] + self._direct
+        on_x = through["gamma_t"] + mean["gamma_y"]
+        intercept = self.intercept_ + float(through.get("intercept_t", 0.0))
+        self._reduced = (intercept, np.concatenate([on_z, on_x]))
+
+    def _reduced_form(self) -> tuple[float, Array]:
+        return self._reduced
+
+    def _direct_effect(self, z: Array | None) -> Array | float:
+        at = self.moments_.mean[self.moments_.columns.z] if z is None else z
+        return at @ self._direct

@@ -1,0 +1,314 @@
+"""BayesianIVCV: choose the prior scale of the effect, all folds and scales in one call."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from scipy.stats import rankdata
+from sklearn.base import clone
+from sklearn.metrics import r2_score
+from sklearn.model_selection import check_cv
+from sklearn.utils import gen_even_slices
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skbayesiv._data.checks import check_clusters
+from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.identified import check_identified, check_outcome_has_error
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.rows import IVData
+from skbayesiv._data.standardised import standardise
+from skbayesiv._estimators.base import BaseIV
+from skbayesiv._estimators.bayesian import BayesianIV
+from skbayesiv._models.build import Likelihood, build_likelihood, compress
+from skbayesiv._results.predictive import Rows, log_predictive
+from skbayesiv._sampling.nuts import sample_many
+from skbayesiv._sampling.target import Settings
+from skbayesiv._typing import Array, Codes
+
+SCORES = ("r2", "log_predictive_density")
+LAYOUT = ("n_features_in_", "feature_names_in_", "n_treatments_", "n_instruments_")
+
+
+def _of_best(name: str) -> Callable[..., Any]:
+    """Make a method of BayesianIV's that asks the best estimator."""
+
+    @functools.wraps(getattr(BayesianIV, name))
+    def ask(self: Any, *args: Any, **kwargs: Any) -> Any:
+        check_is_fitted(self)
+        return getattr(self.best_estimator_, name)(*args, **kwargs)
+
+    return ask
+
+
+class BayesianIVCV(BaseIV):
+    """BayesianIV with the prior scale of the effect chosen by cross-validation.
+
+    It is to :class:`BayesianIV` as ``RidgeCV`` is to ``Ridge``. The rows are read once: the
+    moments of a training set are the total less those of its fold, and the posteriors of all
+    (fold, scale) pairs are sampled in one vectorised call. It chooses what ``GridSearchCV``
+    would with the same folds and scoring.
+
+    Parameters
+    ----------
+    estimator : BayesianIV or HierarchicalBayesianIV, optional
+        Template with all other parameters; ``BayesianIV()`` when None. It must have numpyro's
+        backend.
+    beta_t_scale : array-like of float, default=(0.1, 1.0, 10.0)
+        Candidates, in units of y per unit of t.
+    cv : int, splitter or iterable, default=5
+        As in scikit-learn's ``check_cv``.
+    scoring : {"r2", "log_predictive_density"}, default="r2"
+        R^2 of E[y | X, z], or the held-out joint log density of (y, t), which
+        ``likelihood="gmm"`` does not define.
+    n_jobs : int, optional
+        Threads, as in joblib.
+
+    Attributes
+    ----------
+    best_params_ : dict
+    best_score_ : float
+    best_index_ : int
+    best_estimator_ : BayesianIV
+        Fitted to all rows with the best scale.
+    cv_results_ : dict of ndarray
+        ``param_beta_t_scale``, ``params``, ``split<i>_test_score``, ``mean_test_score``,
+        ``std_test_score``, ``rank_test_score``, as from ``GridSearchCV``.
+    n_splits_ : int
+    coef_, intercept_, effect_, first_stage_coef_, first_stage_intercept_, idata_, moments_
+    n_treatments_, n_instruments_, n_features_in_, feature_names_in_
+        Of `best_estimator_`.
+
+    Examples
+    --------
+    >>> from skbayesiv import BayesianIV, BayesianIVCV
+    >>> from skbayesiv.datasets import make_noncompliance
+    >>> data = make_noncompliance(500, effect=1.0, random_state=0)
+    >>> search = BayesianIVCV(
+    ...     BayesianIV(random_state=0),
+    ...     beta_t_scale=[0.01, 1.0],
+    ...     scoring="log_predictive_density",
+    ... ).fit(None, data.t, data.y, z=data.z)
+    >>> search.best_params_
+    {'beta_t_scale': 1.0}
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimator": [HasMethods(["fit_moments"]), None],
+        "beta_t_scale": ["array-like"],
+        "cv": ["cv_object"],
+        "scoring": [StrOptions(set(SCORES))],
+        "n_jobs": [Integral, None],
+    }
+
+    best_estimator_: BayesianIV
+    best_params_: dict[str, float]
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        beta_t_scale: Any = (0.1, 1.0, 10.0),
+        cv: Any = 5,
+        scoring: str = "r2",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.beta_t_scale = beta_t_scale
+        self.cv = cv
+        self.scoring = scoring
+        self.n_jobs = n_jobs
+
+    @property
+    def _template(self) -> BayesianIV:
+        return BayesianIV() if self.estimator is None else self.estimator
+
+    @property
+    def treatment(self) -> Any:
+        """Columns of X that hold the treatment, as the template has them."""
+        return self._template.treatment
+
+    @property
+    def instruments(self) -> Any:
+        """Columns of X that hold the instruments, as the template has them."""
+        return self._template.instruments
+
+    @property
+    def idata_(self) -> Any:
+        """Posterior of the best estimator."""
+        check_is_fitted(self)
+        return self.best_estimator_.idata_
+
+    def _fit_data(self, data: IVData, clusters: Any = None) -> None:
+        """Folds -> moments -> all posteriors -> scores -> the best, fitted to all rows."""
+        self._check_scoring()
+        codes = check_clusters(clusters, data.n_rows, required=False)
+        scales = [float(value) for value in np.ravel(self.beta_t_scale)]
+        folds = _folds(self.cv, data)
+        whole = Moments.from_data(data)
+        training = _training_moments(data, folds, whole)
+        fourth = _training_fourth_moments(self._template, data, folds, codes)
+        scores = self._scores(data, folds, list(zip(training, fourth, strict=True)), scales)
+        self.cv_results_ = _results(scales, scores)
+        self.n_splits_ = len(folds)
+        self.best_index_ = int(self.cv_results_["rank_test_score"].argmin())
+        self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
+        self.best_params_ = {"beta_t_scale": scales[self.best_index_]}
+        best = self._candidate(scales[self.best_index_])
+        best.__dict__.update({name: vars(self)[name] for name in LAYOUT if name in vars(self)})
+        best._fit_data(data, clusters)
+        self.best_estimator_ = best
+        self.moments_ = best.moments_
+        for name in ("coef_", "intercept_", "first_stage_coef_", "first_stage_intercept_"):
+            setattr(self, name, getattr(best, name))
+
+    def _check_scoring(self) -> None:
+        if self._template.likelihood == "gmm" and self.scoring != "r2":
+            raise ValueError(
+                'scoring must be "r2" with likelihood="gmm": a quasi-posterior gives rows no '
+                f"density; got {self.scoring!r}."
+            )
+
+    def _candidate(self, scale: float) -> BayesianIV:
+        est: BayesianIV = clone(self._template).set_params(beta_t_scale=scale)
+        est._validate_params()
+        return est
+
+    def _scores(
+        self,
+        data: IVData,
+        folds: list[tuple[Array, Array]],
+        training: list[tuple[Moments, FourthMoments | None]],
+        scales: list[float],
+    ) -> Array:
+        """Scores of shape (scales, folds)."""
+        pairs = [(self._candidate(scale), k) for scale in scales for k in range(len(folds))]
+        models = []
+        for est, k in pairs:
+            moments, fourth = training[k]
+            check_identified(moments, fit_intercept=est.fit_intercept)
+            check_outcome_has_error(moments, fit_intercept=est.fit_intercept)
+            models.append(build_likelihood(est, standardise(moments), fourth))
+        settings = pairs[0][0]._settings()
+        n_parts = min(effective_n_jobs(self.n_jobs), len(pairs))
+        scores = Parallel(n_jobs=self.n_jobs, require="sharedmem")(
+            delayed(self._score)(pairs[part], models[part], settings, data, folds)
+            for part in gen_even_slices(len(pairs), n_parts)
+        )
+        return np.concatenate(scores).reshape(len(scales), len(folds))
+
+    def _score(
+        self,
+        pairs: list[tuple[BayesianIV, int]],
+        models: list[Likelihood],
+        settings: Settings,
+        data: IVData,
+        folds: list[tuple[Array, Array]],
+    ) -> Array:
+        """Sample some (candidate, fold) pairs in one call, and score each on its fold."""
+        targets = [est._target(model) for (est, _), model in zip(pairs, models, strict=True)]
+        scores = []
+        for (est, k), model, draws in zip(
+            pairs, models, sample_many(targets, settings), strict=True
+        ):
+            generator = np.random.default_rng([settings.seed, 1])
+            values = est._draw_rest(model, draws, generator).values
+            est._set_coefficients(values)
+            scores.append(_SCORERS[self.scoring](est, values, data, folds[k][1]))
+        return np.array(scores)
+
+    summary = _of_best("summary")
+    predict_interval = _of_best("predict_interval")
+    effect_interval = _of_best("effect_interval")
+    log_predictive_density = _of_best("log_predictive_density")
+
+    def _reduced_form(self) -> tuple[float, Array]:
+        return self.best_estimator_._reduced_form()
+
+    def _direct_effect(self, z: Array | None) -> Array | float:
+        return self.best_estimator_._direct_effect(z)
+
+    def _predictive_std(self, x: Array, t: Array | None, z: Array | None) -> Array:
+        return self.best_estimator_._predictive_std(x, t, z)
+
+    def _effect_and_error(self) -> tuple[Array, Array]:
+        return self.best_estimator_._effect_and_error()
+
+    def _check_density(self, what: str) -> None:
+        self.best_estimator_._check_density(what)
+
+
+def _folds(cv: Any, data: IVData) -> list[tuple[Array, Array]]:
+    """Training and test rows of each fold."""
+    splitter = check_cv(cv, data.y, classifier=False)
+    return list(splitter.split(np.empty((data.n_rows, 1)), data.y))
+
+
+def _training_moments(
+    data: IVData, folds: list[tuple[Array, Array]], whole: Moments
+) -> list[Moments]:
+    """Moments of each training set: the total less the fold where the fold is all the rest."""
+    out = []
+    for train, test in folds:
+        if len(train) + len(test) == data.n_rows:
+            out.append(whole - Moments.from_data(data.take(test)))
+        else:
+            out.append(Moments.from_data(data.take(train)))
+    return out
+
+
+def _training_fourth_moments(
+    est: BayesianIV, data: IVData, folds: list[tuple[Array, Array]], clusters: Codes | None
+) -> list[FourthMoments | None]:
+    """Fourth-order sums of each training set where the likelihood needs them.
+
+    With covariates they are about coefficients of the training rows, and clusters may be in more
+    than one fold: then a fold cannot be taken from the total.
+    """
+    if est.likelihood == "normal" and clusters is None:
+        return [None] * len(folds)
+    if clusters is not None or data.columns.covariates:
+        return [
+            compress(est, data.take(train), None if clusters is None else clusters[train])[1]
+            for train, _ in folds
+        ]
+    whole = FourthMoments.from_data(data, fit_intercept=est.fit_intercept)
+    return [
+        whole - FourthMoments.from_data(data.take(test), whole.reference)
+        if len(train) + len(test) == data.n_rows
+        else FourthMoments.from_data(data.take(train), whole.reference)
+        for train, test in folds
+    ]
+
+
+def _r2(est: BayesianIV, values: dict[str, Array], data: IVData, test: Array) -> float:
+    intercept, coef = est._reduced_form()
+    held = data.take(test)
+    predicted = intercept + np.column_stack([held.z, held.x]) @ coef
+    return float(r2_score(held.y, predicted))
+
+
+def _density(est: BayesianIV, values: dict[str, Array], data: IVData, test: Array) -> float:
+    held = data.take(test)
+    return float(log_predictive(values, Rows(held.x, held.z, held.t, held.y)).mean())
+
+
+_SCORERS: dict[str, Callable[..., float]] = {"r2": _r2, "log_predictive_density": _density}
+
+
+def _results(scales: list[float], scores: Array) -> dict[str, Any]:
+    mean = scores.mean(axis=1)
+    splits = {f"split{k}_test_score": scores[:, k] for k in range(scores.shape[1])}
+    return {
+        "param_beta_t_scale": np.ma.masked_array(scales, mask=False),
+        "params": [{"beta_t_scale": scale} for scale in scales],
+        **splits,
+        "mean_test_score": mean,
+        "std_test_score": scores.std(axis=1),
+        "rank_test_score": rankdata(-mean, method="min").astype(np.int32),
+    }

@@ -1,0 +1,432 @@
+"""HierarchicalBayesianIV: the effect's prior learnt from earlier experiments."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from numbers import Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.rows import IVData
+from skbayesiv._estimators.base import BaseIV
+from skbayesiv._estimators.bayesian import BayesianIV
+from skbayesiv._estimators.earlier_estimates import (
+    estimates_table,
+    likelihood_estimate,
+    unused_name,
+)
+from skbayesiv._estimators.pickling import pack_table, unpack_table
+from skbayesiv._models.build import Likelihood
+from skbayesiv._models.history.density import (
+    hierarchical_arrays,
+    hierarchical_shape,
+    hierarchical_target,
+)
+from skbayesiv._models.history.draws import draw_posterior, draw_prior
+from skbayesiv._models.history.table import SIGMA_BAR_PRIORS, History, build_history
+from skbayesiv._models.parts.names import Names, coordinates
+from skbayesiv._models.parts.posterior import Posterior
+from skbayesiv._reports.borrowing import Borrowing, borrowing_report, warn_of_conflict
+from skbayesiv._reports.exclusion import treatment_position
+from skbayesiv._reports.meta_analysis import MetaAnalysis
+from skbayesiv._sampling.target import Draws, Settings, Target
+from skbayesiv._typing import Array
+from skbayesiv.exceptions import OURS
+
+NO_HISTORY = (
+    "effects is empty: there are no earlier experiments to learn from, so the effect keeps "
+    "BayesianIV's prior N(beta_t_loc, beta_t_scale^2)."
+)
+
+
+class HierarchicalBayesianIV(BayesianIV):
+    r"""Bayesian instrumental variables that learn the effect's prior from earlier experiments.
+
+    To the model of :class:`BayesianIV` it adds J earlier experiments with effects :math:`b_j` and
+    standard errors :math:`s_j`,
+
+    .. math::
+
+        \beta_t \sim N(\bar\beta_t, \bar\sigma_t^2), \qquad
+        \beta_j \sim N(\bar\beta_t, \bar\sigma_t^2), \qquad
+        b_j \sim N(\beta_j, s_j^2),
+
+    with a normal prior on :math:`\bar\beta_t`. Given :math:`\bar\sigma_t` all of it is normal and
+    integrates out, so NUTS sees the error covariance and :math:`\bar\sigma_t` only: there is no
+    funnel. This is the meta-analytic-combined approach to historical data [1]_, and with
+    `robust_weight` the robust one [2]_, whose two components are sampled separately and weighted
+    by their evidence.
+
+    Parameters
+    ----------
+    effects : array-like of shape (J,) or (J, K), or DataFrame, optional
+        Effects of earlier experiments, in units of y per unit of t; NaN where an experiment did
+        not measure a treatment. A DataFrame's or Series's index names the experiments, and its
+        columns name the treatments; where there are names they decide, not the order.
+    std_errors : array-like of the shape of `effects`, optional
+        Matched to `effects` by names where both have them.
+    beta_t_bar_loc : float or array-like of shape (K,), default=0.0
+    beta_t_bar_scale : float, array-like of shape (K,) or "auto", default="auto"
+        Normal prior of the mean effect. "auto" is 2.5 times the root of the earlier effects'
+        mean square plus their squared error, averages weighted by precision.
+    sigma_t_bar_scale : float, array-like of shape (K,) or "auto", default="auto"
+        Scale of the prior of the effects' standard deviation. "auto" is the root of the earlier
+        effects' variance plus their squared error, averages weighted by precision. One experiment
+        far more precise than all others decides it: then give a number.
+    sigma_t_bar_prior : {"half-cauchy", "half-normal", "half-t"}, default="half-cauchy"
+        "half-t" has 3 degrees of freedom.
+    robust_weight : float, default=0.0
+        Prior probability, below 1, that the effect is not exchangeable with the earlier ones but
+        comes from the vague prior N(beta_t_loc, beta_t_scale^2). How much conflict it takes to
+        let the history go is decided by `beta_t_scale`: the wider the vague prior, the less it
+        expects the effect at hand. One row's worth of information is a natural width: sqrt(n)
+        times the standard error of the estimate.
+    intercept_y_loc, intercept_y_scale, intercept_t_loc, intercept_t_scale
+    beta_t_loc, beta_t_scale
+        The vague prior of the effect: used with `robust_weight`, and when there is no history.
+    beta_z_loc, beta_z_scale, gamma_y_loc, gamma_t_loc, gamma_scale
+    sigma_scale, lkj_eta, sigma_prior, likelihood, exclusion_scale, intercept_prior, fit_intercept
+    draws, tune, chains, target_accept, backend, random_state, treatment, instruments
+        As in :class:`BayesianIV`.
+
+    Attributes
+    ----------
+    idata_ : xarray.DataTree
+        As in :class:`BayesianIV`, with `beta_t_bar`, `sigma_t_bar` and `beta_j` (dimension
+        experiment; left out above 2e7 numbers) in the posterior.
+    exchangeable_probability_ : float
+        Posterior probability that the effect is exchangeable with the earlier ones, by bridge
+        sampling: 1 without `robust_weight`, 0 without a history.
+    coef_, intercept_, effect_, first_stage_coef_, first_stage_intercept_
+    moments_, fourth_moments_, n_treatments_, n_instruments_, n_features_in_, feature_names_in_
+        As in :class:`BayesianIV`.
+
+    Warns
+    -----
+    PriorDataConflictWarning
+        If the two-stage least squares estimate lies in the outer 5% of what the history predicts.
+
+    References
+    ----------
+    .. [1] Neuenschwander, B., Capkun-Niggli, G., Branson, M. and Spiegelhalter, D. J. (2010).
+       Summarizing historical information on controls in clinical trials. Clinical Trials 7, 5-18.
+    .. [2] Schmidli, H. et al. (2014). Robust meta-analytic-predictive priors in clinical trials
+       with historical control information. Biometrics 70, 1023-1032.
+
+    Examples
+    --------
+    >>> from skbayesiv import HierarchicalBayesianIV
+    >>> from skbayesiv.datasets import load_push_experiment
+    >>> X, t, y, z = load_push_experiment(return_X_t_y_z=True)
+    >>> est = HierarchicalBayesianIV(
+    ...     effects=[3.4, 3.6, 4.25, 4.0, 3.9],
+    ...     std_errors=[0.5, 0.55, 0.6, 0.45, 0.44],
+    ...     random_state=0,
+    ... ).fit(X, t, y, z=z)
+    >>> print(f"{est.effect_:.1f}")
+    3.7
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BayesianIV._parameter_constraints,
+        "effects": ["array-like", None],
+        "std_errors": ["array-like", None],
+        "beta_t_bar_loc": [Interval(Real, None, None, closed="neither"), "array-like"],
+        "beta_t_bar_scale": BayesianIV._parameter_constraints["beta_t_scale"],
+        "sigma_t_bar_scale": BayesianIV._parameter_constraints["beta_t_scale"],
+        "sigma_t_bar_prior": [StrOptions(set(SIGMA_BAR_PRIORS))],
+        "robust_weight": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    exchangeable_probability_: float
+    _history: History | None
+    _alone: BayesianIV | None
+
+    def __init__(
+        self,
+        effects: Any = None,
+        std_errors: Any = None,
+        *,
+        beta_t_bar_loc: Any = 0.0,
+        beta_t_bar_scale: Any = "auto",
+        sigma_t_bar_scale: Any = "auto",
+        sigma_t_bar_prior: str = "half-cauchy",
+        robust_weight: float = 0.0,
+        intercept_y_loc: Any = "auto",
+        intercept_y_scale: Any = "auto",
+        intercept_t_loc: Any = "auto",
+        intercept_t_scale: Any = "auto",
+        beta_t_loc: Any = 0.0,
+        beta_t_scale: Any = "auto",
+        beta_z_loc: Any = 0.0,
+        beta_z_scale: Any = "auto",
+        gamma_y_loc: Any = 0.0,
+        gamma_t_loc: Any = 0.0,
+        gamma_scale: Any = "auto",
+        sigma_scale: Any = "auto",
+        lkj_eta: float = 1.0,
+        sigma_prior: str = "lkj",
+        likelihood: str = "normal",
+        exclusion_scale: Any = 0.0,
+        intercept_prior: str = "centered",
+        fit_intercept: bool = True,
+        draws: int = 1000,
+        tune: int = 1000,
+        chains: int = 4,
+        target_accept: float = 0.8,
+        backend: str = "numpyro",
+        random_state: Any = None,
+        treatment: Any = None,
+        instruments: Any = None,
+    ) -> None:
+        super().__init__(
+            intercept_y_loc=intercept_y_loc,
+            intercept_y_scale=intercept_y_scale,
+            intercept_t_loc=intercept_t_loc,
+            intercept_t_scale=intercept_t_scale,
+            beta_t_loc=beta_t_loc,
+            beta_t_scale=beta_t_scale,
+            beta_z_loc=beta_z_loc,
+            beta_z_scale=beta_z_scale,
+            gamma_y_loc=gamma_y_loc,
+            gamma_t_loc=gamma_t_loc,
+            gamma_scale=gamma_scale,
+            sigma_scale=sigma_scale,
+            lkj_eta=lkj_eta,
+            sigma_prior=sigma_prior,
+            likelihood=likelihood,
+            exclusion_scale=exclusion_scale,
+            intercept_prior=intercept_prior,
+            fit_intercept=fit_intercept,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            target_accept=target_accept,
+            backend=backend,
+            random_state=random_state,
+            treatment=treatment,
+            instruments=instruments,
+        )
+        self.effects = effects
+        self.std_errors = std_errors
+        self.beta_t_bar_loc = beta_t_bar_loc
+        self.beta_t_bar_scale = beta_t_bar_scale
+        self.sigma_t_bar_scale = sigma_t_bar_scale
+        self.sigma_t_bar_prior = sigma_t_bar_prior
+        self.robust_weight = robust_weight
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return state | {name: pack_table(state[name]) for name in ("effects", "std_errors")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        tables = {name: unpack_table(state[name]) for name in ("effects", "std_errors")}
+        super().__setstate__(state | tables)
+
+    @classmethod
+    def from_estimators(
+        cls, estimators: Sequence[BaseIV], names: Sequence[str] | None = None, **parameters: Any
+    ) -> Self:
+        """Make fitted estimators the history of the next one.
+
+        Parameters
+        ----------
+        estimators : sequence of fitted TwoStageLS, BayesianIV or HierarchicalBayesianIV
+            Priors are no data, so what is taken is the likelihood alone, as a normal
+            distribution: a posterior's mean and covariance with the effect's normal prior divided
+            out, and for the last kind without its own history. Nothing is counted twice.
+        names : sequence of str, optional
+            Names of the experiments, by default their numbers. Treatments keep theirs: an
+            estimator without one of the others' treatments has not measured it.
+        **parameters
+            Parameters of the new estimator.
+
+        Returns
+        -------
+        HierarchicalBayesianIV
+            Not fitted.
+
+        Raises
+        ------
+        ValueError
+            If an estimator has no treatment, or a posterior is no tighter than its prior.
+        """
+        effects, errors = estimates_table(estimators, names)
+        return cls(effects=effects, std_errors=errors, **parameters)
+
+    def next_prior(self, name: str | None = None) -> Self:
+        """Return an unfitted estimator whose history also has this experiment.
+
+        Parameters
+        ----------
+        name : str, optional
+            Name of this experiment, by default its number.
+
+        Returns
+        -------
+        HierarchicalBayesianIV
+            Not fitted. What is added is this experiment's estimate without its history and
+            without the vague prior of the effect, as in `from_estimators`.
+        """
+        import pandas as pd
+
+        check_is_fitted(self)
+        treatments = list(self.moments_.columns.treatments)
+        history, (effect, error) = self._history, likelihood_estimate(self)
+        names = [] if history is None else list(history.names)
+        if name in names:
+            raise ValueError(f"name must not be that of an earlier experiment; got {name!r}.")
+        index = [*names, name or unused_name(names)]
+        b = [effect] if history is None else [*history.effects, effect]
+        s = [error] if history is None else [*history.errors, error]
+        parameters = self.get_params(deep=False)
+        parameters["effects"] = pd.DataFrame(b, index=index, columns=treatments)
+        parameters["std_errors"] = pd.DataFrame(s, index=index, columns=treatments)
+        return type(self)(**parameters)
+
+    def meta_analysis(self) -> MetaAnalysis:
+        """Analyse the earlier experiments alone, without the current one.
+
+        The posterior of the mean effect and of the effects' spread, and the prediction for a new
+        experiment, by quadrature. It needs no fit.
+
+        Returns
+        -------
+        MetaAnalysis
+        """
+        if hasattr(self, "moments_"):
+            history = self._history
+        else:
+            self._validate_params()
+            history = build_history(self)
+        if history is None:
+            raise ValueError(f"meta_analysis needs a history. {NO_HISTORY}")
+        return MetaAnalysis.from_history(history)
+
+    def borrowing(self, treatment: int | str = 0) -> Borrowing:
+        """Report what the history contributes to the effect, and whether it conflicts.
+
+        Parameters
+        ----------
+        treatment : int or str, default=0
+            Position or name of the treatment, when there are several.
+
+        Returns
+        -------
+        Borrowing
+        """
+        check_is_fitted(self)
+        if self._history is None:
+            raise ValueError(f"borrowing needs a history. {NO_HISTORY}")
+        at = treatment_position(treatment, self._history.treatments)
+        return borrowing_report(self, self._without_history(), self._history, at)
+
+    def prior_summary(self) -> Any:
+        """Table of the priors that were used, with "auto" resolved, in the data's units.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each parameter, with columns distribution, loc and scale. Intercepts
+            marked ``(centered)`` are the mean responses at the regressors' means. Hyper-priors
+            are those before the earlier experiments were seen; for what is known after them see
+            :meth:`meta_analysis`.
+        """
+        import pandas as pd
+
+        table = super().prior_summary()
+        if self._history is None:
+            return table
+        of_effect = table.index.str.startswith("beta_t[")
+        hierarchy = pd.DataFrame.from_dict(
+            self._history.priors(self.robust_weight), orient="index", columns=table.columns
+        )
+        parts = [hierarchy, table[~of_effect]]
+        if self.robust_weight:
+            vague = table[of_effect].rename(index="{} (vague)".format)
+            vague["distribution"] = f"Normal with probability {self.robust_weight:g}"
+            parts.insert(1, vague)
+        return pd.concat(parts)
+
+    def _prior_draws(
+        self, n_draws: int, generator: np.random.Generator, beta_t: Array | None = None
+    ) -> dict[str, Array]:
+        """Draw from the priors; the earlier experiments are given."""
+        if self._history is None:
+            return super()._prior_draws(n_draws, generator, beta_t)
+        vague = self._model.design.priors.beta_t
+        hyper = draw_prior(self._history, self.robust_weight, vague, n_draws, generator)
+        return super()._prior_draws(n_draws, generator, hyper["beta_t"]) | hyper
+
+    def _without_history(self) -> BayesianIV:
+        """Fit the current experiment alone, once, under BayesianIV's prior of the effect."""
+        if self._history is None:
+            return self
+        if self._alone is None:
+            names = inspect.signature(BayesianIV).parameters
+            parameters = {name: getattr(self, name) for name in names}
+            fourth = getattr(self, "fourth_moments_", None)
+            self._alone = BayesianIV(**parameters).fit_moments(self.moments_, fourth)
+        return self._alone
+
+    def _fit_moments(
+        self, moments: Moments, fourth: FourthMoments | None, data: IVData | None
+    ) -> None:
+        self._history, self._alone = build_history(self, moments.columns.treatments), None
+        if self._history is None and moments.columns.treatments:
+            warnings.warn(NO_HISTORY, UserWarning, skip_file_prefixes=OURS)
+        super()._fit_moments(moments, fourth, data)
+        if self._history is not None:
+            warn_of_conflict(self, self._history)
+
+    def _history_for(self, model: Likelihood) -> History | None:
+        return build_history(self, model.design.std.columns.treatments)
+
+    def _names(self, moments: Moments) -> Names:
+        return coordinates(moments.columns, () if self._history is None else self._history.names)
+
+    def _stated_effects(self, model: Likelihood) -> Callable[[], Any] | None:
+        history = self._history_for(model)
+        if history is None:
+            return None
+        from skbayesiv._models.history.pymc_model import state_history
+
+        return partial(state_history, history, model.design.priors.beta_t, self.robust_weight)
+
+    def _sample_rows(
+        self, model: Likelihood, settings: Settings, data: IVData | None
+    ) -> tuple[Draws, Posterior]:
+        if self._history is None:
+            return super()._sample_rows(model, settings, data)
+        raise ValueError(
+            'backend must be "numpyro" with a history; to use PyMC, sample the model that '
+            "to_pymc() returns with pm.sample."
+        )
+
+    def _target(self, model: Likelihood) -> Target:
+        base, history = super()._target(model), self._history_for(model)
+        if history is None:
+            return base
+        shape = hierarchical_shape(model, history, self.robust_weight)
+        return hierarchical_target(base, shape, hierarchical_arrays(model.design, history))
+
+    def _draw_rest(
+        self, model: Likelihood, draws: Draws, generator: np.random.Generator
+    ) -> Posterior:
+        history = self._history_for(model)
+        if history is None:
+            self.exchangeable_probability_ = 0.0
+            return super()._draw_rest(model, draws, generator)
+        position = draws.position.reshape(-1, draws.position.shape[-1])
+        posterior, self.exchangeable_probability_ = draw_posterior(
+            model, history, self.robust_weight, position, generator
+        )
+        return posterior

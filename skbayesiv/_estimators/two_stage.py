@@ -1,0 +1,308 @@
+"""TwoStageLS: two-stage least squares, LIML and GMM, estimated by linearmodels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.utils._param_validation import StrOptions
+
+from skbayesiv._data.checks import check_clusters
+from skbayesiv._data.frames.query import Query
+from skbayesiv._data.identified import check_identified, full_rank
+from skbayesiv._data.moments import Moments, check_moments
+from skbayesiv._data.named import NamedFrame
+from skbayesiv._data.rows import IVData
+from skbayesiv._estimators.base import moments_of
+from skbayesiv._estimators.classical_methods import ClassicalReport
+from skbayesiv._linear.equation import Equation, check_size
+from skbayesiv._linear.estimate import Estimate, estimate, minimum_norm
+from skbayesiv._linear.least_squares import positions, regress, weakest_correlation
+from skbayesiv._linear.pseudo_rows import check_clusters_add_up
+from skbayesiv._linear.second_pass import origin, residual_contrast, robust_covariance
+from skbayesiv.exceptions import OURS
+
+IRRELEVANT = 1e-12
+NEED_ROWS = (
+    "{} needs rows, or cluster_moments: moments hold second-order sums only. Fit to rows, pass "
+    'the moments of each cluster, or set cov_type="unadjusted" and method="2sls" or "liml".'
+)
+CLASSICAL = (
+    'cov_type="robust" needs the rows, which partial_fit does not keep: standard errors are '
+    'classical. Set cov_type="unadjusted" to have no warning, or fit to all rows.'
+)
+NEED_CLUSTERS = (
+    "method='gmm' needs a frame in memory, or clusters: of a lazy frame only sums are read. Name "
+    'the column of clusters, or set method="2sls" or "liml".'
+)
+
+
+class TwoStageLS(ClassicalReport):
+    r"""Two-stage least squares, LIML or two-step GMM, with robust standard errors.
+
+    Estimates, for K treatments, Q >= K instruments and P covariates,
+
+    .. math::
+
+        y = a + t'\beta + x'\gamma + e, \qquad E[e] = E[x e] = E[z e] = 0.
+
+    Without treatment and instruments it is ordinary least squares of y on X; if X then lacks full
+    rank, `coef_` is the solution of smallest norm and has no standard errors.
+
+    Parameters
+    ----------
+    method : {"2sls", "liml", "gmm"}, default="2sls"
+        With as many instruments as treatments all three are the same estimate. With more,
+        "liml" (limited-information maximum likelihood) is less biased when instruments are
+        weak or many [2]_, and "gmm" is the two-step estimator that is efficient under
+        `cov_type` [3]_.
+    cov_type : {"robust", "unadjusted", "clustered"}, default="robust"
+        Standard errors: robust to heteroskedasticity [1]_, classical, or robust to correlation
+        within `clusters`. Clusters passed to `fit` imply "clustered".
+    debiased : bool, default=False
+        Whether to correct for the number of coefficients, and take intervals and p-values from
+        the t instead of the normal distribution.
+    fit_intercept : bool, default=True
+        Whether the outcome and the treatments have an intercept.
+    treatment : str, int or list of these, optional
+        Columns of X that hold the treatment, by name or position; together with `instruments`.
+    instruments : str, int or list of these, optional
+        Columns of X that hold the instruments.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (K + P,)
+        Effects of the treatments, then the coefficients of the covariates.
+    intercept_ : float
+        0.0 without an intercept.
+    effect_ : float or ndarray of shape (K,)
+        Effect of the treatment.
+    covariance_ : DataFrame of shape (1 + K + P, 1 + K + P)
+        Covariance of the intercept (if there is one) and `coef_`, by name.
+    method_ : {"2sls", "liml", "gmm", "ols"}
+        `method`, or "ols" without treatment.
+    cov_type_ : {"robust", "unadjusted", "clustered"}
+        `cov_type`, or "clustered" if clusters were given.
+    dof_ : float
+        Degrees of freedom of intervals and p-values; infinite unless `debiased`.
+    first_stage_intercept_ : ndarray of shape (K,)
+    first_stage_coef_ : ndarray of shape (K, Q + P)
+        Least squares coefficients of the treatments on the instruments, then the covariates.
+    results_ : linearmodels.iv.results.OLSResults, IVResults or IVGMMResults
+        What linearmodels returns, with its tests (see the notes about weights); None if least
+        squares was short of rank. Fitted again when first asked for, from the rows that the
+        estimator keeps, and not stored with it.
+    moments_ : Moments
+        Means and cross-products of the data.
+    n_treatments_, n_instruments_ : int
+        K and Q.
+    n_features_in_ : int
+        Number of columns of X, in column mode with treatment and instruments among them.
+    feature_names_in_ : ndarray of str
+        Their names, if X had any.
+
+    Notes
+    -----
+    `sample_weight` counts rows: all estimates, standard errors and intervals are those of the
+    data with each row repeated that many times. linearmodels knows analytic weights only, so
+    `covariance_` is then computed here; in `results_` the coefficients are the same, but the
+    standard errors and tests treat the weights as analytic.
+
+    The rows of a lazy frame are read once for the estimates and, for robust standard errors, once
+    more for the covariance of the scores. Diagnostics of such a fit are classical.
+
+    :meth:`fit_moments` and :meth:`partial_fit` take sums in place of rows. After `partial_fit`
+    standard errors are classical, with a warning if `cov_type` says otherwise: sums of second
+    order say nothing of heteroskedasticity.
+
+    References
+    ----------
+    .. [1] White, H. (1982). Instrumental variables regression with independent observations.
+       Econometrica 50, 483-499.
+    .. [2] Anderson, T. W. and Rubin, H. (1949). Estimation of the parameters of a single
+       equation in a complete system of stochastic equations. Annals of Mathematical
+       Statistics 20, 46-63.
+    .. [3] Hansen, L. P. (1982). Large sample properties of generalized method of moments
+       estimators. Econometrica 50, 1029-1054.
+
+    Examples
+    --------
+    >>> from skbayesiv import TwoStageLS
+    >>> from skbayesiv.datasets import load_push_experiment
+    >>> X, t, y, z = load_push_experiment(as_frame=True, return_X_t_y_z=True)
+    >>> est = TwoStageLS().fit(X, t, y, z=z)
+    >>> est.summary().coefficients
+    2SLS of in_app_purchase, 10000 observations, robust standard errors
+                   estimate std_err t_stat p_value  lower  upper
+    Intercept        69.292  0.3624 191.22  0.0000 68.581 70.002
+    push_delivered   3.2938  0.7165 4.5974  0.0000 1.8896 4.6981
+    >>> est.conf_int(level=0.94).loc["push_delivered"].round(4).tolist()
+    [1.9463, 4.6414]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "method": [StrOptions({"2sls", "liml", "gmm"})],
+        "cov_type": [StrOptions({"robust", "unadjusted", "clustered"})],
+        "debiased": ["boolean"],
+        "fit_intercept": ["boolean"],
+        "treatment": [str, Integral, "array-like", None],
+        "instruments": [str, Integral, "array-like", None],
+    }
+
+    def __init__(
+        self,
+        *,
+        method: str = "2sls",
+        cov_type: str = "robust",
+        debiased: bool = False,
+        fit_intercept: bool = True,
+        treatment: Any = None,
+        instruments: Any = None,
+    ) -> None:
+        self.method = method
+        self.cov_type = cov_type
+        self.debiased = debiased
+        self.fit_intercept = fit_intercept
+        self.treatment = treatment
+        self.instruments = instruments
+
+    def fit_moments(
+        self,
+        moments: Moments | None,
+        cluster_moments: Mapping[Any, Moments] | Iterable[Moments] | None = None,
+    ) -> Self:
+        """Fit from moments: the rows are not needed.
+
+        Moments hold sums of products of two columns. From these follow the 2SLS and LIML
+        estimates with classical standard errors; from those of each cluster also GMM estimates
+        and cluster-robust standard errors. What is robust to heteroskedasticity needs rows.
+
+        Parameters
+        ----------
+        moments : Moments or None
+            Of the columns ``[X, z, t, y]``, such as ``Moments.from_frame`` gives; None for the
+            sum of the clusters'.
+        cluster_moments : dict or iterable of Moments, optional
+            The same of each cluster, such as ``Moments.from_frame(..., by="village")`` gives.
+            Standard errors are then clustered.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. If an error is raised, the estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            If `method` or `cov_type` need rows, or the clusters do not add up to the whole.
+        """
+        if isinstance(cluster_moments, Mapping):
+            cluster_moments = cluster_moments.values()
+        parts = list(cluster_moments) if cluster_moments is not None else []
+        for part in parts:
+            check_moments(part, "cluster_moments")
+        return self._from_moments(sum(parts) if moments is None and parts else moments, parts)
+
+    def _fit_data(self, data: IVData, clusters: Any = None) -> None:
+        groups = check_clusters(clusters, data.n_rows, required=self.cov_type == "clustered")
+        equation = Equation.from_data(
+            data,
+            groups,
+            fit_intercept=self.fit_intercept,
+            errors=self.cov_type if groups is None else "clustered",
+        )
+        self._fit_equation(Moments.from_data(data), equation)
+
+    def _fit_frame(self, named: NamedFrame) -> None:
+        """One pass for the moments, of each cluster if named; a second for robust errors."""
+        if named.clusters is None:
+            check_clusters(None, 0, required=self.cov_type == "clustered")
+            if self.method == "gmm" and named.columns.treatments:
+                raise ValueError(NEED_CLUSTERS)
+        moments = named.query.moments()
+        clusters = [] if named.clusters is None else [*named.query.groups().values()]
+        equation = Equation.from_moments(moments, clusters, fit_intercept=self.fit_intercept)
+        fit = self._fit_equation(moments, equation)
+        if self.cov_type == "robust" and not clusters:
+            self._set_robust(named.query, fit)
+
+    def _set_robust(self, query: Query, fit: Estimate) -> None:
+        """Read the rows again for the covariance of the scores."""
+        effects, slopes = np.split(self.coef_, [self.n_treatments_])
+        options = {"fit_intercept": self.fit_intercept}
+        scores = query.residual_moments(
+            origin(self.moments_, **options), residual_contrast(self.moments_, effects, slopes)
+        )
+        self.cov_type_ = "robust"
+        if fit.kappa is not None and np.isfinite(self._covariance).all():
+            self._covariance = robust_covariance(
+                self.moments_, scores, fit.kappa, debiased=self.debiased, **options
+            )
+
+    def _fit_moments(self, moments: Moments, clusters: list[Moments]) -> None:
+        if clusters:
+            check_clusters_add_up(moments, clusters)
+        elif self.cov_type != "unadjusted":
+            raise ValueError(NEED_ROWS.format(f"cov_type={self.cov_type!r}"))
+        elif self.method == "gmm" and moments.columns.treatments:
+            raise ValueError(NEED_ROWS.format("method='gmm'"))
+        equation = Equation.from_moments(moments, clusters, fit_intercept=self.fit_intercept)
+        self._fit_equation(moments, equation)
+
+    def _fit_batch(self, data: IVData | NamedFrame, earlier: Self | None) -> None:
+        if self.cov_type == "clustered":
+            raise ValueError(NEED_ROWS.format("cov_type='clustered'"))
+        if self.method == "gmm" and data.columns.treatments:
+            raise ValueError(NEED_ROWS.format("method='gmm'"))
+        if self.cov_type == "robust":
+            warnings.warn(CLASSICAL, UserWarning, skip_file_prefixes=OURS)
+        moments = moments_of(data)
+        if earlier is not None:
+            moments = earlier.moments_ + moments
+        equation = Equation.from_moments(moments, fit_intercept=self.fit_intercept)
+        self._fit_equation(moments, equation)
+
+    def _fit_equation(self, moments: Moments, equation: Equation) -> Estimate:
+        check_identified(moments, fit_intercept=self.fit_intercept)
+        self.moments_ = moments
+        if self.n_treatments_:
+            self._check_relevant()
+        self._set_first_stage()
+        return self._set_estimate(equation)
+
+    def _check_relevant(self) -> None:
+        """Raise if the first stage is zero to rounding error; one merely weak is let pass."""
+        c = self.moments_.columns
+        t, z, x = positions(c.t), positions(c.z), positions(c.x)
+        weakest = weakest_correlation(self.moments_, t, z, x, fit_intercept=self.fit_intercept)
+        if weakest < IRRELEVANT:
+            raise ValueError(
+                "z must move t, each treatment apart from the others: given X, the correlation of "
+                f"{list(c.treatments)} with {list(c.instruments)} is zero."
+            )
+
+    def _set_first_stage(self) -> None:
+        c = self.moments_.columns
+        self.first_stage_intercept_, self.first_stage_coef_ = regress(
+            self.moments_, positions(c.t), positions(c.z, c.x), fit_intercept=self.fit_intercept
+        )
+
+    def _set_estimate(self, equation: Equation) -> Estimate:
+        """Set the coefficients, treatments before covariates, and their covariance."""
+        method = self.method if self.n_treatments_ else "ols"
+        if method == "ols" and not full_rank(self.moments_, fit_intercept=self.fit_intercept):
+            fit = minimum_norm(equation)
+        else:
+            check_size(equation, method, debiased=self.debiased)
+            fit = estimate(equation, method, debiased=self.debiased)
+        first, width, total = equation.n_constants, equation.exogenous.shape[1], fit.params.size
+        order = [*range(first), *range(width, total), *range(first, width)]
+        self.intercept_ = float(fit.params[0]) if first else 0.0
+        self.coef_ = fit.params[order][first:]
+        self.dof_ = equation.n - total if self.debiased else np.inf
+        self.method_, self.cov_type_ = method, equation.errors
+        self._equation, self._covariance = equation, fit.covariance[np.ix_(order, order)]
+        return fit

@@ -1,0 +1,1 @@
+"""Linear algebra of the outcome's equation: least squares, 2SLS, covariances."""

@@ -1,0 +1,1 @@
+"""Models: what is sampled, and exact draws of the rest."""

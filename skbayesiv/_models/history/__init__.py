@@ -1,0 +1,1 @@
+"""The effect's prior learnt from earlier experiments."""

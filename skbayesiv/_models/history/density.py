@@ -1,0 +1,148 @@
+"""A hierarchical prior over either likelihood: the density that NUTS sees.
+
+Given sigma_bar the prior of beta_t is normal, N(m, v + sigma_bar^2), so beta_t_bar integrates
+out; NUTS sees the current experiment's coordinates and then log sigma_bar. With a
+robust prior (Schmidli et al. 2014) beta_t comes from that prior or, with probability `robust`,
+from a vague one. The posterior is then a mixture of two, each with one mode of its own between
+which no sampler moves when history and data disagree. So both are sampled, side by side in one
+product density of coordinates (u, log sigma_bar, u of the vague one), and joined afterwards with
+their exact weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skbayesiv._models.history.meta_analysis import GivenSigma, given_sigma, log_sigma_prior
+from skbayesiv._models.history.table import History
+from skbayesiv._models.normal.density import log_likelihood_and_prior
+from skbayesiv._sampling.target import Target
+from skbayesiv._typing import Array
+
+HISTORY_BUCKETS = (8, 64, 512, 4096)
+
+
+@dataclass(frozen=True)
+class HierarchicalShape:
+    """What is static: the current experiment's shape, the hyper-prior, robust or not.
+
+    `given_prior` is the current experiment's log density of its `current.dim` coordinates under
+    a normal prior of the effects; log sigma_bar follows these coordinates.
+    """
+
+    current: Any
+    sigma_bar_prior: str
+    robust: bool
+    given_prior: Callable[..., Any] = log_likelihood_and_prior
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates with the history: the vague component's follow."""
+        return int(self.current.dim + self.current.n_treatments)
+
+
+class HierarchicalArrays(NamedTuple):
+    """Numbers of the problem in standardised units; J (padded) experiments, K treatments."""
+
+    current: Any  # of the current experiment, with its prior's loc and precision
+    effects: Any  # (K, J), about the prior mean, 0 where not measured
+    variance: Any  # (K, J) squared standard errors, 1 where not measured
+    known: Any  # (K, J) 1 where measured
+    loc: Any  # (K,)
+    scale: Any  # (K,)
+    sigma_scale: Any  # (K,)
+
+
+def effect_units(design: Any) -> Array:
+    """Units of beta_t: raw effect = unit * standardised effect, shape (K,)."""
+    return np.asarray(design.unit[list(design.shape.effects)])
+
+
+def hierarchical_arrays(design: Any, history: History) -> HierarchicalArrays:
+    """Bring the history to standardised units and pad it to a few lengths."""
+    history = history.in_units(effect_units(design))
+    b, s = history.effects.T, history.errors.T
+    known = ~np.isnan(b)
+    length = next((n for n in HISTORY_BUCKETS if b.shape[1] <= n), b.shape[1])
+    pad = ((0, 0), (0, length - b.shape[1]))
+    return HierarchicalArrays(
+        current=design.arrays,
+        effects=np.pad(np.where(known, b - history.loc[:, None], 0.0), pad),
+        variance=np.pad(np.where(known, s**2, 1.0), pad, constant_values=1.0),
+        known=np.pad(known.astype(float), pad),
+        loc=history.loc,
+        scale=history.scale,
+        sigma_scale=history.sigma_scale,
+    )
+
+
+def hierarchical_shape(model: Any, history: History, robust: float) -> HierarchicalShape:
+    """Describe what is static of a likelihood and a history."""
+    return HierarchicalShape(model.design.shape, history.kind, robust > 0, model.given_prior)
+
+
+def hierarchical_target(
+    base: Target, shape: HierarchicalShape, arrays: HierarchicalArrays
+) -> Target:
+    """What the sampler needs, from the current experiment's own target."""
+    start = [base.start, np.log(arrays.sigma_scale) - 1.0]
+    spread = [base.spread, np.ones_like(arrays.sigma_scale)]
+    if shape.robust:
+        start.append(base.start)
+        spread.append(base.spread)
+    return Target(log_density, shape, arrays, np.concatenate(start), np.concatenate(spread))
+
+
+def log_density(shape: HierarchicalShape, u: Any, arrays: HierarchicalArrays) -> Any:
+    """Log posterior density of (current coordinates, log sigma_bar), or of the product."""
+    import jax.numpy as jnp
+
+    value = log_borrowed(shape, u, arrays, jnp)
+    if shape.robust:
+        value = value + log_vague(shape, u[shape.dim :], arrays, jnp)
+    return value
+
+
+def log_borrowed(shape: HierarchicalShape, u: Any, arrays: HierarchicalArrays, xp: Any) -> Any:
+    """Log density of (current coordinates, log sigma_bar) and earlier effects, with the history.
+
+    Entries of u may be scalars or, under NumPy, arrays of draws.
+    """
+    loc, precision, total = [], [], 0.0
+    for k in range(shape.current.n_treatments):
+        log_sigma = u[shape.current.dim + k]
+        given = given_log_sigma(arrays, k, log_sigma, xp)
+        loc.append(given.mean)
+        precision.append(1.0 / (given.variance + xp.exp(2.0 * log_sigma)))
+        prior = log_sigma_prior(shape.sigma_bar_prior, log_sigma, arrays.sigma_scale[k], xp)
+        total = total + given.log_evidence + prior + log_sigma
+    return total + shape.given_prior(shape.current, u, arrays.current, loc, precision, xp)
+
+
+def log_vague(shape: HierarchicalShape, u: Any, arrays: HierarchicalArrays, xp: Any) -> Any:
+    """Log density of the current coordinates under the vague prior."""
+    loc, precision = vague_prior(shape, arrays)
+    return shape.given_prior(shape.current, u, arrays.current, list(loc), list(precision), xp)
+
+
+def vague_prior(shape: HierarchicalShape, arrays: HierarchicalArrays) -> tuple[Any, Any]:
+    """Loc and precision of the vague prior of the effects, each of shape (K,)."""
+    at = np.array(shape.current.effects)
+    return arrays.current.loc[at], arrays.current.precision[at]
+
+
+def given_log_sigma(arrays: HierarchicalArrays, k: int, log_sigma: Any, xp: Any) -> GivenSigma:
+    """History of treatment k given log sigma_bar."""
+    return given_sigma(
+        xp.exp(2.0 * log_sigma),
+        arrays.effects[k],
+        arrays.variance[k],
+        arrays.known[k],
+        arrays.loc[k],
+        arrays.scale[k],
+        xp,
+    )

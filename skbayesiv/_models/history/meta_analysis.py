@@ -1,0 +1,283 @@
+"""What earlier experiments predict: everything given sigma_bar, and sigma_bar on a grid.
+
+    beta_j ~ N(beta_bar, sigma_bar^2),  b_j ~ N(beta_j, s_j^2),
+    beta_bar ~ N(loc, scale^2),  sigma_bar ~ half-Cauchy, half-normal or half-t
+
+Given sigma_bar everything is normal: b_j ~ N(beta_bar, sigma_bar^2 + s_j^2), so that
+beta_bar | b is N(m, v) and a new effect is N(m, v + sigma_bar^2). What is left is one
+dimension, integrated on a grid of log sigma_bar. Each treatment has a history of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skbayesiv._models.history.table import SIGMA_BAR_PRIORS, History
+from skbayesiv._models.parts.scales import (
+    HALF_T_DF,
+    log_half_cauchy,
+    log_half_t,
+    log_normal_density,
+)
+from skbayesiv._typing import Array
+
+GRID_POINTS = 1201
+LOG_RANGE = 18.0
+NEGLIGIBLE = 45.0
+CHUNK_FLOATS = 4_000_000
+
+
+def log_sigma_prior(kind: str, log_sigma: Any, scale: Any, xp: Any) -> Any:
+    """Log density of sigma_bar under its prior, given log sigma_bar."""
+    if kind == "half-cauchy":
+        return log_half_cauchy(log_sigma, scale, xp)
+    if kind == "half-t":
+        return log_half_t(log_sigma, scale, xp)
+    if kind == "half-normal":
+        ratio = xp.exp(log_sigma) / scale
+        return 0.5 * math.log(2.0 / math.pi) - xp.log(scale) - 0.5 * ratio * ratio
+    raise ValueError(f"sigma_t_bar_prior must be one of {list(SIGMA_BAR_PRIORS)}; got {kind!r}.")
+
+
+@dataclass(frozen=True, eq=False)
+class GivenSigma:
+    """History of one treatment at given values of sigma_bar, each of shape (...)."""
+
+    mean: Any
+    variance: Any
+    log_evidence: Any
+
+
+def given_sigma(
+    sigma2: Any, b: Any, s2: Any, known: Any, loc: Any, scale: Any, xp: Any
+) -> GivenSigma:
+    """beta_bar | b, sigma_bar ~ N(mean, variance), and log p(b | sigma_bar).
+
+    With w_j = 1 / (sigma_bar^2 + s_j^2), W = sum w_j and b_w = sum w_j b_j / W, the covariance
+    of b is diag(1 / w) + scale^2 11'. Its determinant is prod (1 / w_j) (1 + scale^2 W), and the
+    quadratic form splits into squares, which do not cancel when errors are tiny:
+
+        sum w_j (b_j - b_w)^2 + (b_w - loc)^2 / (scale^2 + 1 / W).
+
+    Parameters
+    ----------
+    sigma2 : array of shape (...)
+        sigma_bar^2.
+    b, s2, known : arrays of shape (J,)
+        Effects about `loc`, squared errors, and 1 where measured, else 0.
+    """
+    v = sigma2[..., None] + s2
+    weight = known / v
+    total, pull = weight.sum(-1), (weight * b).sum(-1)
+    centre = pull / (total + (total == 0.0))
+    shrunk = 1.0 + scale**2 * total
+    variance = scale**2 / shrunk
+    quadratic = (weight * (b - centre[..., None]) ** 2).sum(-1) + centre * pull / shrunk
+    log_det = (known * xp.log(v)).sum(-1) + xp.log(shrunk)
+    const = known.sum(-1) * math.log(2 * math.pi)
+    return GivenSigma(loc + variance * pull, variance, -0.5 * (log_det + quadratic + const))
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """A mixture of normals on a grid: weights, means and variances of shape (G,).
+
+    Attributes
+    ----------
+    weight, mean, variance : ndarray of shape (G,)
+    order : float
+        The distribution that the grid stands for has moments below this order only.
+    """
+
+    weight: Array
+    mean: Array
+    variance: Array
+    order: float = math.inf
+
+    def moments(self) -> tuple[float, float]:
+        """Mean and standard deviation: not a number and infinite where they do not exist."""
+        centre = float(self.weight @ self.mean) if self.order > 1.0 else math.nan
+        if self.order <= 2.0:
+            return centre, math.inf
+        return centre, math.sqrt(self.weight @ (self.variance + (self.mean - centre) ** 2))
+
+    def cdf(self, x: ArrayLike) -> Array:
+        """Distribution function."""
+        from scipy.special import ndtr
+
+        return np.asarray(ndtr(self._standardised(x)) @ self.weight)
+
+    def sf(self, x: ArrayLike) -> Array:
+        """Survival function, exact also where it is tiny."""
+        from scipy.special import ndtr
+
+        return np.asarray(ndtr(-self._standardised(x)) @ self.weight)
+
+    def _standardised(self, x: ArrayLike) -> Array:
+        d = np.asarray(x, dtype=float)[..., None] - self.mean
+        return np.asarray(d / np.sqrt(self.variance))
+
+    def log_pdf(self, x: ArrayLike) -> Array:
+        """Log density at x of shape (N,)."""
+        from scipy.special import logsumexp
+
+        x = np.asarray(x, dtype=float)
+        parts = [
+            logsumexp(
+                log_normal_density(part[:, None], self.mean, np.sqrt(self.variance), np),
+                axis=-1,
+                b=self.weight,
+            )
+            for part in np.array_split(x, 1 + x.size * self.mean.size // CHUNK_FLOATS)
+        ]
+        return np.concatenate(parts)
+
+    def quantile(self, p: float) -> float:
+        """Inverse of the distribution function, by bisection."""
+        sd = np.sqrt(self.variance)
+        low, high = float((self.mean - 40 * sd).min()), float((self.mean + 40 * sd).max())
+        for _ in range(200):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if self.cdf(middle) < p else (low, middle)
+        return 0.5 * (low + high)
+
+    def widen(self, variance: float) -> Mixture:
+        """Convolve with a centred normal."""
+        return Mixture(self.weight, self.mean, self.variance + variance, self.order)
+
+
+@dataclass(frozen=True, eq=False)
+class Integrated:
+    """One treatment's history with sigma_bar on a grid.
+
+    Attributes
+    ----------
+    sigma : ndarray of shape (G,)
+    weight : ndarray of shape (G,)
+        Posterior probability of each grid point given the history.
+    mean, variance : ndarray of shape (G,)
+        Of beta_bar given sigma_bar and the history.
+    log_evidence : float
+        log p(b).
+    order : float
+        sigma_bar has moments below this order only.
+    """
+
+    sigma: Array
+    weight: Array
+    mean: Array
+    variance: Array
+    log_evidence: float
+    order: float
+
+    @property
+    def beta_bar(self) -> Mixture:
+        """Posterior of the mean effect."""
+        return Mixture(self.weight, self.mean, self.variance)
+
+    @property
+    def predictive(self) -> Mixture:
+        """Prediction of the effect in a new experiment."""
+        return Mixture(self.weight, self.mean, self.variance + self.sigma**2, self.order)
+
+    def draw(self, n_draws: int, generator: np.random.Generator) -> NDArray[np.intp]:
+        """Grid points, by their posterior probabilities."""
+        return generator.choice(len(self.weight), n_draws, p=self.weight)
+
+    def sigma_quantile(self, p: ArrayLike) -> Array:
+        """Quantiles of sigma_bar."""
+        below = np.cumsum(self.weight) - 0.5 * self.weight
+        return np.exp(np.interp(np.asarray(p, dtype=float), below, np.log(self.sigma)))
+
+
+def integrate(history: History, treatment: int) -> Integrated:
+    """Put sigma_bar of one treatment on a grid that covers its posterior given the history."""
+    b, s = history.effects[:, treatment], history.errors[:, treatment]
+    measured = ~np.isnan(b)
+    b, s2 = b[measured], s[measured] ** 2
+    loc, scale = history.loc[treatment], history.scale[treatment]
+    prior_scale = history.sigma_scale[treatment]
+
+    def evaluate(log_sigma: Array) -> tuple[Array, GivenSigma]:
+        parts = [
+            given_sigma(np.exp(2 * part), b - loc, s2, np.ones_like(b), loc, scale, np)
+            for part in np.array_split(log_sigma, 1 + len(b) * len(log_sigma) // CHUNK_FLOATS)
+        ]
+        mean, variance, evidence = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("mean", "variance", "log_evidence")
+        )
+        prior = log_sigma_prior(history.kind, log_sigma, prior_scale, np) + log_sigma
+        return evidence + prior, GivenSigma(mean, variance, evidence)
+
+    # The posterior lies about the prior's scale, the errors or the effects' range.
+    low = math.log(s[measured].min(initial=prior_scale))
+    high = math.log(max(prior_scale, np.ptp(b) if b.size else 0.0))
+    grid = np.linspace(low - LOG_RANGE, high + LOG_RANGE, GRID_POINTS)
+    for _ in range(3):
+        value, _ = evaluate(grid)
+        inside = np.flatnonzero(value > value.max() - NEGLIGIBLE)
+        first, last = max(inside[0] - 1, 0), min(inside[-1] + 1, len(grid) - 1)
+        grid = np.linspace(grid[first], grid[last], GRID_POINTS)
+    value, given = evaluate(grid)
+    weight = np.exp(value - value.max())
+    evidence = float(value.max() + np.log(weight.sum() * (grid[1] - grid[0])))
+    # Far out p(sigma_bar | b) falls like the prior times sigma_bar^-J.
+    order = {"half-cauchy": 1.0, "half-t": HALF_T_DF, "half-normal": math.inf}[history.kind]
+    return Integrated(
+        np.exp(grid), weight / weight.sum(), given.mean, given.variance, evidence, order + len(b)
+    )
+
+
+def conflict_p_value(predictive: Mixture, estimate: float, std_error: float) -> float:
+    """Two-sided prior-data conflict p-value (Evans and Moshonov 2006).
+
+    The probability, under the prediction of a new experiment's estimate, of one at least as far
+    in its tail as the estimate at hand.
+    """
+    wide = predictive.widen(std_error**2)
+    return 2.0 * min(float(wide.cdf(estimate)), float(wide.sf(estimate)))
+
+
+@dataclass(frozen=True)
+class Heterogeneity:
+    """Cochran's Q of the earlier effects.
+
+    Attributes
+    ----------
+    q : float
+        sum w_j (b_j - b_w)^2 with w_j = 1 / s_j^2.
+    dof : int
+    p_value : float
+    i2 : float
+        Share of the variation that is not sampling error, max(0, 1 - dof / q).
+    """
+
+    q: float
+    dof: int
+    p_value: float
+    i2: float
+
+    def __str__(self) -> str:
+        if not self.dof:
+            return "needs two experiments"
+        return f"{self.q:.2f} on {self.dof} degrees of freedom, p = {self.p_value:.2g}"
+
+
+def cochran_q(effects: Array, errors: Array) -> Heterogeneity:
+    """Cochran's (1954) test that all experiments have the same effect."""
+    from scipy.stats import chi2
+
+    known = ~np.isnan(effects)
+    b, w = effects[known], errors[known] ** -2.0
+    dof = max(len(b) - 1, 0)
+    if not dof:
+        return Heterogeneity(0.0, dof, float("nan"), 0.0)
+    q = float((w * (b - (w @ b) / w.sum()) ** 2).sum())
+    i2 = max(0.0, 1.0 - dof / q) if q else 0.0
+    return Heterogeneity(q, dof, float(chi2.sf(q, dof)), i2)

@@ -1,0 +1,251 @@
+"""Earlier experiments -> frozen :class:`History`: effects, standard errors, hyper-priors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from skbayesiv._columns import column_names
+from skbayesiv._models.parts.priors import finite_or_auto, positive_or_auto
+from skbayesiv._typing import Array
+
+SIGMA_BAR_PRIORS = {
+    "half-cauchy": "HalfCauchy",
+    "half-normal": "HalfNormal",
+    "half-t": "HalfStudentT(3)",
+}
+SHOWN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """Earlier effects and the hyper-priors, for J experiments and K treatments.
+
+    Attributes
+    ----------
+    effects, errors : ndarray of shape (J, K)
+        Not a number where an experiment did not measure a treatment.
+    names, treatments : tuple of str
+    loc, scale : ndarray of shape (K,)
+        Normal prior of beta_t_bar.
+    sigma_scale : ndarray of shape (K,)
+        Scale of sigma_t_bar's prior.
+    kind : {"half-cauchy", "half-normal", "half-t"}
+    """
+
+    effects: Array
+    errors: Array
+    names: tuple[str, ...]
+    treatments: tuple[str, ...]
+    loc: Array
+    scale: Array
+    sigma_scale: Array
+    kind: str
+
+    @property
+    def n_experiments(self) -> int:
+        """J."""
+        return len(self.names)
+
+    def without(self, j: int) -> History:
+        """All experiments but one, under the same hyper-priors."""
+        return replace(
+            self,
+            effects=np.delete(self.effects, j, axis=0),
+            errors=np.delete(self.errors, j, axis=0),
+            names=self.names[:j] + self.names[j + 1 :],
+        )
+
+    def priors(self, robust: float) -> dict[str, list[Any]]:
+        """Rows of a table of priors: distribution, loc and scale."""
+        out: dict[str, list[Any]] = {}
+        share = f" with probability {1 - robust:g}" if robust else ""
+        for k, name in enumerate(self.treatments):
+            out[f"beta_t_bar[{name}]"] = ["Normal", self.loc[k], self.scale[k]]
+            out[f"sigma_t_bar[{name}]"] = [SIGMA_BAR_PRIORS[self.kind], 0.0, self.sigma_scale[k]]
+            out[f"beta_t[{name}]"] = [f"Normal(beta_t_bar, sigma_t_bar){share}", np.nan, np.nan]
+        return out
+
+    def in_units(self, unit: Array) -> History:
+        """All effects divided by units of shape (K,)."""
+        names = ("effects", "errors", "loc", "scale", "sigma_scale")
+        divided: dict[str, Any] = {name: getattr(self, name) / unit for name in names}
+        return replace(self, **divided)
+
+
+def build_history(est: Any, treatments: Sequence[str] | None = None) -> History | None:
+    """History of an estimator, None without earlier effects; "auto" scales come from these.
+
+    Parameters
+    ----------
+    est : HierarchicalBayesianIV
+        Source of `effects`, `std_errors` and the hyper-priors' parameters.
+    treatments : sequence of str, optional
+        Those of the current experiment; by default those that `effects` names.
+    """
+    if _is_empty(est.effects) and _is_empty(est.std_errors):
+        return None
+    if treatments is not None and not len(treatments):
+        raise ValueError(
+            "effects must be None without a treatment, which they are effects of: pass t and z, or "
+            "use BayesianIV."
+        )
+    b, s, names, treatments = read_history(est.effects, est.std_errors, treatments)
+    unknown = [t for t, column in zip(treatments, b.T, strict=True) if np.isnan(column).all()]
+    if unknown:
+        raise ValueError(
+            f"effects must measure every treatment in some experiment; got none for {unknown}."
+        )
+    k = (len(treatments),)
+    scale, spread = automatic_scales(b, s)
+    return History(
+        b,
+        s,
+        names,
+        treatments,
+        finite_or_auto(est.beta_t_bar_loc, "beta_t_bar_loc", k, 0.0),
+        positive_or_auto(est.beta_t_bar_scale, "beta_t_bar_scale", k, scale),
+        positive_or_auto(est.sigma_t_bar_scale, "sigma_t_bar_scale", k, spread),
+        est.sigma_t_bar_prior,
+    )
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or not np.size(value)
+
+
+def read_history(
+    effects: Any, std_errors: Any, treatments: Sequence[str] | None = None
+) -> tuple[Array, Array, tuple[str, ...], tuple[str, ...]]:
+    """Check earlier effects and errors and match them by their labels, where they have any.
+
+    Returns
+    -------
+    effects, errors : ndarray of shape (J, K)
+    names, treatments : tuple of str
+    """
+    for name, value in (("effects", effects), ("std_errors", std_errors)):
+        if _is_empty(value):
+            raise ValueError(f"effects and std_errors must be given together; {name} is missing.")
+    b, s = _read(effects, "effects"), _read(std_errors, "std_errors")
+    if b.values.shape != s.values.shape:
+        raise ValueError(
+            f"std_errors must have the shape of effects {b.values.shape}; got shape "
+            f"{s.values.shape}."
+        )
+    if treatments is None:
+        treatments = b.columns or column_names(None, "t", b.values.shape[1])
+    b, s = (table.select(treatments) for table in (b, s))
+    if b.rows is not None and s.rows is not None:
+        s = s.order(b.rows)
+    names = b.rows or s.rows or [str(j) for j in range(len(b.values))]
+    _check_entries(b.values, s.values, names)
+    return b.values, s.values, tuple(names), tuple(treatments)
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Numbers of shape (J, K) with names of rows and columns, None where there are none."""
+
+    name: str
+    values: Array
+    rows: list[str] | None
+    columns: list[str] | None
+
+    def select(self, treatments: Sequence[str]) -> _Table:
+        """Put columns into the treatments' order; one column needs no name to be found."""
+        width = self.values.shape[1]
+        if width != len(treatments):
+            found = width if self.columns is None else f"{width}, {self.columns}"
+            raise ValueError(
+                f"{self.name} must have one column for each treatment ({len(treatments)}, "
+                f"{list(treatments)}); got {found}."
+            )
+        if self.columns is None or width == 1:
+            return self
+        if sorted(self.columns) != sorted(treatments):
+            raise ValueError(
+                f"Columns of {self.name} must be the treatments {list(treatments)}; got "
+                f"{self.columns}."
+            )
+        at = [self.columns.index(name) for name in treatments]
+        return _Table(self.name, self.values[:, at], self.rows, list(treatments))
+
+    def order(self, rows: list[str]) -> _Table:
+        """Put rows into an order given by their names."""
+        assert self.rows is not None
+        place = {name: j for j, name in enumerate(self.rows)}
+        missing = [name for name in rows if name not in place]
+        if missing:
+            raise ValueError(
+                f"{self.name} must be of the experiments that effects names; got none for "
+                f"{_some(missing)}."
+            )
+        at = [place[name] for name in rows]
+        return _Table(self.name, self.values[at], rows, self.columns)
+
+
+def _read(value: Any, name: str) -> _Table:
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers: {error}.") from error
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{name} must have shape (J,) or (J, K); got shape {array.shape}.")
+    index = getattr(value, "index", None)
+    rows = None
+    # A list's `index` is a method, and numbers from 0 name nothing.
+    if index is not None and not callable(index) and list(index) != list(range(len(index))):
+        rows = [str(label) for label in index]
+        twice = [label for label, times in Counter(rows).items() if times > 1]
+        if twice:
+            raise ValueError(
+                f"Names of experiments in {name} must differ; got {_some(twice)} more than once."
+            )
+    columns = list(getattr(value, "columns", ()))
+    named = bool(columns) and all(isinstance(column, str) for column in columns)
+    return _Table(name, array.reshape(len(array), -1), rows, columns if named else None)
+
+
+def _check_entries(b: Array, s: Array, names: Sequence[str]) -> None:
+    apart = np.argwhere(np.isnan(b) != np.isnan(s))
+    if len(apart):
+        raise ValueError(
+            "effects and std_errors must be missing (NaN) in the same places: an effect without "
+            "its standard error, or the reverse, says nothing; they are not for "
+            f"{_some([names[j] for j, _ in apart])}."
+        )
+    good = np.isnan(b) | (np.isfinite(b) & np.isfinite(s) & (s > 0))
+    found = [f"{names[j]}: {b[j, k]:g} ({s[j, k]:g})" for j, k in np.argwhere(~good)]
+    if found:
+        raise ValueError(
+            "effects must be finite and std_errors positive and finite (or NaN where an experiment "
+            f"did not measure a treatment); got {_some(found)}."
+        )
+
+
+def _some(values: Sequence[str]) -> str:
+    """Return the first few of a list that may be long."""
+    rest = len(values) - SHOWN
+    return ", ".join(map(repr, values[:SHOWN])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def automatic_scales(effects: Array, errors: Array) -> tuple[Array, Array]:
+    """Default scales of beta_t_bar and sigma_t_bar, in the units of the effects.
+
+    With weights w_j = 1 / s_j^2, averages E under them and the typical squared error
+    e = 1 / E[w], they are 2.5 (E[b^2] + e)^(1/2) and (Var[b] + e)^(1/2). Both are equivariant to
+    the units, and an experiment that says nothing (s -> infinity) leaves them as they are.
+    """
+    known = ~np.isnan(effects)
+    b, smallest = np.where(known, effects, 0.0), np.nanmin(errors, axis=0)
+    precision = np.where(known, (smallest / np.where(known, errors, 1.0)) ** 2, 0.0)
+    weight = precision / precision.sum(axis=0)
+    error = smallest**2 / (weight * precision).sum(axis=0)
+    centre = (weight * b).sum(axis=0)
+    spread = (weight * (b - centre) ** 2).sum(axis=0) + error
+    return 2.5 * np.sqrt((weight * b**2).sum(axis=0) + error), np.sqrt(spread)

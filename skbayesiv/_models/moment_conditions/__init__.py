@@ -1,0 +1,1 @@
+"""The quasi-posterior of E[z e] = 0."""

@@ -1,0 +1,264 @@
+r"""The quasi-posterior of the effects from E[z e] = 0 alone, whatever the errors' distribution.
+
+With (1, X) partialled out (tilde), n observations, and for the effects beta
+
+    g(beta) = E_n[z~ (y~ - t~'beta)],    S(beta) = E_n[z~ z~' (y~ - t~'beta)^2],
+
+the continuously updated criterion is Q = n g' S^-1 g and the quasi-posterior is
+prior(beta) exp(-Q / 2) (Chernozhukov and Hong 2003). Both g and S are polynomials in beta whose
+coefficients are moments of the scores. Far away Q tends to the first stage's own statistic, that
+of E[z~ t~] = 0: with weak instruments the criterion is flat there and the prior decides.
+
+Direct effects delta ~ N(0, D) of the instruments shift the mean of g to G delta, G = E_n[z~ z~'].
+They are integrated out: with V = S / n + G D G',
+
+    int N(delta; 0, D) exp(-n/2 (g - G delta)' S^-1 (g - G delta)) d delta
+        = |S / n|^{1/2} |V|^{-1/2} exp(-g' V^-1 g / 2),
+
+which is exp(-Q / 2) at D = 0. S stays that of y~ - t~'beta: taking z~'delta off it too would
+change it by the order of delta^2 relative to the error's variance.
+
+References
+----------
+Chernozhukov, V. and Hong, H. (2003). An MCMC approach to classical estimation. Journal of
+Econometrics 115, 293-346.
+
+Andrews, I. and Mikusheva, A. (2022). Optimal decision rules for weak GMM. Econometrica 90,
+715-748.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.standardised import Standardised
+from skbayesiv._models.moment_conditions.scores import Scores, build_scores
+from skbayesiv._models.parts.priors import Normal, Priors
+from skbayesiv._models.parts.small_matrices import Matrix, cholesky, log_determinant
+from skbayesiv._typing import Array
+
+UNROLL_UP_TO = 8
+K_CLASS = 4.0
+
+
+@dataclass(frozen=True)
+class CriterionShape:
+    """What is static in the criterion's program."""
+
+    n_treatments: int
+    n_instruments: int
+    exclusion: bool
+
+    @property
+    def effects(self) -> tuple[int, ...]:
+        """Where beta_t stands among the coordinates: it is all of them."""
+        return tuple(range(self.n_treatments))
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates."""
+        return self.n_treatments
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether the instruments are few enough to write the algebra out."""
+        return self.n_instruments <= UNROLL_UP_TO
+
+
+class CriterionArrays(NamedTuple):
+    """Numbers of one problem in standardised units: Q instruments, K treatments."""
+
+    moment: Any  # (Q, 1 + K) sqrt(n) E[z~ d'], d = (y~ - t~'b, t~)
+    weight: Any  # (Q, Q, 1 + K, 1 + K) E[z~ z~' (x) d d'], symmetric in both pairs
+    direct: Any  # (Q, Q) n G D G'
+    centre: Any  # (K,) b, where y~ - t~'b stands in the place of y~
+    loc: Any  # (K,) prior mean of beta
+    precision: Any  # (K,)
+
+
+@dataclass(frozen=True, eq=False)
+class CriterionDesign:
+    """A problem in standardised coordinates and the way back.
+
+    Attributes
+    ----------
+    shape : CriterionShape
+    arrays : CriterionArrays
+    unit : ndarray of shape (K,)
+        Raw effect = unit * standardised effect.
+    direct_scale : ndarray of shape (Q,) or None
+        Prior standard deviations of the direct effects in standardised units.
+    scores : Scores
+    std : Standardised
+    priors : Priors
+        Of the effects and the direct effects; there are no others.
+    """
+
+    shape: CriterionShape
+    arrays: CriterionArrays
+    unit: Array
+    direct_scale: Array | None
+    scores: Scores
+    std: Standardised
+    priors: Priors
+
+
+def build_criterion(
+    std: Standardised, fourth: FourthMoments, priors: Priors, *, fit_intercept: bool = True
+) -> CriterionDesign:
+    """Bring sums and priors to standardised coordinates."""
+    c = std.columns
+    q, k = len(c.instruments), len(c.treatments)
+    if not k:
+        raise ValueError(
+            'likelihood="gmm" must have t and z: its moment condition is on the effect of a '
+            'treatment; got neither. Use likelihood="normal" for a regression.'
+        )
+    units = fourth.n_rows if fourth.n_clusters is None else fourth.n_clusters
+    if 0 < units <= q:
+        kind = "rows" if fourth.n_clusters is None else "clusters"
+        raise ValueError(f"There must be more {kind} than instruments ({q}); got {units}.")
+    scores = build_scores(fourth, std, fit_intercept=fit_intercept)
+    unit = std.sd[c.y] / std.sd[c.t]
+    z, both = slice(scores.n_h, None), slice(0, 1 + k)
+    cross = scores.cross[z, both, z, both].transpose(0, 2, 1, 3)
+    cross = (cross + cross.transpose(0, 1, 3, 2)) / 2.0
+    scale = None if priors.direct is None else priors.direct.scale * std.sd[c.z] / std.sd[c.y]
+    root = scores.gram[z, z] * (0.0 if scale is None else scale)
+    arrays = CriterionArrays(
+        moment=np.sqrt(std.n) * scores.mean[z, both],
+        weight=cross,
+        direct=std.n * root @ root.T,
+        centre=scores.centre,
+        loc=priors.beta_t.loc / unit,
+        precision=(unit / priors.beta_t.scale) ** 2,
+    )
+    shape = CriterionShape(k, q, scale is not None)
+    return CriterionDesign(shape, arrays, unit, scale, scores, std, used_priors(priors))
+
+
+def used_priors(priors: Priors) -> Priors:
+    """Only the priors that the quasi-posterior has: all else is flat."""
+    none = Normal(np.empty(0), np.empty(0))
+    return replace(
+        priors,
+        intercept_y=None,
+        intercept_t=None,
+        beta_z=none,
+        gamma_y=none,
+        gamma_t=none,
+        sigma_scale=np.empty(0),
+        alpha=None,
+        centered=False,
+    )
+
+
+def log_density(shape: CriterionShape, u: Any, arrays: CriterionArrays) -> Any:
+    """Log quasi-posterior density of the standardised effects u, shape (K,)."""
+    import jax.numpy as jnp
+
+    loc = [arrays.loc[j] for j in shape.effects]
+    precision = [arrays.precision[j] for j in shape.effects]
+    return log_likelihood_and_prior(shape, u, arrays, loc, precision, jnp)
+
+
+def log_likelihood_and_prior(
+    shape: CriterionShape,
+    u: Any,
+    arrays: CriterionArrays,
+    loc: list[Any],
+    precision: list[Any],
+    xp: Any,
+) -> Any:
+    """-Q/2 plus the log density of a normal prior of the effects, up to its constant.
+
+    Entries of u may be scalars or, under NumPy, arrays of draws.
+    """
+    beta = [u[j] for j in shape.effects]
+    value = log_criterion(shape, beta, arrays, xp)
+    for b, m, p in zip(beta, loc, precision, strict=True):
+        value = value + 0.5 * (xp.log(p) - p * (b - m) * (b - m))
+    return value
+
+
+def log_criterion(shape: CriterionShape, beta: list[Any], arrays: CriterionArrays, xp: Any) -> Any:
+    """-Q/2, the direct effects integrated out."""
+    a = [1.0, *(arrays.centre[i] - b for i, b in enumerate(beta))]
+    solve = _unrolled if shape.unrolled else _dense
+    return solve(shape, a, arrays, xp)
+
+
+def _unrolled(shape: CriterionShape, a: list[Any], arrays: CriterionArrays, xp: Any) -> Any:
+    """The algebra of the Q x Q system written out (one fused kernel)."""
+    q, size = range(shape.n_instruments), range(len(a))
+    w = arrays.weight
+    g = [sum(arrays.moment[r, i] * a[i] for i in size) for r in q]
+    pairs = [(i, j, (1.0 if i == j else 2.0) * a[i] * a[j]) for i in size for j in range(i + 1)]
+    s: Matrix = [[None for _ in q] for _ in q]
+    for r in q:
+        for c in range(r + 1):
+            s[r][c] = s[c][r] = sum(w[r, c, i, j] * product for i, j, product in pairs)
+    factor = cholesky(s, xp)
+    if not shape.exclusion:
+        return -0.5 * _square(factor, g)
+    wide = cholesky([[s[r][c] + arrays.direct[r, c] for c in q] for r in q], xp)
+    shrink = log_determinant(factor, xp) - log_determinant(wide, xp)
+    return 0.5 * (shrink - _square(wide, g))
+
+
+def _square(lower: Matrix, g: list[Any]) -> Any:
+    """g'A^-1 g with A = L L', by forward substitution."""
+    white: list[Any] = []
+    for i, row in enumerate(lower):
+        white.append((g[i] - sum(row[j] * white[j] for j in range(i))) / row[i])
+    return sum(value * value for value in white)
+
+
+def _dense(shape: CriterionShape, a: list[Any], arrays: CriterionArrays, xp: Any) -> Any:
+    """The same with LAPACK; entries of `a` may be arrays of draws."""
+    contrast = xp.stack(xp.broadcast_arrays(*a), axis=-1)
+    g = contrast @ arrays.moment.T
+    s = weight_matrix(arrays.weight, contrast, xp)
+    wide = s + arrays.direct
+    square = (g * xp.linalg.solve(wide, g[..., None])[..., 0]).sum(-1)
+    if not shape.exclusion:
+        return -0.5 * square
+    return 0.5 * (xp.linalg.slogdet(s)[1] - xp.linalg.slogdet(wide)[1] - square)
+
+
+def contrasts(arrays: CriterionArrays, beta: Array) -> Array:
+    """a = (1, b - beta) of shape (..., 1 + K) at effects of shape (..., K)."""
+    return np.concatenate([np.ones_like(beta[..., :1]), arrays.centre - beta], axis=-1)
+
+
+def weight_matrix(weight: Any, contrast: Any, xp: Any) -> Any:
+    """S(beta) of shape (..., Q, Q) at contrasts of shape (..., 1 + K)."""
+    return xp.einsum("qrij,...i,...j->...qr", weight, contrast, contrast)
+
+
+def start(design: CriterionDesign) -> tuple[Array, Array]:
+    """Return a point near the mode and a rough standard deviation of each coordinate.
+
+    A k-class estimate, k = 1 - K_CLASS / n (2SLS pulled towards least squares as the instruments
+    weaken), and from there one Gauss-Newton step, which brings S and the prior in.
+    """
+    arrays, partial, n = design.arrays, design.scores.partial, design.std.n
+    q, k = design.shape.n_instruments, design.shape.n_treatments
+    if not n:
+        return np.array(arrays.loc), arrays.precision**-0.5
+    t_or_y = slice(q, None)
+    projected = partial[t_or_y, :q] @ np.linalg.solve(partial[:q, :q], partial[:q, t_or_y])
+    a = projected + K_CLASS / n * (partial[t_or_y, t_or_y] - projected)
+    beta = np.linalg.solve(a[:k, :k], a[:k, k])
+    contrast = contrasts(arrays, beta)
+    s = weight_matrix(arrays.weight, contrast, np) + arrays.direct
+    slope = arrays.moment[:, 1:]
+    weighted = np.linalg.solve(s, slope)
+    precision = slope.T @ weighted + np.diag(arrays.precision)
+    pull = weighted.T @ arrays.moment @ contrast + arrays.precision * (arrays.loc - beta)
+    covariance = np.linalg.inv(precision)
+    return beta + covariance @ pull, np.sqrt(np.diag(covariance))

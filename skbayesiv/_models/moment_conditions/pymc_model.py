@@ -1,0 +1,104 @@
+"""The quasi-posterior as a PyMC model: priors, and the criterion as a potential on the sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from skbayesiv._models.moment_conditions.density import CriterionDesign, start
+from skbayesiv._models.normal.pymc_sampling import STATS, run_nuts
+from skbayesiv._models.parts.names import DIMS, coordinates
+from skbayesiv._models.parts.priors import Normal
+from skbayesiv._sampling.target import Draws, Settings
+from skbayesiv._typing import Array
+
+
+def build_criterion_model(design: CriterionDesign, effects: Callable[[], Any] | None = None) -> Any:
+    """State prior(beta_t) prior(direct) exp(-Q / 2) in PyMC, in the data's own units.
+
+    The sums are of z~ d with d = (y~ - t~'centre, t~). With a = (1, centre - beta_t),
+    g = score_mean a, S = sum_ij a_i a_j score_cross_ij and G = gram::
+
+        Q = n (g - G direct)' S^-1 (g - G direct)
+
+    The direct effects, which the collapsed density integrates out, are variables here. The other
+    coefficients have flat priors and are no part of the criterion.
+
+    Parameters
+    ----------
+    design : CriterionDesign
+    effects : callable, optional
+        Called in the model's context to make ``beta_t`` of dims treatment, instead of its normal
+        prior: a hierarchical one, for example.
+
+    Returns
+    -------
+    pymc.Model
+        With the potential ``criterion``, -Q / 2.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    names, n = coordinates(design.std.columns), design.std.n
+    coords = {dim: names[dim] for dim in ("treatment", "instrument")}
+    coords["equation"] = names["equation"]
+    mean, cross, gram = raw_sums(design)
+    instruments, pairs = ("instrument", "instrument_"), ("equation", "equation_")
+    coords |= {f"{dim}_": coords[dim] for dim in ("instrument", "equation")}
+    with pm.Model(coords=coords) as model:
+        beta = _normal("beta_t", design.priors.beta_t) if effects is None else effects()
+        centre = pm.Data("centre", design.arrays.centre * design.unit, dims="treatment")
+        contrast = pm.math.concatenate([[1.0], centre - beta])
+        g = pm.Data("score_mean", mean, dims=("instrument", "equation")) @ contrast
+        sums = pm.Data("score_cross", cross, dims=(*instruments, *pairs))
+        if design.priors.direct is not None:
+            direct = _normal("direct", design.priors.direct)
+            g = g - pm.Data("gram", gram, dims=instruments) @ direct
+        s = (sums * (contrast[:, None] * contrast)).sum(axis=(2, 3))
+        square = n * (g @ pt.linalg.solve(s, g, assume_a="pos"))
+        pm.Potential("criterion", -0.5 * square)
+    return model
+
+
+def sample_criterion(model: Any, design: CriterionDesign, settings: Settings) -> Draws:
+    """Sample the model with PyMC's NUTS, one chain after the other.
+
+    Returns
+    -------
+    Draws
+        Positions are the standardised effects.
+    """
+    at, spread = start(design)
+    generator = np.random.default_rng(settings.seed)
+    jitter = generator.uniform(-1.0, 1.0, (settings.chains, at.size))
+    points = (at + jitter * spread) * design.unit
+    direct = {} if design.priors.direct is None else {"direct": design.priors.direct.loc}
+    tree = run_nuts(model, [{"beta_t": point} | direct for point in points], settings)
+    position = tree.posterior["beta_t"].to_numpy() / design.unit
+    return Draws(position, {name: tree.sample_stats[name].to_numpy() for name in STATS})
+
+
+def raw_sums(design: CriterionDesign) -> tuple[Array, Array, Array]:
+    """Means of z~ d', of its products and of z~ z~' in the data's units.
+
+    Returns
+    -------
+    mean : ndarray of shape (Q, 1 + K)
+    cross : ndarray of shape (Q, Q, 1 + K, 1 + K)
+    gram : ndarray of shape (Q, Q)
+    """
+    scores, std, c = design.scores, design.std, design.std.columns
+    z = slice(scores.n_h, None)
+    sd_z, sd_c = std.sd[c.z], np.append(std.sd[c.y], std.sd[c.t])
+    mean = scores.mean[z, : len(sd_c)] * np.outer(sd_z, sd_c)
+    by_z, by_c = np.outer(sd_z, sd_z), np.outer(sd_c, sd_c)
+    cross = design.arrays.weight * by_z[:, :, None, None] * by_c
+    return mean, cross, scores.gram[z, z] * by_z
+
+
+def _normal(name: str, prior: Normal) -> Any:
+    import pymc as pm
+
+    return pm.Normal(name, prior.loc, prior.scale, dims=DIMS[name])

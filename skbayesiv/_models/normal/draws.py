@@ -1,0 +1,171 @@
+"""Exact draws of everything that was integrated out, in the data's own units."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbayesiv._models.normal.density import (
+    block_means,
+    block_step,
+    dense_products,
+    dense_system,
+    error_products,
+)
+from skbayesiv._models.normal.design import Design
+from skbayesiv._models.parts import error_covariance as cov
+from skbayesiv._models.parts.small_matrices import invert_lower
+from skbayesiv._sampling.threads import one_blas_thread
+from skbayesiv._typing import Array
+
+CHUNK_FLOATS = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """Draws in raw units: N draws, P covariates, Q instruments, K treatments, D = 1 + K.
+
+    Attributes
+    ----------
+    values : dict of str to ndarray of shape (N, ...)
+        By the posterior's names: ``intercept_y``, ``beta_t``, ``gamma_y``, ``direct``,
+        ``intercept_t``, ``beta_z``, ``gamma_t``, ``sigma``, ``corr``, ``cov``.
+    log_likelihood : ndarray of shape (N,)
+        Of all rows together.
+    centered : dict of str to ndarray
+        The intercepts as their priors see them: at the regressors' means, or raw.
+    """
+
+    values: dict[str, Array]
+    log_likelihood: Array
+    centered: dict[str, Array]
+
+
+def draw_parameters(
+    design: Design,
+    position: Array,
+    generator: np.random.Generator,
+    effect_prior: tuple[Array, Array] | None = None,
+) -> Parameters:
+    """Draw all coefficients given the covariance.
+
+    Parameters
+    ----------
+    design : Design
+    position : ndarray of shape (N, D(D+1)/2)
+        Coordinates of the covariance.
+    generator : numpy.random.Generator
+    effect_prior : (loc, precision), each of shape (N, K), optional
+        Prior of beta_t for each draw in standardised coordinates, where it varies.
+    """
+    m, blocks = len(design.shape.equations), design.arrays.block_gram.size
+    size = design.shape.n_equations
+    rows = max(1, CHUNK_FLOATS // max(1, m * m, blocks * size * size))
+    n_draws = position.shape[0]
+    noise = generator.standard_normal((n_draws, m + blocks * size))
+    parts = []
+    with one_blas_thread():
+        for start in range(0, n_draws, rows):
+            at = slice(start, start + rows)
+            prior = None if effect_prior is None else (effect_prior[0][at], effect_prior[1][at])
+            parts.append(_draw_chunk(design, position[at], noise[at], prior))
+    dense, phi, log_likelihood = (np.concatenate(piece) for piece in zip(*parts, strict=True))
+    values, centered = _coefficients(design, dense, phi)
+    values.update(_covariances(design, position))
+    return Parameters(values, log_likelihood, centered)
+
+
+def _draw_chunk(
+    design: Design, u: Array, noise: Array, effect_prior: tuple[Array, Array] | None
+) -> tuple[Array, Array, Array]:
+    """Dense coefficients (N, m), blocks (N, B, D) and log-likelihood (N,) in one batch."""
+    shape, arrays = design.shape, design.arrays
+    size, m = shape.n_equations, len(shape.equations)
+    log_d, chain = cov.chain(u.T, size)
+    omega = cov.precision(log_d, chain, np)
+    step = block_step(arrays, omega, np)
+    loc = np.broadcast_to(arrays.loc, (len(u), m)).copy()
+    precision = np.broadcast_to(arrays.precision, (len(u), m)).copy()
+    if effect_prior is not None:
+        loc[:, list(shape.effects)], precision[:, list(shape.effects)] = effect_prior
+    dense = _dense_draw(design, omega, step, (loc, precision), noise[:, :m])
+    sums = dense_products(shape, arrays, dense, None, np)
+    mean = block_means(step, sums.mixed)
+    standard = noise[:, m:].reshape(len(u), -1, size)
+    lower = invert_lower(step.factor)
+    phi = [
+        mean[d] + sum(lower[e][d] * standard[:, :, e] for e in range(d, size)) for d in range(size)
+    ]
+    errors = error_products(arrays, step, sums, phi)
+    trace = sum(omega[d][e] * errors[d][e] for d in range(size) for e in range(size))
+    const = size * math.log(2 * math.pi) + 2 * float(np.log(design.response_sd).sum())
+    log_likelihood = -0.5 * (design.std.n * (2 * sum(log_d) + const) + trace)
+    return dense, np.stack(phi, axis=-1), np.asarray(log_likelihood)
+
+
+def _dense_draw(design: Design, omega: Any, step: Any, prior: Any, noise: Array) -> Array:
+    """A^-1 b + L'^-1 noise, with A = L L'."""
+    if not noise.shape[1]:
+        return noise
+    a, b = dense_system(design.shape, design.arrays, omega, step, prior, np)
+    lower = np.linalg.cholesky(a)
+    half = np.linalg.solve(lower, b[..., None])
+    upper = np.swapaxes(lower, -1, -2)
+    return np.asarray(np.linalg.solve(upper, half + noise[..., None])[..., 0])
+
+
+def _coefficients(
+    design: Design, dense: Array, phi: Array
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Standardised draws -> raw coefficients by name, and the intercepts their priors see."""
+    c, std, n_draws = design.std.columns, design.std, dense.shape[0]
+    p, q, k = len(c.covariates), len(c.instruments), len(c.treatments)
+    values: dict[str, Array] = {
+        "beta_t": np.empty((n_draws, k)),
+        "beta_z": np.empty((n_draws, q, k)),
+    }
+    if design.priors.direct is not None:
+        values["direct"] = np.empty((n_draws, q))
+    raw = design.priors.intercept_y is not None and not design.priors.centered
+    intercepts: dict[str, Array] = {
+        "intercept_y": np.zeros(n_draws),
+        "intercept_t": np.zeros((n_draws, k)),
+    }
+    for j, (name, index) in enumerate(design.labels):
+        target = intercepts if name in intercepts else values
+        at: tuple[Any, ...] = (slice(None), *index)
+        target[name][at] = dense[:, j] * design.unit[j]
+    gamma = design.rotation @ phi[:, :p] * design.response_sd
+    values["gamma_y"], values["gamma_t"] = gamma[..., 0], gamma[..., 1:]
+    if design.priors.centered:
+        level = phi[:, p] * design.response_sd
+        intercepts = {"intercept_y": level[:, 0], "intercept_t": level[:, 1:]}
+    if raw or design.priors.centered:
+        intercepts["intercept_y"] = intercepts["intercept_y"] + design.response_mean[0]
+        intercepts["intercept_t"] = intercepts["intercept_t"] + design.response_mean[1:]
+    centered = dict(intercepts)
+    if design.priors.centered:
+        at_mean_y = values["beta_t"] @ std.mean[c.t] + values["gamma_y"] @ std.mean[c.x]
+        if "direct" in values:
+            at_mean_y = at_mean_y + values["direct"] @ std.mean[c.z]
+        at_mean_t = std.mean[c.z] @ values["beta_z"] + std.mean[c.x] @ values["gamma_t"]
+        intercepts["intercept_y"] = intercepts["intercept_y"] - at_mean_y
+        intercepts["intercept_t"] = intercepts["intercept_t"] - at_mean_t
+    if design.priors.intercept_y is None:
+        return values, {}
+    return {**intercepts, **values}, centered
+
+
+def _covariances(design: Design, position: Array) -> dict[str, Array]:
+    size = design.shape.n_equations
+    log_d, chain = cov.chain(position.T, size)
+    entries = cov.covariance(log_d, chain, np)
+    matrix = np.stack([np.stack(row, axis=-1) for row in entries], axis=-2)
+    matrix = matrix * np.outer(design.response_sd, design.response_sd)
+    sigma = np.sqrt(np.diagonal(matrix, axis1=-2, axis2=-1))
+    corr = matrix / (sigma[:, :, None] * sigma[:, None, :])
+    corr[:, range(size), range(size)] = 1.0
+    return {"sigma": sigma, "corr": corr, "cov": matrix}

@@ -1,0 +1,89 @@
+"""A point in the bulk of the posterior of the error covariance, from the moments alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skbayesiv._data.standardised import Standardised
+from skbayesiv._models.normal.density import conditional
+from skbayesiv._models.normal.design import Design
+from skbayesiv._models.parts import error_covariance as cov
+from skbayesiv._typing import Array
+
+EM_STEPS = 4
+K_CLASS = 4.0
+
+
+def start(design: Design) -> tuple[Array, Array]:
+    """Return coordinates near the posterior's mode and a rough standard deviation of each.
+
+    Starts from a k-class estimate's residual covariance (2SLS pulled towards least squares as
+    the instruments weaken) and takes a few EM steps, which bring the priors in.
+    """
+    size, n = design.shape.n_equations, design.std.n
+    dim = cov.dimension(size)
+    if not n:
+        u = np.zeros(dim)
+        order = [*range(1, size), 0]
+        u[:size] = np.log(design.arrays.sigma_scale[order])
+        return u, np.ones(dim)
+    has_intercept = design.priors.intercept_y is not None
+    sigma, effect_variance = _k_class(design.std, has_intercept=has_intercept)
+    loc = [np.asarray(design.arrays.loc[j]) for j in design.shape.effects]
+    precision = [np.asarray(design.arrays.precision[j]) for j in design.shape.effects]
+    for _ in range(EM_STEPS):
+        omega = np.linalg.inv(sigma)
+        entries = [[omega[d, e][None] for e in range(size)] for d in range(size)]
+        _, errors, _ = conditional(design.shape, design.arrays, entries, (loc, precision), np)
+        products = np.array([[entry[0] for entry in row] for row in errors])
+        sigma = (products + sigma) / (n + 1.0)
+    u = np.asarray(cov.coordinates(sigma, np))
+    return u, _spread(u, size, n, effect_variance, np.array(precision))
+
+
+def _spread(u: Array, size: int, n: float, effect_variance: Array, precision: Array) -> Array:
+    d2 = np.exp(2 * u[:size])
+    variance = [np.full(size, 0.5 / (n + 1.0))]
+    for j in range(size):
+        noise = d2[j] / d2[:j] / (n + 1.0)
+        if j == size - 1 and j:
+            noise = noise + 1.0 / (1.0 / effect_variance + precision.reshape(-1))
+        variance.append(noise)
+    return np.minimum(np.sqrt(np.concatenate(variance)), 1.0)
+
+
+def _k_class(std: Standardised, *, has_intercept: bool) -> tuple[Array, Array]:
+    """Residual covariance in standardised units, and the variance of the effects.
+
+    k = 1 - K_CLASS / n: beta = (T'(I - kM)T)^-1 T'(I - kM)Y with M the annihilator of z.
+    """
+    c = std.columns
+    moment = std.corr.copy()
+    if not has_intercept:
+        moment += np.outer(std.mean / std.sd, std.mean / std.sd)
+    moment = _partial_out(moment, c.x.stop)
+    q, k = len(c.instruments), len(c.treatments)
+    residual = _partial_out(moment, q)
+    projected = moment[q:, q:] - residual
+    within_t, within_ty, within_y = residual[:k, :k], residual[:k, k], residual[k, k]
+    if not k:
+        return np.array([[within_y]]), np.empty(0)
+    small = K_CLASS / std.n
+    a = projected[:k, :k] + small * within_t
+    beta = np.linalg.solve(a, projected[:k, k] + small * within_ty)
+    full = moment[q:, q:]
+    contrast = np.append(-beta, 1.0)
+    sigma = np.empty((k + 1, k + 1))
+    sigma[0, 0] = contrast @ full @ contrast
+    sigma[0, 1:] = sigma[1:, 0] = within_ty - within_t @ beta
+    sigma[1:, 1:] = within_t
+    return sigma, np.diag(np.linalg.inv(a)) * sigma[0, 0] / std.n
+
+
+def _partial_out(moment: Array, width: int) -> Array:
+    """Schur complement: what is left of the moments after the first columns are regressed out."""
+    if not width:
+        return moment
+    ridge = moment[:width, :width] + 1e-10 * np.eye(width)
+    across = moment[:width, width:]
+    return np.asarray(moment[width:, width:] - across.T @ np.linalg.solve(ridge, across))

@@ -1,0 +1,43 @@
+"""Names of the posterior's variables, their dimensions and the names along these."""
+
+from __future__ import annotations
+
+from skbayesiv._columns import Columns
+
+DIMS = {
+    "intercept_t": ("treatment",),
+    "beta_t": ("treatment",),
+    "beta_z": ("instrument", "treatment"),
+    "gamma_y": ("covariate",),
+    "gamma_t": ("covariate", "treatment"),
+    "direct": ("instrument",),
+    "sigma": ("equation",),
+    "corr": ("equation", "equation_"),
+    "cov": ("equation", "equation_"),
+    "beta_t_bar": ("treatment",),
+    "sigma_t_bar": ("treatment",),
+    "beta_j": ("experiment", "treatment"),
+}
+Names = dict[str, list[str]]
+
+
+def coordinates(columns: Columns, experiments: tuple[str, ...] = ()) -> Names:
+    """Names along each dimension."""
+    equations = [columns.outcome, *columns.treatments]
+    left = ["1", *columns.covariates, *columns.instruments]
+    regressed = [*columns.instruments, *columns.treatments, columns.outcome]
+    return {
+        "treatment": list(columns.treatments),
+        "instrument": list(columns.instruments),
+        "covariate": list(columns.covariates),
+        "equation": equations,
+        "equation_": equations,
+        "experiment": list(experiments),
+        "column": list(columns.names),
+        "column_": list(columns.names),
+        "left": left,
+        "left_": left,
+        "right": ["1", *regressed],
+        "right_": ["1", *regressed],
+        "regressed": regressed,
+    }

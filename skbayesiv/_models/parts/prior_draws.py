@@ -1,0 +1,103 @@
+"""Draws from the priors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skbayesiv._models.parts.priors import Normal, Priors
+from skbayesiv._models.parts.scales import HALF_T_DF
+from skbayesiv._typing import Array, Values
+
+
+def prior_draws(
+    priors: Priors,
+    mean: dict[str, Array],
+    n_draws: int,
+    generator: np.random.Generator,
+    beta_t: Array | None = None,
+) -> Values:
+    """Draw all parameters from their priors, where these are proper.
+
+    Parameters
+    ----------
+    priors : Priors
+    mean : dict with ``x`` (P,), ``z`` (Q,), ``t`` (K,)
+        Means of the regressors, at which centred intercepts are defined.
+    n_draws : int
+    generator : numpy.random.Generator
+    beta_t : ndarray of shape (n_draws, K), optional
+        Draws of the effects, where their prior is another than in `priors`.
+    """
+    values = {
+        name: _draw_normal(prior, n_draws, generator)
+        for name, prior in (
+            ("beta_t", priors.beta_t),
+            ("beta_z", priors.beta_z),
+            ("gamma_y", priors.gamma_y),
+            ("gamma_t", priors.gamma_t),
+        )
+    }
+    if beta_t is not None:
+        values["beta_t"] = beta_t
+    if priors.direct is not None:
+        values["direct"] = _draw_normal(priors.direct, n_draws, generator)
+    if priors.intercept_y is not None and priors.intercept_t is not None:
+        y = _draw_normal(priors.intercept_y, n_draws, generator)
+        t = _draw_normal(priors.intercept_t, n_draws, generator)
+        if priors.centered:
+            y = y - values["beta_t"] @ mean["t"] - values["gamma_y"] @ mean["x"]
+            if "direct" in values:
+                y = y - values["direct"] @ mean["z"]
+            t = t - mean["z"] @ values["beta_z"] - mean["x"] @ values["gamma_t"]
+        values |= {"intercept_y": y, "intercept_t": t}
+    if not priors.sigma_scale.size:  # moment conditions have no error covariance
+        return values
+    return values | _draw_covariance(priors, n_draws, generator)
+
+
+def _draw_normal(prior: Normal, n_draws: int, generator: np.random.Generator) -> Array:
+    noise = generator.standard_normal((n_draws, *prior.loc.shape))
+    return np.asarray(prior.loc + prior.scale * noise)
+
+
+def _draw_covariance(priors: Priors, n_draws: int, generator: np.random.Generator) -> Values:
+    size = len(priors.sigma_scale)
+    within = size if priors.alpha is None else size - 1
+    scale = priors.sigma_scale[size - within :]
+    sigma = scale * np.abs(generator.standard_cauchy((n_draws, within)))
+    corr = lkj_draws(within, priors.lkj_eta, n_draws, generator)
+    cov = corr * sigma[:, :, None] * sigma[:, None, :]
+    if priors.alpha is not None:
+        alpha = _draw_normal(priors.alpha, n_draws, generator)
+        v = priors.sigma_scale[0] * generator.standard_t(HALF_T_DF, n_draws)
+        across = np.einsum("nk,nkl->nl", alpha, cov)
+        full = np.empty((n_draws, size, size))
+        full[:, 1:, 1:] = cov
+        full[:, 0, 1:] = full[:, 1:, 0] = across
+        full[:, 0, 0] = v**2 + (across * alpha).sum(-1)
+        cov = full
+    sigma = np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1))
+    return {"sigma": sigma, "cov": cov, "corr": cov / (sigma[:, :, None] * sigma[:, None, :])}
+
+
+def lkj_draws(size: int, eta: float, n_draws: int, generator: np.random.Generator) -> Array:
+    """Correlation matrices from LKJ(eta), by the onion method.
+
+    Lewandowski, Kurowicka and Joe (2009), section 3.2: with beta = eta + (d - 2)/2 the first
+    correlation is 2 Beta(beta, beta) - 1; then each further row is the square root of a
+    Beta(k/2, beta) times a uniform direction, carried through the Cholesky factor.
+    """
+    corr = np.ones((n_draws, size, size))
+    if size == 1:
+        return corr
+    beta = eta + (size - 2) / 2.0
+    first = 2.0 * generator.beta(beta, beta, n_draws) - 1.0
+    corr[:, 0, 1] = corr[:, 1, 0] = first
+    for k in range(2, size):
+        beta -= 0.5
+        radius = np.sqrt(generator.beta(k / 2.0, beta, n_draws))
+        direction = generator.standard_normal((n_draws, k))
+        direction *= (radius / np.linalg.norm(direction, axis=1))[:, None]
+        row = np.einsum("nij,nj->ni", np.linalg.cholesky(corr[:, :k, :k]), direction)
+        corr[:, k, :k] = corr[:, :k, k] = row
+    return corr

@@ -1,0 +1,65 @@
+"""Linear algebra of small matrices written out as scalars.
+
+A matrix is a list of rows; an entry is a scalar, or an array when the same small matrix is
+repeated over draws or blocks. Under JAX the loops run at trace time and XLA fuses the lot into
+one kernel; under NumPy the same code is vectorised over the entries' shape.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Matrix = list[list[Any]]
+
+
+def cholesky(a: Matrix, xp: Any) -> Matrix:
+    """Lower triangular L with L L' = A, for a positive definite A."""
+    size = len(a)
+    lower: Matrix = [[None] * size for _ in range(size)]
+    for j in range(size):
+        pivot = a[j][j] - sum(lower[j][k] * lower[j][k] for k in range(j))
+        lower[j][j] = xp.sqrt(pivot)
+        inverse = 1.0 / lower[j][j]
+        for i in range(j + 1, size):
+            dot = sum(lower[i][k] * lower[j][k] for k in range(j))
+            lower[i][j] = (a[i][j] - dot) * inverse
+    return lower
+
+
+def log_determinant(lower: Matrix, xp: Any) -> Any:
+    """log |A| from the Cholesky factor of A."""
+    return 2.0 * sum(xp.log(lower[j][j]) for j in range(len(lower)))
+
+
+def invert_lower(lower: Matrix) -> Matrix:
+    """Inverse of a lower triangular matrix (entries above the diagonal are None)."""
+    size = len(lower)
+    inverse: Matrix = [[None] * size for _ in range(size)]
+    for j in range(size):
+        inverse[j][j] = 1.0 / lower[j][j]
+        for i in range(j + 1, size):
+            dot = sum(lower[i][k] * inverse[k][j] for k in range(j, i))
+            inverse[i][j] = -dot / lower[i][i]
+    return inverse
+
+
+def gram_of_lower(lower: Matrix) -> Matrix:
+    """L'L of a lower triangular matrix: the inverse of A when L is A's inverse factor."""
+    size = len(lower)
+    gram: Matrix = [[None] * size for _ in range(size)]
+    for i in range(size):
+        for j in range(i + 1):
+            entry = sum(lower[k][i] * lower[k][j] for k in range(i, size))
+            gram[i][j] = gram[j][i] = entry
+    return gram
+
+
+def product(a: Matrix, b: Matrix) -> Matrix:
+    """A B."""
+    inner, cols = range(len(b)), range(len(b[0]))
+    return [[sum(row[k] * b[k][j] for k in inner) for j in cols] for row in a]
+
+
+def times_vector(a: Matrix, v: list[Any]) -> list[Any]:
+    """A v."""
+    return [sum(row[k] * v[k] for k in range(len(v))) for row in a]

@@ -1,0 +1,281 @@
+"""What a history contributes to the current effect: the borrowing report, and conflicts."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbayesiv._data.standardised import Standardised
+from skbayesiv._models.history.meta_analysis import (
+    Heterogeneity,
+    cochran_q,
+    conflict_p_value,
+    integrate,
+)
+from skbayesiv._models.history.table import History
+from skbayesiv._models.moment_conditions.scores import two_stage_effects
+from skbayesiv._models.parts.scales import log_normal_density
+from skbayesiv._reports.meta_analysis import Estimate
+from skbayesiv._typing import Array
+from skbayesiv.exceptions import OURS, PriorDataConflictWarning
+
+CONFLICT_LEVEL = 0.05
+MAX_LEAVE_ONE_OUT = 1_000
+MIN_ESS = 100.0
+
+
+def two_stage_effect(
+    std: Standardised,
+    *,
+    fit_intercept: bool = True,
+    score_variance: Array | None = None,
+    direct_scale: Array | None = None,
+) -> tuple[Array, Array]:
+    """2SLS effects (K,) and their standard errors, in raw units.
+
+    With (1, X) partialled out (tilde) and first stage Pi the estimate is off by L'g, where
+    g = E_n[z~ e] and L = Pi (Pi'E_n[z~ z~']Pi)^-1, so that its variance is L'V L with V that of g.
+
+    Parameters
+    ----------
+    std : Standardised
+    fit_intercept : bool, default=True
+    score_variance : ndarray of shape (Q, Q), optional
+        V in standardised units; by default the classical E_n[e^2] E_n[z~ z~'] / n.
+    direct_scale : ndarray of shape (Q,), optional
+        Prior standard deviations of direct effects in raw units, which shift g and add to V.
+    """
+    c, q, k = std.columns, len(std.columns.instruments), len(std.columns.treatments)
+    ratio = np.zeros_like(std.mean) if fit_intercept else std.mean / std.sd
+    second = std.corr + np.outer(ratio, ratio)
+    x, rest = c.x, slice(c.x.stop, None)
+    partial = second[rest, rest]
+    if c.x.stop:
+        partial = partial - second[rest, x] @ np.linalg.solve(second[x, x], second[x, rest])
+    gram = partial[:q, :q]
+    first_stage = np.linalg.solve(gram, partial[:q, q : q + k])
+    beta = two_stage_effects(partial, first_stage)
+    variance = score_variance
+    if variance is None:
+        contrast = np.append(-beta, 1.0)
+        variance = contrast @ partial[q:, q:] @ contrast * gram / std.n
+    if direct_scale is not None:
+        shift = gram * (direct_scale * std.sd[c.z] / std.sd[c.y])
+        variance = variance + shift @ shift.T
+    pull = first_stage @ np.linalg.inv(first_stage.T @ gram @ first_stage)
+    unit = std.sd[c.y] / std.sd[c.t]
+    return beta * unit, np.sqrt(np.diag(pull.T @ variance @ pull)) * unit
+
+
+def current_estimate(est: Any) -> tuple[Array, Array]:
+    """2SLS effects and errors of a fitted posterior, under what it assumes of the errors.
+
+    Moment conditions bring their robust or clustered variance, `exclusion_scale` that of the
+    direct effects.
+    """
+    design = est._model.design
+    robust = None
+    if est.likelihood == "gmm":
+        z = slice(design.scores.n_h, None)
+        robust = design.scores.cross[z, 0, z, 0] / design.scores.n
+    direct = design.priors.direct
+    return two_stage_effect(
+        design.std,
+        fit_intercept=est.fit_intercept,
+        score_variance=robust,
+        direct_scale=None if direct is None else direct.scale,
+    )
+
+
+def warn_of_conflict(est: Any, history: History) -> None:
+    """Warn when the current estimate lies far out in what the history predicts."""
+    for k, (b, s) in enumerate(zip(*current_estimate(est), strict=True)):
+        predictive = integrate(history, k).predictive
+        p = conflict_p_value(predictive, float(b), float(s))
+        if p < CONFLICT_LEVEL:
+            several = f" of {history.treatments[k]}" if len(history.treatments) > 1 else ""
+            advice = (
+                "use BayesianIV, or look for the reason"
+                if est.robust_weight
+                else "set robust_weight (0.1 to 0.5) so that the history is discounted when it "
+                "does not fit, or use BayesianIV"
+            )
+            warnings.warn(
+                f"The current estimate{several} {b:.4g} (standard error {s:.2g}) conflicts with "
+                f"the earlier experiments, which predict {Estimate.from_mixture(predictive)}: "
+                f"p = {p:.2g}. See borrowing(); {advice}.",
+                PriorDataConflictWarning,
+                skip_file_prefixes=OURS,
+            )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Borrowing:
+    """What the history contributes to one treatment's effect.
+
+    Attributes
+    ----------
+    treatment : str
+    without : Estimate
+        The current experiment alone.
+    history : Estimate
+        The history's prediction of the effect.
+    combined : Estimate
+        With the history.
+    shrinkage : float
+        Posterior mean of the history's share of the precision,
+        ``1/(v + sigma_bar^2) / (1/(v + sigma_bar^2) + 1/se^2)``: 0 ignores it, 1 is it.
+    rows : float
+        Rows of this experiment that the history is worth: ``n (var without / var with - 1)``.
+        Negative when the history adds uncertainty, as it can when it conflicts.
+    conflict_p_value : float
+        Two-sided, of the current 2SLS estimate under the history's prediction. Its standard
+        error is robust or clustered with ``likelihood="gmm"``, and allows for direct effects
+        with `exclusion_scale`.
+    exchangeable_probability : float or None
+        Posterior probability that the current effect belongs with the earlier ones; None
+        without `robust_weight`, which assumes it.
+    heterogeneity : Heterogeneity
+        Cochran's Q of the earlier effects.
+    leave_one_out : DataFrame
+        For each earlier experiment, the history's prediction without it (median and sd), and the
+        effect without it (mean and sd) by reweighting the draws; `ess` is the effective number
+        of draws that are left. Below 100 the effect is not a number: refit without the
+        experiment instead.
+    """
+
+    treatment: str
+    without: Estimate
+    history: Estimate
+    combined: Estimate
+    shrinkage: float
+    rows: float
+    conflict_p_value: float
+    exchangeable_probability: float | None
+    heterogeneity: Heterogeneity
+    leave_one_out: Any
+
+    def __str__(self) -> str:
+        lines = [f"{name:<21}{value}" for name, value in self._lines().items()]
+        return "\n".join([*lines, "", self.leave_one_out.to_string(float_format="%.4g")])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+            for name, value in self._lines().items()
+        )
+        return f"<table>{rows}</table>{self.leave_one_out.to_html(float_format='%.4g')}"
+
+    def _lines(self) -> dict[str, str]:
+        worth = f"{self.rows:,.0f} rows of this experiment"
+        if self.rows < 0:
+            worth += ": the history adds uncertainty"
+        lines = {
+            "effect of": self.treatment,
+            "without history": str(self.without),
+            "history predicts": str(self.history),
+            "with history": str(self.combined),
+            "shrinkage": f"{self.shrinkage:.2f}  (the history's share of the precision)",
+            "worth": worth,
+            "conflict p-value": f"{self.conflict_p_value:.2g}",
+        }
+        if self.exchangeable_probability is not None:
+            lines["exchangeable"] = f"{self.exchangeable_probability:.2g}"
+        return lines | {"Cochran's Q": str(self.heterogeneity)}
+
+
+def borrowing_report(est: Any, alone: Any, history: History, treatment: int) -> Borrowing:
+    """Build the report for one treatment of a fitted estimator.
+
+    Parameters
+    ----------
+    est : HierarchicalBayesianIV
+        Fitted.
+    alone : BayesianIV
+        Fitted to the same moments without the history.
+    history : History
+    treatment : int
+    """
+    grid = integrate(history, treatment)
+    combined, without = (effect_draws(e)[:, treatment] for e in (est, alone))
+    estimate, error = current_estimate(est)
+    sigma = est.idata_.posterior["sigma_t_bar"].to_numpy()[..., treatment].ravel()
+    prior_variance = np.interp(sigma, grid.sigma, grid.variance) + sigma**2
+    share = without.var() / (without.var() + prior_variance)
+    if est.robust_weight:
+        share = share * est.idata_.posterior["exchangeable"].to_numpy().ravel()
+    return Borrowing(
+        treatment=history.treatments[treatment],
+        without=Estimate.from_draws(without),
+        history=Estimate.from_mixture(grid.predictive),
+        combined=Estimate.from_draws(combined),
+        shrinkage=float(share.mean()),
+        rows=float(est.moments_.weight * (without.var() / combined.var() - 1.0)),
+        conflict_p_value=conflict_p_value(
+            grid.predictive, float(estimate[treatment]), float(error[treatment])
+        ),
+        exchangeable_probability=est.exchangeable_probability_ if est.robust_weight else None,
+        heterogeneity=cochran_q(history.effects[:, treatment], history.errors[:, treatment]),
+        leave_one_out=leave_one_out(est, history, treatment),
+    )
+
+
+def effect_draws(est: Any) -> Array:
+    """Posterior draws of the effects, shape (N, K)."""
+    draws = est.idata_.posterior["beta_t"].to_numpy()
+    return np.asarray(draws.reshape(-1, draws.shape[-1]))
+
+
+def leave_one_out(est: Any, history: History, treatment: int) -> Any:
+    """Leave each earlier experiment out: the prediction, and the effect by reweighting.
+
+    The history enters the posterior through the effects' joint prior only, so the draws are
+    reweighted by the ratio of two such densities, exactly up to Monte Carlo error. Hyper-priors
+    stay as they are. At most 1,000 experiments are shown.
+    """
+    import pandas as pd
+
+    effects = effect_draws(est)
+    base = log_effects_prior(est, history, effects)
+    rows = []
+    for j in range(min(history.n_experiments, MAX_LEAVE_ONE_OUT)):
+        left = history.without(j)
+        log_weight = log_effects_prior(est, left, effects) - base
+        weight = np.exp(log_weight - log_weight.max())
+        weight /= weight.sum()
+        ess = float(1.0 / (weight @ weight))
+        mean = sd = math.nan
+        if ess >= MIN_ESS:
+            mean = float(weight @ effects[:, treatment])
+            sd = float(np.sqrt(weight @ (effects[:, treatment] - mean) ** 2))
+        predicted = Estimate.from_mixture(integrate(left, treatment).predictive)
+        rows.append([predicted.median, predicted.sd, mean, sd, round(ess)])
+    columns = ["predicted", "predicted sd", "effect", "effect sd", "ess"]
+    index = pd.Index(history.names[: len(rows)], name="without")
+    return pd.DataFrame(rows, index=index, columns=columns)
+
+
+def log_effects_prior(est: Any, history: History, effects: Array) -> Array:
+    """Log density of the effects (N, K) given the earlier experiments, shape (N,).
+
+    All treatments come from the history or, with probability `robust_weight`, all from the vague
+    prior.
+    """
+    near = sum(
+        integrate(history, k).predictive.log_pdf(column) for k, column in enumerate(effects.T)
+    )
+    w = est.robust_weight
+    if not w:
+        return np.asarray(near)
+    vague = est._model.design.priors.beta_t
+    far = log_normal_density(effects, vague.loc, vague.scale, np).sum(axis=1)
+    return np.logaddexp(np.log1p(-w) + near, np.log(w) + far)

@@ -1,0 +1,106 @@
+"""Tables of coefficients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from skbayesiv._typing import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+DECIMALS = 4
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CoefficientTable:
+    """Estimates with standard errors, tests and intervals.
+
+    Attributes
+    ----------
+    title : str
+        What was estimated, from what.
+    table : DataFrame
+        One row for each coefficient; the columns are estimate, std_err, t_stat, p_value, lower
+        and upper, at full precision.
+    """
+
+    title: str
+    table: pd.DataFrame
+
+    def __str__(self) -> str:
+        return f"{self.title}\n{self._printed().to_string()}"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<p>{escape(self.title)}</p>{self._printed().to_html()}"
+
+    def _printed(self) -> pd.DataFrame:
+        printed = self.table.map(format_number)
+        return printed.assign(p_value=self.table["p_value"].map(f"{{:.{DECIMALS}f}}".format))
+
+
+def coefficient_table(
+    title: str,
+    names: Sequence[str],
+    estimate: Array,
+    std_errors: Array,
+    *,
+    dof: float,
+    level: float,
+) -> CoefficientTable:
+    """Table of normal or t statistics (`dof` finite) and intervals of probability `level`."""
+    from pandas import DataFrame
+
+    with np.errstate(divide="ignore", invalid="ignore"):  # an exact fit has no standard error
+        t_stat = estimate / std_errors
+    reach = interval_reach(dof, level) * std_errors
+    values = {
+        "estimate": estimate,
+        "std_err": std_errors,
+        "t_stat": t_stat,
+        "p_value": 2.0 * stats.t.sf(np.abs(t_stat), dof),
+        "lower": estimate - reach,
+        "upper": estimate + reach,
+    }
+    return CoefficientTable(title, DataFrame(values, index=names))
+
+
+def interval_reach(dof: float, level: float) -> float:
+    """Half the width of an interval, in standard errors; normal when `dof` is infinite."""
+    check_level(level)
+    return float(stats.t.ppf((1.0 + level) / 2.0, dof))
+
+
+def check_level(level: float) -> None:
+    """Raise unless a probability lies between 0 and 1."""
+    if not (isinstance(level, Real) and 0.0 < level < 1.0):
+        raise ValueError(f"level must lie strictly between 0 and 1; got {level!r}.")
+
+
+def format_number(value: float) -> str:
+    """Five significant digits, but four decimals below 1 and exponents for extremes.
+
+    Examples
+    --------
+    >>> [format_number(value) for value in (69.29167, -17.44, 0.3624, 2.36, 123456.0, 1e-6)]
+    ['69.292', '-17.440', '0.3624', '2.3600', '1.235e+05', '1e-06']
+    """
+    if value == 0.0 or not math.isfinite(value):
+        return f"{value:.{DECIMALS}f}"
+    digits = math.ceil(math.log10(abs(value)))
+    if not -DECIMALS < digits <= DECIMALS:
+        return f"{value:.{DECIMALS}g}"
+    return f"{value:.{DECIMALS + 1 - max(digits, 1)}f}"

@@ -1,0 +1,140 @@
+"""Who took the treatment: arms of an experiment, and whose effect its instrument identifies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skbayesiv._data.moments import Moments
+from skbayesiv._linear.equation import Equation
+from skbayesiv._typing import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+NOBODY = 1e-9
+
+STATEMENTS = {
+    "treated": (
+        "One-sided non-compliance: nobody was treated {without}. All treated are compliers, so "
+        "the effect on compliers is the effect on the treated."
+    ),
+    "untreated": (
+        "One-sided non-compliance: everybody {with_} was treated. All untreated are compliers, "
+        "so the effect on compliers is the effect on the untreated."
+    ),
+    "all": "Everybody complied: the effect on compliers is the average effect.",
+    "compliers": (
+        "Two-sided non-compliance: the effect is that on compliers, who take the treatment "
+        "{with_} and not {without}. It supposes that nobody does the opposite."
+    ),
+    "general": (
+        "There is not one assignment of two values (0 and 1, where there are no rows) and one "
+        "treatment coded 0 and 1: the effect is an average of effects, weighted by how much the "
+        "instruments move each person's treatment."
+    ),
+    "no intercept": (
+        "The model has no intercept (fit_intercept=False), so that those assigned are not compared "
+        "with those who are not: the estimate is not the effect on compliers."
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Compliance:
+    """Arms and compliance of an experiment.
+
+    Attributes
+    ----------
+    kind : {"one-sided", "two-sided", "full", "general"}
+    statement : str
+    arms : DataFrame or None
+        Rows, uptake (or mean of a treatment that is not coded 0 and 1) and mean outcome by
+        assignment, when there is one of two values.
+    flipped : bool
+        Whether it is the smaller value of the assignment that raises the uptake.
+    """
+
+    kind: str
+    statement: str
+    arms: pd.DataFrame | None
+    flipped: bool = False
+
+    @property
+    def compliers(self) -> bool:
+        """Whether the effect is that on compliers."""
+        return self.kind != "general"
+
+
+def compliance(moments: Moments, rows: Equation) -> Compliance:
+    """Describe the compliance; moments suffice, since 0 and 1 are their own squares."""
+    c = moments.columns
+    one_treatment, one_instrument = len(c.treatments) == 1, len(c.instruments) == 1
+    codes = _two_values(moments, c.z.start, rows, rows.instruments) if one_instrument else None
+    if codes is None or not one_treatment:
+        return Compliance("general", STATEMENTS["general"], None)
+    binary = _two_values(moments, c.t.start, rows, rows.endogenous) == (0.0, 1.0)
+    arms = _arms(moments, codes, "uptake" if binary else f"mean {c.treatments[0]}")
+    if not binary or not rows.n_constants:
+        return Compliance("general", STATEMENTS["no intercept" if binary else "general"], arms)
+    control, assigned = arms["uptake"]
+    kind, whose = _kind(control, assigned)
+    names = ["without assignment", "with assignment"]
+    flipped = bool(control > assigned)
+    without, with_ = names[::-1] if flipped else names
+    return Compliance(kind, STATEMENTS[whose].format(without=without, with_=with_), arms, flipped)
+
+
+def coded(rows: Equation, found: Compliance) -> Equation:
+    """Rows with an assignment of two values coded 0 and 1, so that its effects compare arms."""
+    if found.arms is None or rows.synthetic or not rows.n_constants:
+        return rows
+    low, high = rows.instruments.min(), rows.instruments.max()
+    return replace(rows, instruments=(rows.instruments - low) / (high - low))
+
+
+def _kind(control: float, assigned: float) -> tuple[str, str]:
+    """Kind of compliance and whose effect is identified, from the uptake in the two arms."""
+    low, high = sorted((control, assigned))
+    nobody, everybody = low < NOBODY, high > 1.0 - NOBODY
+    if nobody and everybody:
+        return "full", "all"
+    if nobody:
+        return "one-sided", "treated"
+    return ("one-sided", "untreated") if everybody else ("two-sided", "compliers")
+
+
+def _two_values(
+    moments: Moments, at: int, rows: Equation, values: Array
+) -> tuple[float, float] | None:
+    """The two values of a column, or None; moments only tell whether they are 0 and 1."""
+    if not rows.synthetic:
+        low, high = float(values[:, 0].min()), float(values[:, 0].max())
+        two = low < high and bool(np.isin(values[:, 0], (low, high)).all())
+        return (low, high) if two else None
+    mean, variance = moments.mean[at], moments.scatter[at, at] / moments.weight
+    two = 0.0 < mean < 1.0 and np.isclose(variance, mean * (1.0 - mean), rtol=1e-9)
+    return (0.0, 1.0) if two else None
+
+
+def _arms(moments: Moments, codes: tuple[float, float], treatment: str) -> pd.DataFrame:
+    """Means by arm: m + (z - m_z) S_z. / S_zz for an assignment of two values."""
+    import pandas as pd
+
+    c, mean, scatter = moments.columns, moments.mean, moments.scatter
+    z = c.z.start
+    slope = scatter[z] / scatter[z, z]
+    low, high = (mean + (code - mean[z]) * slope for code in codes)
+    share = (mean[z] - codes[0]) / (codes[1] - codes[0])
+    t = c.t.start
+    rounding = 1e-12 * np.sqrt(mean[t] ** 2 + scatter[t, t] / moments.weight)
+    arms = {
+        "rows": moments.weight * np.array([1.0 - share, share]),
+        treatment: [row[t] if abs(row[t]) > rounding else 0.0 for row in (low, high)],
+        f"mean {c.outcome}": [low[c.y], high[c.y]],
+    }
+    labels = [int(code) if code == int(code) else code for code in codes]
+    return pd.DataFrame(arms, index=pd.Index(labels, name=c.instruments[0]))

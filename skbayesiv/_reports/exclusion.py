@@ -1,0 +1,217 @@
+"""How far an instrument may act on the outcome directly before a conclusion breaks down."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import clone
+
+from skbayesiv._models.build import NOT_USED
+from skbayesiv._reports.coefficients import check_level
+from skbayesiv._typing import Array
+from skbayesiv.exceptions import PriorDataConflictWarning
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+DOUBLINGS = 6
+TOLERANCE = 0.02
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ExclusionSensitivity:
+    """Posterior of an effect as direct effects of the instruments are allowed.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Index exclusion_scale: prior standard deviation of the direct effects, in units of the
+        outcome per unit of the instrument. Columns mean, sd, lower, upper and p_positive, the
+        probability of a positive effect.
+    breakdown : float
+        Smallest scale at which the interval contains zero: 0 if it does under exact exclusion,
+        infinite if no scale was found.
+    level : float
+        Probability of the intervals.
+    treatment, outcome : str
+    """
+
+    table: pd.DataFrame
+    breakdown: float
+    level: float
+    treatment: str
+    outcome: str
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return `table`."""
+        return self.table
+
+    def __str__(self) -> str:
+        return f"{self._title()}\n{self.table.to_string(float_format='%.4g')}\n{self._last()}"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        table = self.table.to_html(float_format="%.4g")
+        return f"<p>{escape(self._title())}</p>{table}<p>{escape(self._last())}</p>"
+
+    def _title(self) -> str:
+        return (
+            f"Effect of {self.treatment} on {self.outcome} when the instruments may act directly, "
+            f"{self.level:.4g} intervals"
+        )
+
+    def _last(self) -> str:
+        if self.breakdown == 0.0:
+            return "The interval contains 0 under exact exclusion."
+        if self.breakdown == inf:
+            return "The interval excludes 0 at every scale tried."
+        return f"Breakdown: the interval first contains 0 at a scale of {self.breakdown:.3g}."
+
+
+def exclusion_sensitivity(
+    est: Any, scales: ArrayLike | None = None, *, level: float = 0.95, treatment: int | str = 0
+) -> ExclusionSensitivity:
+    """Posterior of the effect as the allowed direct effect of the instruments grows.
+
+    The model is fitted again, from the moments, with each instrument's direct effect on the
+    outcome drawn from N(0, scale^2) [1]_. The breakdown scale is found by bisection.
+
+    Parameters
+    ----------
+    est : fitted BayesianIV or HierarchicalBayesianIV, or a search over one
+    scales : array-like of shape (S,), optional
+        Prior standard deviations of the direct effects, in units of the outcome per unit of the
+        instrument. By default up to 0.6 times the largest effect of an instrument on the outcome.
+    level : float, default=0.95
+        Probability of the equal-tailed intervals.
+    treatment : int or str, default=0
+        Position or name of the treatment, when there are several.
+
+    Returns
+    -------
+    ExclusionSensitivity
+
+    References
+    ----------
+    .. [1] Conley, T. G., Hansen, C. B. and Rossi, P. E. (2012). Plausibly exogenous. Review of
+       Economics and Statistics 94, 260-272.
+
+    Examples
+    --------
+    >>> from skbayesiv import BayesianIV, exclusion_sensitivity
+    >>> from skbayesiv.datasets import load_push_experiment
+    >>> X, t, y, z = load_push_experiment(return_X_t_y_z=True)
+    >>> est = BayesianIV(random_state=0).fit(X, t, y, z=z)
+    >>> result = exclusion_sensitivity(est, [0, 0.5, 1, 2])
+    >>> 1 < result.breakdown < 2
+    True
+    """
+    import pandas as pd
+
+    from skbayesiv.diagnostics._fitted import fitted_estimator
+
+    est = fitted_estimator(est)
+    if not hasattr(est, "exclusion_scale"):
+        raise ValueError(
+            "est must be a fitted BayesianIV or HierarchicalBayesianIV, whose exclusion_scale is "
+            f"varied; got {type(est).__name__}."
+        )
+    if not est.n_treatments_:
+        raise ValueError("est must be fitted with t and z; got an estimator without treatment.")
+    check_level(level)
+    c = est.moments_.columns
+    at = treatment_position(treatment, c.treatments)
+    chosen = _default_scales(est) if scales is None else _checked(scales)
+    cache: dict[float, Array] = {}
+
+    def row(scale: float) -> Array:
+        if scale not in cache:
+            cache[scale] = _refit(est, scale, level, at)
+        return cache[scale]
+
+    rows = [row(scale) for scale in chosen]
+    columns = ["mean", "sd", "lower", "upper", "p_positive"]
+    index = pd.Index(chosen, name="exclusion_scale")
+    return ExclusionSensitivity(
+        pd.DataFrame(rows, columns=columns, index=index),
+        _breakdown(lambda scale: _distance(row(scale)), chosen),
+        level,
+        c.treatments[at],
+        c.outcome,
+    )
+
+
+def treatment_position(treatment: int | str, names: tuple[str, ...]) -> int:
+    """Position of a treatment given by name or by position."""
+    if isinstance(treatment, str) and treatment in names:
+        return names.index(treatment)
+    number = isinstance(treatment, Integral) and not isinstance(treatment, bool)
+    if number and -len(names) <= int(treatment) < len(names):
+        return int(treatment) % len(names)
+    raise ValueError(
+        f"treatment must be one of {list(names)}, by name or position; got {treatment!r}."
+    )
+
+
+def _checked(scales: ArrayLike) -> list[float]:
+    values = np.asarray(scales, dtype=float)
+    if values.ndim != 1 or not values.size or not np.isfinite(values).all() or (values < 0).any():
+        raise ValueError(f"scales must be finite numbers, none below 0; got {scales!r}.")
+    return [float(value) for value in np.unique(values)]
+
+
+def _default_scales(est: Any) -> list[float]:
+    through = est.first_stage_coef_[:, : est.n_instruments_].T @ est.coef_[: est.n_treatments_]
+    largest = float(np.abs(through).max())
+    return [float(f"{share * largest:.2g}") for share in SHARES]
+
+
+def _refit(est: Any, scale: float, level: float, treatment: int) -> Array:
+    """Mean, sd, lower, upper and P(effect > 0) at one scale, with one seed for all scales."""
+    seed = int(est.random_state) if isinstance(est.random_state, Integral) else 0
+    new = clone(est).set_params(exclusion_scale=scale, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PriorDataConflictWarning)  # est has said so
+        warnings.filterwarnings("ignore", message=NOT_USED)
+        new.fit_moments(est.moments_, getattr(est, "fourth_moments_", None))
+    draws = new.idata_.posterior["beta_t"].to_numpy()[..., treatment]
+    lower, upper = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return np.array([draws.mean(), draws.std(), lower, upper, (draws > 0).mean()])
+
+
+def _distance(row: Array) -> float:
+    """Distance of the interval from zero, negative inside it."""
+    return float(max(row[2], -row[3]))
+
+
+def _breakdown(distance: Callable[[float], float], scales: list[float]) -> float:
+    """First root of the distance: bracketed by the scales, or by doubling the last; bisected."""
+    low = 0.0
+    if distance(low) <= 0.0:
+        return 0.0
+    last = scales[-1] or 1.0
+    beyond = [last * 2.0**k for k in range(1, DOUBLINGS + 1)]
+    for high in [scale for scale in scales if scale > 0.0] + beyond:
+        if distance(high) <= 0.0:
+            break
+        low = high
+    else:
+        return inf
+    while high - low > TOLERANCE * high:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if distance(middle) > 0.0 else (low, middle)
+    inside, outside = -distance(high), distance(low)
+    return low + (high - low) * outside / (outside + inside)

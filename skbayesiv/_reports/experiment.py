@@ -1,0 +1,289 @@
+"""The report of an experiment whose assignment did not force treatment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from skbayesiv._linear.equation import Equation
+from skbayesiv._reports.coefficients import check_level, format_number
+from skbayesiv._reports.compliance import Compliance, coded, compliance
+from skbayesiv._reports.experiment_lines import (
+    ERRORS,
+    Line,
+    anderson_rubin_set,
+    effect_draws,
+    least_squares_lines,
+    own_lines,
+    set_line,
+    two_stage_lines,
+)
+from skbayesiv._reports.given_rows import given_rows
+from skbayesiv._typing import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from skbayesiv.diagnostics import ConfidenceSet
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ExperimentReport:
+    """What an experiment with non-compliance says, in the words of an analyst.
+
+    Attributes
+    ----------
+    title : str
+    table : DataFrame
+        One row for each quantity; columns estimate, std_err, lower, upper and errors (where the
+        standard error comes from: the posterior, or classical, robust or clustered).
+    arms : DataFrame or None
+        Rows, uptake (or mean of a treatment that is not coded 0 and 1) and mean outcome by
+        assignment, when it has two values.
+    compliance : {"one-sided", "two-sided", "full", "general"}
+        Whether some took the treatment without assignment and some refused it, only one of these,
+        or nobody; "general" when there is not one assignment of two values and one treatment coded
+        0 and 1, or no intercept.
+    statement : str
+        Whose effect it is.
+    level : float
+        Probability of the intervals.
+    p_above_cost : float, ndarray of shape (K,) or None
+        Posterior probability that the effect exceeds `cost`.
+    p_in_rope : float, ndarray of shape (K,) or None
+        Posterior probability that the effect lies in the region of practical equivalence.
+    anderson_rubin : ConfidenceSet or None
+        Effects that the Anderson-Rubin test does not reject, for one treatment; the table has the
+        ends of the set.
+    notes : tuple of str
+        What could not be computed, and what it needs.
+    """
+
+    title: str
+    table: pd.DataFrame
+    arms: pd.DataFrame | None
+    compliance: str
+    statement: str
+    level: float
+    p_above_cost: float | Array | None
+    p_in_rope: float | Array | None
+    anderson_rubin: ConfidenceSet | None
+    notes: tuple[str, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return `table`."""
+        return self.table
+
+    def __str__(self) -> str:
+        arms = [] if self.arms is None else [self._printed_arms().to_string()]
+        parts = [self.title, *arms, self.statement, self._printed().to_string(), *self.notes]
+        return "\n\n".join(parts)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        arms = "" if self.arms is None else self._printed_arms().to_html()
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return (
+            f"<p>{escape(self.title)}</p>{arms}<p>{escape(self.statement)}</p>"
+            f"{self._printed().to_html()}{notes}"
+        )
+
+    def _printed_arms(self) -> pd.DataFrame:
+        assert self.arms is not None
+        return self.arms.map(format_number).assign(rows=self.arms["rows"].map("{:,.12g}".format))
+
+    def _printed(self) -> pd.DataFrame:
+        numbers = self.table.drop(columns="errors")
+        return numbers.map(lambda value: "" if np.isnan(value) else format_number(value)).assign(
+            errors=self.table["errors"]
+        )
+
+
+def experiment_report(
+    est: Any,
+    cost: float | ArrayLike | None = None,
+    rope: float | tuple[float, float] | None = None,
+    *,
+    X: Any = None,
+    t: Any = None,
+    y: Any = None,
+    z: Any = None,
+    sample_weight: Any = None,
+    clusters: Any = None,
+    level: float = 0.95,
+) -> ExperimentReport:
+    """Report an experiment: uptake, whose effect was estimated, and whether it is worth its cost.
+
+    Parameters
+    ----------
+    est : fitted BayesianIV, HierarchicalBayesianIV or TwoStageLS, or a search over one
+    cost : float or array-like of shape (K,), optional
+        Of one unit of treatment, in units of the outcome; a number stands for all treatments.
+    rope : float or (float, float), optional
+        Region of practical equivalence of the effect; a number r stands for (-r, r).
+    X, t, y, z, sample_weight, clusters
+        Rows of the fit, for robust standard errors and the complier baseline. By default those
+        that the estimator kept: `TwoStageLS` all, `BayesianIV` up to 20,000.
+    level : float, default=0.95
+        Probability of the intervals.
+
+    Returns
+    -------
+    ExperimentReport
+
+    Notes
+    -----
+    With an assignment z of two values, of which the larger counts as assigned, a treatment t coded
+    0 and 1, and nobody who does the opposite of the others, the first stage is the share of
+    compliers and the instrumental-variables estimate their mean effect [1]_. When nobody is
+    treated without assignment, all treated are compliers or would have been, and it is the effect
+    on the treated [2]_. The mean outcome of compliers without treatment is the
+    instrumental-variables estimate in the regression of y (1 - t) on 1 - t [3]_. With covariates
+    all of these are linear in them.
+
+    References
+    ----------
+    .. [1] Imbens, G. W. and Angrist, J. D. (1994). Identification and estimation of local average
+       treatment effects. Econometrica 62, 467-475.
+    .. [2] Bloom, H. S. (1984). Accounting for no-shows in experimental evaluation designs.
+       Evaluation Review 8, 225-246.
+    .. [3] Abadie, A. (2002). Bootstrap tests for distributional treatment effects in instrumental
+       variable models. Journal of the American Statistical Association 97, 284-292.
+
+    Examples
+    --------
+    >>> from skbayesiv import TwoStageLS, experiment_report
+    >>> from skbayesiv.datasets import load_push_experiment
+    >>> X, t, y, z = load_push_experiment(as_frame=True, return_X_t_y_z=True)
+    >>> report = experiment_report(TwoStageLS().fit(X, t, y, z=z))
+    >>> report.compliance
+    'one-sided'
+    >>> report.table.loc["complier share", "estimate"].round(4)
+    np.float64(0.7176)
+    """
+    from skbayesiv.diagnostics._fitted import fitted_estimator
+
+    est = fitted_estimator(est)
+    if not est.n_treatments_:
+        raise ValueError("est must be fitted with t and z; got an estimator without treatment.")
+    bounds, costs = _bounds(rope), _costs(cost, est.n_treatments_)
+    check_level(level)
+    rows = given_rows(est, X, t, y, z, sample_weight, clusters)
+    if not rows.classical_only:
+        rows = replace(rows, errors="robust" if rows.clusters is None else "clustered")
+    found, draws = compliance(est.moments_, rows), effect_draws(est)
+    rows = coded(rows, found)
+    lines: dict[str, Line] = dict(least_squares_lines(rows, found, level))
+    lines |= dict(own_lines(est, found, level))
+    lines |= dict(two_stage_lines(rows, found, level))
+    robust_set, why = anderson_rubin_set(rows, level)
+    if est.n_treatments_ == 1:
+        lines["Anderson-Rubin"] = set_line(robust_set, ERRORS[rows.errors])
+    chances = _chances(draws, costs, bounds)
+    nothing = np.nan
+    for name, chance in _named(chances, est):
+        lines[name] = (chance, nothing, nothing, nothing, "posterior")
+    return ExperimentReport(
+        f"Experiment: {', '.join(rows.columns.treatments)} on {rows.columns.outcome}, "
+        f"{rows.n:,.12g} observations, {level:.4g} intervals",
+        _table(lines),
+        found.arms,
+        found.kind,
+        found.statement,
+        level,
+        _value(chances, "P(effect > cost)"),
+        _value(chances, "P(effect in ROPE)"),
+        robust_set,
+        tuple(_notes(rows, found, draws is None and not (cost is None and rope is None), why)),
+    )
+
+
+def _bounds(rope: float | tuple[float, float] | None) -> tuple[float, float] | None:
+    if rope is None:
+        return None
+    values = _numbers(rope)
+    if values is not None and values.shape == ():
+        values = np.array([-1.0, 1.0]) * values
+    if values is None or values.shape != (2,) or not values[0] < values[1]:
+        raise ValueError(
+            f"rope must be a positive number or (low, high) with low < high; got {rope!r}."
+        )
+    return float(values[0]), float(values[1])
+
+
+def _costs(cost: float | ArrayLike | None, n_treatments: int) -> Array | None:
+    if cost is None:
+        return None
+    values = _numbers(cost)
+    if values is None or values.shape not in {(), (n_treatments,)}:
+        raise ValueError(
+            f"cost must be a finite number or one per treatment ({n_treatments}); got {cost!r}."
+        )
+    return np.broadcast_to(values, (n_treatments,))
+
+
+def _numbers(value: Any) -> Array | None:
+    """Finite numbers as an array, or None if they are not."""
+    try:
+        values = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    return values if np.isfinite(values).all() else None
+
+
+def _chances(
+    draws: Array | None, cost: Array | None, bounds: tuple[float, float] | None
+) -> dict[str, Array]:
+    """Posterior probabilities of each effect, by what they say."""
+    if draws is None:
+        return {}
+    chances = {"P(effect > 0)": (draws > 0.0).mean(axis=0)}
+    if cost is not None:
+        chances["P(effect > cost)"] = (draws > cost).mean(axis=0)
+    if bounds is not None:
+        inside = (draws > bounds[0]) & (draws < bounds[1])
+        chances["P(effect in ROPE)"] = inside.mean(axis=0)
+    return chances
+
+
+def _named(chances: dict[str, Array], est: Any) -> Iterator[tuple[str, float]]:
+    treatments = est.moments_.columns.treatments
+    for name, values in chances.items():
+        for treatment, value in zip(treatments, values, strict=True):
+            yield (name if len(treatments) == 1 else f"{name}[{treatment}]"), float(value)
+
+
+def _value(chances: dict[str, Array], name: str) -> float | Array | None:
+    values = chances.get(name)
+    return float(values[0]) if values is not None and values.size == 1 else values
+
+
+def _table(lines: dict[str, Line]) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = ["estimate", "std_err", "lower", "upper", "errors"]
+    return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
+
+
+def _notes(rows: Equation, found: Compliance, no_posterior: bool, why: str) -> Iterator[str]:
+    """What could not be computed; `why` the Anderson-Rubin set is missing or no interval."""
+    if no_posterior:
+        yield (
+            "The probabilities that the effect exceeds the cost, or lies in the ROPE, need a "
+            "posterior: fit BayesianIV."
+        )
+    if why:
+        yield why
+    baseline = "the complier baseline" if found.compliers else ""
+    robust = "robust standard errors" if rows.classical_only else ""
+    needy = " and ".join(what for what in (robust, baseline) if what and rows.synthetic)
+    if needy:
+        yield f"{needy[0].upper()}{needy[1:]} need rows: pass X, t, y and z."

@@ -1,0 +1,99 @@
+"""Rows for a report on a fitted estimator: those passed, those kept, or its moments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from skbayesiv._data.checks import check_clusters
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.rows import gather
+from skbayesiv._estimators.base import BaseIV
+from skbayesiv._linear.equation import Equation
+
+CLOSE = 1e-6
+
+
+def given_rows(
+    est: BaseIV,
+    X: Any = None,
+    t: Any = None,
+    y: Any = None,
+    z: Any = None,
+    sample_weight: Any = None,
+    clusters: Any = None,
+) -> Equation:
+    """Rows of the fit.
+
+    Parameters
+    ----------
+    est : fitted estimator
+    X, t, y, z, sample_weight, clusters
+        Rows, as in ``fit(X, t, y, z=z)``. Without them the rows that the estimator kept are
+        returned, or rows made up from its moments.
+
+    Returns
+    -------
+    Equation
+
+    Raises
+    ------
+    ValueError
+        If the rows are not those of the fit, or if `z`, `sample_weight` or `clusters` come alone.
+    """
+    if X is None and t is None and y is None:
+        _check_nothing(z=z, sample_weight=sample_weight, clusters=clusters)
+        return est._rows_or_moments()
+    if est.treatment is not None and y is None:
+        t, y = None, t
+    data = gather(
+        est._unfitted(),
+        X,
+        y,
+        t,
+        z,
+        sample_weight,
+        treatment=est.treatment,
+        instruments=est.instruments,
+    )
+    codes = check_clusters(clusters, data.n_rows, required=False)
+    rows = Equation.from_data(
+        data,
+        codes,
+        fit_intercept=est.fit_intercept,
+        errors="robust" if codes is None else "clustered",
+    )
+    _check_same(Moments.from_data(data), est.moments_)
+    return replace(rows, columns=est.moments_.columns)
+
+
+def _check_nothing(**parts: Any) -> None:
+    """Raise if parts of rows were given without the rows."""
+    names = " and ".join(name for name, value in parts.items() if value is not None)
+    if names:
+        raise ValueError(f"{names} must be passed with the rows (X, t, y, z); got {names} only.")
+
+
+def _check_same(given: Moments, fitted: Moments) -> None:
+    """Raise unless rows with the moments `given` can be those that were fitted."""
+    layout = [[len(c.names), c.x, c.z, c.t] for c in (given.columns, fitted.columns)]
+    same = layout[0] == layout[1] and np.isclose(given.weight, fitted.weight, rtol=1e-9)
+    if not same or not _close(given, fitted):
+        raise ValueError(
+            f"X, t, y and z must be the rows of the fit, {fitted.weight:.12g} observations of "
+            f"{list(fitted.columns.names)}; got {given.weight:.12g} of "
+            f"{list(given.columns.names)}" + (" with other moments." if same else ".")
+        )
+
+
+def _close(given: Moments, fitted: Moments) -> bool:
+    """Whether means and scatter are equal, up to the rounding of sums."""
+    sd = np.sqrt(np.clip(np.diag(fitted.scatter), 0.0, None) / fitted.weight)
+    unit = np.maximum(sd, CLOSE * np.abs(fitted.mean))  # of a constant column its rounding
+    apart = np.abs(given.scatter - fitted.scatter) / fitted.weight
+    return bool(
+        (np.abs(given.mean - fitted.mean) <= CLOSE * unit).all()
+        and (apart <= CLOSE * np.outer(unit, unit)).all()
+    )

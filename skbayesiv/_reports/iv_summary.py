@@ -1,0 +1,108 @@
+"""The table of an instrumental-variables estimate, beside least squares and its instruments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from skbayesiv._linear.equation import Equation
+from skbayesiv._reports.coefficients import CoefficientTable
+from skbayesiv._reports.regressions import (
+    Regression,
+    RegressionTable,
+    least_squares_regressions,
+    regression_table,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from skbayesiv.diagnostics import InstrumentStrength
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class IVSummary:
+    """What an applied reader looks for in an instrumental-variables estimate.
+
+    Attributes
+    ----------
+    coefficients : CoefficientTable
+        Of the estimate itself.
+    regressions : RegressionTable
+        OLS, reduced form, first stage and the estimate side by side.
+    strength : InstrumentStrength or None
+        How strong the instruments are, and what does not need them strong.
+    note : str
+        Why there is no `strength`, when there is none.
+    """
+
+    coefficients: CoefficientTable
+    regressions: RegressionTable
+    strength: InstrumentStrength | None
+    note: str = ""
+
+    @property
+    def title(self) -> str:
+        """What was estimated, from what."""
+        return self.coefficients.title
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Coefficients of the estimate, at full precision."""
+        return self.coefficients.table
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return `table`."""
+        return self.table
+
+    def __str__(self) -> str:
+        last = self.note if self.strength is None else str(self.strength)
+        return f"{self.coefficients}\n\n{self.regressions}\n\n{last}"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        strength, note = self.strength, f"<p>{escape(self.note)}</p>"
+        last = note if strength is None else strength._repr_html_()
+        return f"{self.coefficients._repr_html_()}{self.regressions._repr_html_()}{last}"
+
+
+def iv_summary(
+    coefficients: CoefficientTable, equation: Equation, method: str, *, level: float, debiased: bool
+) -> IVSummary:
+    """Put a table of coefficients beside least squares and the instruments' strength.
+
+    Parameters
+    ----------
+    coefficients : CoefficientTable
+    equation : Equation
+        What they were estimated from.
+    method : str
+        Name of the estimate.
+    level : float
+        Of the Anderson-Rubin set.
+    debiased : bool
+    """
+    c, table = equation.columns, coefficients.table
+    names, params, errors = tuple(table.index), table["estimate"], table["std_err"]
+    own = Regression(method, c.outcome, names, params.to_numpy(), errors.to_numpy())
+    regressions = [*least_squares_regressions(equation, debiased=debiased), own]
+    constant = equation.exogenous_names[: equation.n_constants]
+    order = [*constant, *c.treatments, *c.instruments, *c.covariates]
+    strength, note = strength_or_reason(equation, level=level, debiased=debiased)
+    return IVSummary(coefficients, regression_table(regressions, order), strength, note)
+
+
+def strength_or_reason(
+    equation: Equation, *, level: float, debiased: bool
+) -> tuple[InstrumentStrength | None, str]:
+    """Strength of the instruments, or None and why: too few rows or clusters."""
+    from skbayesiv.diagnostics._strength import strength_of_rows
+
+    try:
+        return strength_of_rows(equation, level=level, debiased=debiased), ""
+    except ValueError as error:
+        return None, f"Instruments: not computed: {error}"

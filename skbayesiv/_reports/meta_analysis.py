@@ -1,0 +1,162 @@
+"""Meta-analysis of the earlier experiments alone, as numbers and as a table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbayesiv._models.history.meta_analysis import Heterogeneity, Mixture, cochran_q, integrate
+from skbayesiv._models.history.table import History
+from skbayesiv._typing import Array
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A distribution of an effect in five numbers: mean, sd, median and 95% interval.
+
+    With few earlier experiments and heavy-tailed priors a prediction may have no mean or an
+    infinite sd; then `mean` is not a number and `sd` is infinite.
+    """
+
+    mean: float
+    sd: float
+    median: float
+    lower: float
+    upper: float
+
+    @classmethod
+    def from_draws(cls, draws: Array) -> Estimate:
+        """Summarise draws of shape (N,)."""
+        low, middle, high = np.quantile(draws, [0.025, 0.5, 0.975])
+        return cls(float(draws.mean()), float(draws.std()), float(middle), float(low), float(high))
+
+    @classmethod
+    def from_mixture(cls, mixture: Mixture) -> Estimate:
+        """Summarise a mixture of normals."""
+        low, middle, high = (mixture.quantile(p) for p in (0.025, 0.5, 0.975))
+        return cls(*mixture.moments(), middle, low, high)
+
+    def __str__(self) -> str:
+        interval = f"[{self.lower:.4g}, {self.upper:.4g}]"
+        if math.isinf(self.sd):
+            return f"median {self.median:.4g} {interval}"
+        return f"{self.mean:.4g} ({self.sd:.3g}) {interval}"
+
+
+@dataclass(frozen=True, eq=False)
+class TreatmentHistory:
+    """The earlier experiments' account of one treatment.
+
+    Attributes
+    ----------
+    name : str
+        Of the treatment.
+    mean_effect : Estimate
+        Of beta_t_bar.
+    predicted : Estimate
+        Of the effect in a new experiment.
+    sigma_median, sigma_lower, sigma_upper : float
+        Median and 95% interval of sigma_t_bar. Its mean may be infinite.
+    heterogeneity : Heterogeneity
+        Cochran's Q.
+    predictive : Mixture
+        Distribution of the effect in a new experiment.
+    """
+
+    name: str
+    mean_effect: Estimate
+    predicted: Estimate
+    sigma_median: float
+    sigma_lower: float
+    sigma_upper: float
+    heterogeneity: Heterogeneity
+    predictive: Mixture
+
+    @classmethod
+    def from_history(cls, history: History, k: int) -> TreatmentHistory:
+        """Integrate the history of one treatment over sigma_t_bar."""
+        grid = integrate(history, k)
+        lower, median, upper = grid.sigma_quantile([0.025, 0.5, 0.975])
+        return cls(
+            name=history.treatments[k],
+            mean_effect=Estimate.from_mixture(grid.beta_bar),
+            predicted=Estimate.from_mixture(grid.predictive),
+            sigma_median=float(median),
+            sigma_lower=float(lower),
+            sigma_upper=float(upper),
+            heterogeneity=cochran_q(history.effects[:, k], history.errors[:, k]),
+            predictive=grid.predictive,
+        )
+
+    def rows(self) -> dict[str, list[float]]:
+        """Rows of a table: mean, sd, median, 2.5% and 97.5%."""
+        pairs = (("mean effect", self.mean_effect), ("new experiment", self.predicted))
+        out = {name: [e.mean, e.sd, e.median, e.lower, e.upper] for name, e in pairs}
+        spread = [math.nan, math.nan, self.sigma_median, self.sigma_lower, self.sigma_upper]
+        return out | {"spread of effects": spread}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MetaAnalysis:
+    """Random-effects meta-analysis of the earlier experiments, for each treatment.
+
+    Attributes
+    ----------
+    treatments : tuple of TreatmentHistory
+    n_experiments : int
+    """
+
+    treatments: tuple[TreatmentHistory, ...]
+    n_experiments: int
+
+    @classmethod
+    def from_history(cls, history: History) -> MetaAnalysis:
+        """Integrate each treatment's history."""
+        each = (TreatmentHistory.from_history(history, k) for k in range(len(history.loc)))
+        return cls(tuple(each), history.n_experiments)
+
+    def to_frame(self) -> Any:
+        """One row for each quantity and, with several, treatment.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With columns mean, sd, median, 2.5% and 97.5%, in units of the effects.
+        """
+        import pandas as pd
+
+        several = len(self.treatments) > 1
+        rows = {
+            f"{name}[{item.name}]" if several else name: values
+            for item in self.treatments
+            for name, values in item.rows().items()
+        }
+        columns = ["mean", "sd", "median", "2.5%", "97.5%"]
+        return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+    def __str__(self) -> str:
+        table = self.to_frame().to_string(float_format="%.4g", na_rep="")
+        return "\n".join([self._title(), table, *self._tests()])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        table = self.to_frame().to_html(float_format="%.4g", na_rep="")
+        rest = "".join(f"<p>{escape(line)}</p>" for line in self._tests())
+        return f"<p>{escape(self._title())}</p>{table}{rest}"
+
+    def _title(self) -> str:
+        return f"{self.n_experiments} earlier experiments"
+
+    def _tests(self) -> list[str]:
+        several = len(self.treatments) > 1
+        return [
+            f"Cochran's Q{f'[{item.name}]' if several else ''}: {item.heterogeneity}"
+            for item in self.treatments
+        ]

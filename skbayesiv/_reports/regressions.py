@@ -1,0 +1,123 @@
+"""The regressions around an instrumental-variables estimate: OLS, reduced form, first stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skbayesiv._linear.equation import Equation
+from skbayesiv._linear.estimate import direct_estimate
+from skbayesiv._reports.coefficients import format_number
+from skbayesiv._typing import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+MAX_PRINTED = 20
+ROUNDING = 1e-12  # a coefficient this small relative to the outcome is zero
+
+
+@dataclass(frozen=True, eq=False)
+class Regression:
+    """One regression: what it explains, by what, with which coefficients."""
+
+    name: str
+    outcome: str
+    regressors: tuple[str, ...]
+    params: Array
+    std_errors: Array
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RegressionTable:
+    """Regressions side by side.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row for each regressor; columns (regression, estimate) and (regression, std_err), NaN
+        where the regressor is not in the regression.
+    outcomes : dict of str to str
+        What each regression explains.
+    """
+
+    table: pd.DataFrame
+    outcomes: dict[str, str]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return `table`."""
+        return self.table
+
+    def __str__(self) -> str:
+        return self._printed().to_string(index_names=False)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return str(self._printed().to_html())
+
+    def _printed(self) -> pd.DataFrame:
+        """Standard errors in brackets beneath the estimates."""
+        from pandas import DataFrame
+
+        rows: list[list[str]] = [list(self.outcomes.values())]
+        labels = [""]
+        for name in self.table.index[:MAX_PRINTED]:
+            cells = [self.table.loc[name, regression] for regression in self.outcomes]
+            rows.append([_number(cell["estimate"]) for cell in cells])
+            rows.append([_number(cell["std_err"], "({})") for cell in cells])
+            labels += [name, ""]
+        left = len(self.table) - MAX_PRINTED
+        if left > 0:
+            rows.append([""] * len(self.outcomes))
+            labels.append(f"and {left} more in the attribute table")
+        return DataFrame(rows, index=labels, columns=list(self.outcomes))
+
+
+def least_squares_regressions(equation: Equation, *, debiased: bool) -> list[Regression]:
+    """OLS, reduced form and first stages, with standard errors as the equation's."""
+    c = equation.columns
+    out = [_regression("OLS", equation, c.outcome, c.treatments, debiased)]
+    out.append(_regression("Reduced form", equation, c.outcome, c.instruments, debiased))
+    several = len(c.treatments) > 1
+    for treatment in c.treatments:
+        name = f"First stage: {treatment}" if several else "First stage"
+        out.append(_regression(name, equation, treatment, c.instruments, debiased))
+    return out
+
+
+def regression_table(regressions: list[Regression], order: list[str]) -> RegressionTable:
+    """Regressions side by side, the regressors in the given order."""
+    import pandas as pd
+
+    columns = {}
+    for regression in regressions:
+        values = {"estimate": regression.params, "std_err": regression.std_errors}
+        for label, column in values.items():
+            columns[regression.name, label] = pd.Series(column, index=regression.regressors)
+    table = pd.DataFrame(columns).reindex(order)
+    return RegressionTable(table, {r.name: r.outcome for r in regressions})
+
+
+def _regression(
+    name: str, equation: Equation, outcome: str, on: tuple[str, ...], debiased: bool
+) -> Regression:
+    c = equation.columns
+    treatment = on == c.treatments
+    columns = equation.endogenous if treatment else equation.instruments
+    y = equation.y if outcome == c.outcome else equation.endogenous[:, c.treatments.index(outcome)]
+    model = equation.regression(y, outcome, columns, on)
+    fit = direct_estimate(model, debiased=debiased)
+    size = np.sqrt(model.weight @ model.exogenous**2 / (model.weight @ y**2 or 1.0))
+    params, errors = (
+        np.where(np.abs(part) * size < ROUNDING, 0.0, part) for part in (fit.params, fit.std_errors)
+    )
+    return Regression(name, outcome, tuple(model.exogenous_names), params, errors)
+
+
+def _number(value: float, frame: str = "{}") -> str:
+    return "" if value != value else frame.format(format_number(value))

@@ -1,0 +1,1 @@
+"""Draws -> trees, checks and predictions."""

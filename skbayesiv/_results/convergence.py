@@ -1,0 +1,61 @@
+"""Have the chains converged: a check that warns once and says what to change."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from skbayesiv._sampling.target import MAX_TREE_DEPTH, Draws
+from skbayesiv._typing import Array
+from skbayesiv.exceptions import OURS, ConvergenceWarning
+
+MAX_RHAT = 1.01
+MIN_ESS = 400
+
+
+def check_convergence(draws: Draws, effect: Array, *, tune: int, target_accept: float) -> None:
+    """Warn once, saying what to change, when the chains cannot be relied on.
+
+    Checked are the coordinates that NUTS moves in, and the effect of the treatment; all other
+    coefficients are independent draws given these.
+
+    Parameters
+    ----------
+    draws : Draws
+    effect : ndarray of shape (chains, draws, K)
+    tune, target_accept
+        What was used, for the advice.
+    """
+    from arviz_stats.base.array import array_stats
+
+    values = np.concatenate([draws.position, effect], axis=-1)
+    chains, n_draws = values.shape[:2]
+    found = []
+    bulk = np.atleast_1d(array_stats.ess(values, chain_axis=0, draw_axis=1, method="bulk")).min()
+    tail = np.atleast_1d(
+        array_stats.ess(values, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))
+    ).min()
+    if chains > 1:
+        rhat = np.atleast_1d(array_stats.rhat(values, chain_axis=0, draw_axis=1)).max()
+        if not rhat <= MAX_RHAT:
+            found.append(f"R-hat is {rhat:.3f} (above {MAX_RHAT}): raise tune and draws")
+    if not min(bulk, tail) >= MIN_ESS:
+        found.append(
+            f"the effective sample size is {bulk:.0f} in the bulk and {tail:.0f} in the tails "
+            f"(below {MIN_ESS}): raise draws (now {n_draws}) or chains (now {chains})"
+        )
+    divergences = int(draws.stats["diverging"].sum())
+    if divergences:
+        found.append(
+            f"{divergences} transitions diverged: raise target_accept (now {target_accept}) or "
+            "use a tighter prior"
+        )
+    saturated = int((draws.stats["n_steps"] >= 2**MAX_TREE_DEPTH - 1).sum())
+    if saturated:
+        found.append(
+            f"{saturated} transitions reached the maximum tree depth: raise tune (now {tune})"
+        )
+    if found:
+        message = "The sampler has not converged: " + "; ".join(found) + "."
+        warnings.warn(message, ConvergenceWarning, skip_file_prefixes=OURS)

@@ -1,0 +1,161 @@
+"""Rows and draws together: pointwise densities, and outcomes simulated from prior or posterior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from skbayesiv._models.parts.small_matrices import cholesky, log_determinant
+from skbayesiv._typing import Array, Values
+
+CHUNK_FLOATS = 1 << 19
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Checked rows: x (n, P), z (n, Q), t (n, K) and y (n,); t and y where they are known.
+
+    With `do`, t is set and not observed: z has no say in it, but for its direct effects.
+    """
+
+    x: Array
+    z: Array
+    t: Array | None = None
+    y: Array | None = None
+    do: bool = False
+
+    def chunks(self, draws: int) -> Iterator[Rows]:
+        """Pieces with few enough rows for an array of (draws, rows)."""
+        size = max(1, CHUNK_FLOATS // max(draws, 1))
+        for start in range(0, self.x.shape[0], size):
+            at = slice(start, start + size)
+            yield Rows(
+                self.x[at],
+                self.z[at],
+                None if self.t is None else self.t[at],
+                None if self.y is None else self.y[at],
+                self.do,
+            )
+
+
+def treatment_means(values: Values, rows: Rows) -> Array:
+    """First-stage means of t at each draw and row, shape (S, n, K)."""
+    s, k = values["beta_t"].shape
+    n = rows.x.shape[0]
+    mean = np.zeros((s, n, k))
+    if not k:
+        return mean
+    if "intercept_t" in values:
+        mean += values["intercept_t"][:, None, :]
+    if rows.z.shape[1]:
+        mean += np.einsum("nq,sqk->snk", rows.z, values["beta_z"])
+    if rows.x.shape[1]:
+        mean += np.einsum("np,spk->snk", rows.x, values["gamma_t"])
+    return mean
+
+
+def outcome_means(values: Values, rows: Rows, t: Array) -> Array:
+    """Means of y at treatments t of shape (n, K) or (S, n, K), shape (S, n)."""
+    s, n = values["beta_t"].shape[0], rows.x.shape[0]
+    mean = np.zeros((s, n))
+    if "intercept_y" in values:
+        mean += values["intercept_y"][:, None]
+    for k in range(t.shape[-1]):
+        mean += t[..., k] * values["beta_t"][:, k, None]
+    if rows.x.shape[1]:
+        mean += values["gamma_y"] @ rows.x.T
+    if "direct" in values:
+        mean += values["direct"] @ rows.z.T
+    return mean
+
+
+def errors(values: Values, rows: Rows) -> list[Array]:
+    """Errors e_y, e_t1, ..., e_tK of observed rows at each draw, each of shape (S, n)."""
+    assert rows.t is not None
+    assert rows.y is not None
+    e_t = rows.t - treatment_means(values, rows)
+    e_y = rows.y - outcome_means(values, rows, rows.t)
+    return [e_y, *np.moveaxis(e_t, -1, 0)]
+
+
+def log_density(values: Values, rows: Rows) -> Array:
+    """Joint log density of (y, t) given z and x, at each draw and row, shape (S, n)."""
+    cov = values["cov"]
+    size = range(cov.shape[-1])
+    factor = cholesky([[cov[:, d, e] for e in size] for d in size], np)
+    log_norm = log_determinant(factor, np) + len(size) * math.log(2 * math.pi)
+    white: list[Array] = []
+    total = np.broadcast_to(log_norm[:, None], (len(cov), rows.x.shape[0])).copy()
+    for d, error in enumerate(errors(values, rows)):
+        for e in range(d):
+            error = error - factor[d][e][:, None] * white[e]
+        white.append(error / factor[d][d][:, None])
+        total += white[d] ** 2
+    return -0.5 * total
+
+
+def pointwise_log_likelihood(values: Values, rows: Rows) -> Array:
+    """`log_density` of all rows, computed in chunks, shape (S, n)."""
+    draws = len(values["cov"])
+    return np.concatenate([log_density(values, chunk) for chunk in rows.chunks(draws)], axis=1)
+
+
+def log_predictive(values: Values, rows: Rows) -> Array:
+    """Log of the density of (y, t) given z and x averaged over the draws, shape (n,)."""
+    from scipy.special import logsumexp
+
+    draws = len(values["cov"])
+    parts = [logsumexp(log_density(values, c), axis=0) for c in rows.chunks(draws)]
+    return np.asarray(np.concatenate(parts) - math.log(draws))
+
+
+def simulate(values: Values, rows: Rows, generator: np.random.Generator) -> Values:
+    """Simulate y (S, n), and t (S, n, K) where it is not given.
+
+    Without t both come from the joint model given z. With t and z, y is drawn given both, its
+    error following the treatment's: E[e_y | e_t] = S_yt S_tt^-1 e_t. Under do(t) y has its
+    marginal error.
+    """
+    s, n = values["beta_t"].shape[0], rows.x.shape[0]
+    cov = values["cov"]
+    noise = generator.standard_normal((s, n, cov.shape[-1]))
+    if rows.t is None:
+        error = np.einsum("snd,sed->sne", noise, np.linalg.cholesky(cov))
+        t = treatment_means(values, rows) + error[..., 1:]
+        y = outcome_means(values, rows, t) + error[..., 0]
+        return {"y": y, "t": t} if t.shape[-1] else {"y": y}
+    y = outcome_means(values, rows, rows.t)
+    if rows.do:
+        return {"y": y + noise[..., 0] * values["sigma"][:, :1]}
+    weight = np.linalg.solve(cov[:, 1:, 1:], cov[:, 1:, :1])[..., 0]
+    rest = cov[:, 0, 0] - (weight * cov[:, 1:, 0]).sum(-1)
+    e_t = rows.t - treatment_means(values, rows)
+    shift = np.einsum("snk,sk->sn", e_t, weight)
+    return {"y": y + shift + noise[..., 0] * np.sqrt(rest)[:, None]}
+
+
+def check_n_draws(n_draws: Any) -> None:
+    """Raise unless a number of draws is a positive integer."""
+    if not isinstance(n_draws, Integral) or n_draws < 1:
+        raise ValueError(f"n_draws must be a positive integer; got {n_draws!r}.")
+
+
+def evenly_spaced(values: dict[str, Any], chains: int, n_draws: int | None) -> Values:
+    """About `n_draws` of the draws, the same number from each chain; all when None.
+
+    `values` have shape (chains, draws, ...); the result is flat.
+    """
+    if n_draws is not None:
+        check_n_draws(n_draws)
+    length = next(iter(values.values())).shape[1]
+    keep = length if n_draws is None else min(length, max(1, n_draws // chains))
+    at = np.linspace(0, length - 1, keep).round().astype(int)
+    return {
+        name: value[:, at].reshape(chains * keep, *value.shape[2:])
+        for name, value in values.items()
+    }

@@ -1,0 +1,1 @@
+"""Samplers: a log density of a small vector -> draws."""

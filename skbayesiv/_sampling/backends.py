@@ -1,0 +1,28 @@
+"""Samplers by name: what the parameter `backend` can be.
+
+A backend is a function ``sample(target, settings, track)`` that returns :class:`Draws`.
+
+* It may evaluate ``target.log_density(target.shape, u, target.arrays)`` (JAX, differentiable) at
+  any unconstrained ``u``, in double precision: under ``jax.enable_x64(True)``.
+* It starts near ``target.start``, with ``target.spread`` as a first guess of the scales, and
+  depends on nothing random but ``settings.seed``.
+* It runs ``settings.chains`` chains and keeps the last ``settings.draws`` of each.
+* Of the statistics `diverging` and `n_steps` are needed; the others may be missing.
+* ``track`` is None, or wraps ``range(PIECES)`` so that a loop over equal pieces of the run shows
+  its progress; a backend may leave it alone.
+
+To add one, write it in a file of its own that imports its library inside functions, and add a
+line here. PyMC is the exception: it does not sample a target but the model of all rows, so it
+stands here by name only and the likelihood samples it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from skbayesiv._sampling.nuts import sample
+from skbayesiv._sampling.target import Draws
+
+Backend = Callable[..., Draws]
+
+BACKENDS: dict[str, Backend | None] = {"numpyro": sample, "pymc": None}
