@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "interval_coverage.py"
+SCRIPT = Path(__file__).parents[3] / "benchmarks" / "interval_coverage.py"
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from frames.engines import ENGINES, LAZY, Engine
+from engines import ENGINES, LAZY, Engine
 
 
 @pytest.fixture(params=ENGINES)

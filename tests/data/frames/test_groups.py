@@ -7,8 +7,8 @@ import datetime
 import numpy as np
 import pyarrow as pa
 import pytest
+from engines import experiment, roles, skewed
 
-from frames.engines import experiment, roles, skewed
 from skbayesiv._data.moments import Moments
 
 WIDTHS = pytest.mark.parametrize("width", [2, 14], ids=["narrow", "wide"])

@@ -15,7 +15,7 @@ from arviz_stats.base.array import array_stats
 
 from skbayesiv import BayesianIV
 
-FIGURES = json.loads((Path(__file__).parent / "reference" / "rivgibbs.json").read_text())
+FIGURES = json.loads((Path(__file__).parents[2] / "reference" / "rivgibbs.json").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from engines import experiment, roles, skewed
 
-from frames.engines import experiment, roles, skewed
 from skbayesiv import FourthMoments, Moments
 from skbayesiv._columns import Columns
 from skbayesiv._data.products import Reference

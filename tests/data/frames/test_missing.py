@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pyarrow as pa
 import pytest
+from engines import assert_same, experiment, reference, roles, skewed
 
-from frames.engines import assert_same, experiment, reference, roles, skewed
 from skbayesiv._data.moments import Moments
 
 WIDTHS = pytest.mark.parametrize("width", [2, 14], ids=["narrow", "wide"])

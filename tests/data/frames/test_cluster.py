@@ -7,8 +7,8 @@ import signal
 
 import numpy as np
 import pytest
+from engines import assert_same, experiment, reference, roles
 
-from frames.engines import assert_same, experiment, reference, roles
 from skbayesiv._data.moments import Moments
 
 pytest.importorskip("dask.dataframe")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "parquet_folder.py"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "parquet_folder.py"
 
 
 def run_example(*arguments):

@@ -19,7 +19,9 @@ from skbayesiv import BayesianIV, TwoStageLS
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import ConvergenceWarning, NoTreatmentWarning
 
-REFERENCE = json.loads((Path(__file__).parent / "reference" / "push_posterior.json").read_text())
+REFERENCE = json.loads(
+    (Path(__file__).parents[1] / "reference" / "push_posterior.json").read_text()
+)
 
 
 def flat(est):
