@@ -28,7 +28,7 @@ from skbayesiv._models.build import (
     compress_batch,
     warn_of_unused,
 )
-from skbayesiv._models.parts.names import Names, coordinates
+from skbayesiv._models.parts.names import Coords, coordinates
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._results.convergence import check_convergence
 from skbayesiv._results.tree import OBSERVED_ROWS, build_tree
@@ -269,9 +269,9 @@ class BayesianIV(PosteriorReport):
     def _kept_rows(self) -> Equation | None:
         if self._rows is None:
             return None
-        errors = "robust" if self._clusters is None else "clustered"
+        cov_type = "robust" if self._clusters is None else "clustered"
         return Equation.from_data(
-            self._rows, self._clusters, fit_intercept=self.fit_intercept, errors=errors
+            self._rows, self._clusters, fit_intercept=self.fit_intercept, cov_type=cov_type
         )
 
     def fit_moments(self, moments: Moments, fourth_moments: FourthMoments | None = None) -> Self:
@@ -412,7 +412,7 @@ class BayesianIV(PosteriorReport):
             yield piece
             context.call_on_fit_task_end(estimator=self)
 
-    def _names(self, moments: Moments) -> Names:
+    def _names(self, moments: Moments) -> Coords:
         return coordinates(moments.columns)
 
     def _settings(self) -> Settings:

@@ -26,7 +26,7 @@ from skbayesiv._data.standardised import standardise
 from skbayesiv._estimators.base import BaseIV
 from skbayesiv._estimators.bayesian import BayesianIV
 from skbayesiv._models.build import Likelihood, build_likelihood, compress
-from skbayesiv._results.predictive import Rows, log_predictive
+from skbayesiv._results.predictive import NewRows, log_predictive
 from skbayesiv._sampling.nuts import sample_many
 from skbayesiv._sampling.target import Settings
 from skbayesiv._typing import Array, Codes
@@ -295,7 +295,7 @@ def _r2(est: BayesianIV, values: dict[str, Array], data: IVData, test: Array) ->
 
 def _density(est: BayesianIV, values: dict[str, Array], data: IVData, test: Array) -> float:
     held = data.take(test)
-    return float(log_predictive(values, Rows(held.x, held.z, held.t, held.y)).mean())
+    return float(log_predictive(values, NewRows(held.x, held.z, held.t, held.y)).mean())
 
 
 _SCORERS: dict[str, Callable[..., float]] = {"r2": _r2, "log_predictive_density": _density}

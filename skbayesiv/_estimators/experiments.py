@@ -26,7 +26,7 @@ from skbayesiv._sampling.target import Draws, Settings
 from skbayesiv._typing import Array
 from skbayesiv.exceptions import OURS, ConvergenceWarning
 
-Sums = tuple[Moments, FourthMoments | None]
+Tallies = tuple[Moments, FourthMoments | None]
 
 BATCH = 64
 MAX_SPLIT_RHAT = 1.05
@@ -131,7 +131,7 @@ def fit_experiments(
 
 def _sums_by_experiment(
     template: BayesianIV, frame: Any, covariates: str | Sequence[str], **roles: Any
-) -> dict[Any, Sums]:
+) -> dict[Any, Tallies]:
     """What the likelihood needs to know of each experiment's rows, in one pass."""
     if template.likelihood == "normal":
         groups = Moments.from_frame(frame, covariates=covariates, **roles)
@@ -147,7 +147,7 @@ def _sums_by_experiment(
 
 
 def _fit_batch(
-    template: BayesianIV, batch: list[tuple[Any, Sums]], settings: Settings
+    template: BayesianIV, batch: list[tuple[Any, Tallies]], settings: Settings
 ) -> list[tuple[Draws, Posterior]]:
     """Sample a batch of experiments in one call; a short batch is padded with its last."""
     est = clone(template)

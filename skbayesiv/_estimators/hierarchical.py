@@ -32,7 +32,7 @@ from skbayesiv._models.history.density import (
 )
 from skbayesiv._models.history.draws import draw_posterior, draw_prior
 from skbayesiv._models.history.table import SIGMA_BAR_PRIORS, History, build_history
-from skbayesiv._models.parts.names import Names, coordinates
+from skbayesiv._models.parts.names import Coords, coordinates
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._reports.borrowing import Borrowing, borrowing_report, warn_of_conflict
 from skbayesiv._reports.exclusion import treatment_position
@@ -286,7 +286,7 @@ class HierarchicalBayesianIV(BayesianIV):
             raise ValueError(f"name must not be that of an earlier experiment; got {name!r}.")
         index = [*names, name or unused_name(names)]
         b = [effect] if history is None else [*history.effects, effect]
-        s = [error] if history is None else [*history.errors, error]
+        s = [error] if history is None else [*history.std_errors, error]
         parameters = self.get_params(deep=False)
         parameters["effects"] = pd.DataFrame(b, index=index, columns=treatments)
         parameters["std_errors"] = pd.DataFrame(s, index=index, columns=treatments)
@@ -390,7 +390,7 @@ class HierarchicalBayesianIV(BayesianIV):
     def _history_for(self, model: Likelihood) -> History | None:
         return build_history(self, model.design.std.columns.treatments)
 
-    def _names(self, moments: Moments) -> Names:
+    def _names(self, moments: Moments) -> Coords:
         return coordinates(moments.columns, () if self._history is None else self._history.names)
 
     def _stated_effects(self, model: Likelihood) -> Callable[[], Any] | None:

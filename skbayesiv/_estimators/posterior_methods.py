@@ -12,12 +12,12 @@ from skbayesiv._data.checks import check_length, check_outcome
 from skbayesiv._estimators.base import NEED_ROUTING, BaseIV
 from skbayesiv._estimators.pickling import pack_tree, unpack_tree
 from skbayesiv._models.build import Likelihood
-from skbayesiv._models.parts.names import DIMS, Names, coordinates
+from skbayesiv._models.parts.names import DIMS, Coords, coordinates
 from skbayesiv._models.parts.prior_draws import prior_draws
 from skbayesiv._reports.coefficients import check_level
 from skbayesiv._reports.diagnosis import Diagnosis
 from skbayesiv._results.predictive import (
-    Rows,
+    NewRows,
     check_n_draws,
     evenly_spaced,
     log_predictive,
@@ -330,7 +330,7 @@ class PosteriorReport(BaseIV):
     def _predictive_std(self, x: Array, t: Array | None, z: Array | None) -> Array:
         """Standard deviation of y: the posterior's of the mean, and the error's."""
         values = self._draws(None)
-        rows = Rows(x, self._instruments(z, x.shape[0]), t)
+        rows = NewRows(x, self._instruments(z, x.shape[0]), t)
         contrast = np.ones((len(values["cov"]), 1 + self.n_treatments_))
         contrast[:, 1:] = values["beta_t"] if t is None else 0.0
         noise = np.einsum("sd,sde,se->s", contrast, values["cov"], contrast).mean()
@@ -357,7 +357,7 @@ class PosteriorReport(BaseIV):
         at = {"x": mean[c.x], "z": mean[c.z], "t": mean[c.t]}
         return prior_draws(design.priors, at, n_draws, generator, beta_t)
 
-    def _names_of_dims(self) -> Names:
+    def _names_of_dims(self) -> Coords:
         return coordinates(self.moments_.columns)
 
     def _tree(self, group: str, values: Values) -> Any:
@@ -367,7 +367,7 @@ class PosteriorReport(BaseIV):
         data = by_chain(values, chains, self._names_of_dims(), PREDICTIVE_DIMS)
         return xr.DataTree.from_dict({group: data})
 
-    def _predictive_rows(self, X: Any, t: Any, z: Any, given: str) -> Rows:
+    def _predictive_rows(self, X: Any, t: Any, z: Any, given: str) -> NewRows:
         """Rows with what they are conditioned on; "do or z" prefers do(t), as `predict` does."""
         x, t, z = self._new_rows(X, t, z)
         if given == "z":
@@ -377,7 +377,7 @@ class PosteriorReport(BaseIV):
             what = "z" if given == "z" else "t"
             raise ValueError(f'{what} must be passed with given="{given}"; got {what}=None.')
         do = t is not None and (z is None or given in ("do", "do or z"))
-        return Rows(x, self._instruments(z, x.shape[0]), t, do=do)
+        return NewRows(x, self._instruments(z, x.shape[0]), t, do=do)
 
     def _instruments(self, z: Array | None, n_rows: int) -> Array:
         """Return z, or else its mean in the fit, at which direct effects are then taken."""
@@ -389,7 +389,7 @@ class PosteriorReport(BaseIV):
         check_is_fitted(self)
         self._model.check_density(what)
 
-    def _observed_rows(self, X: Any, t: Any, y: Any, z: Any, what: str) -> Rows:
+    def _observed_rows(self, X: Any, t: Any, y: Any, z: Any, what: str) -> NewRows:
         self._check_density(what)
         if y is None and (self.treatment is not None or not self.n_treatments_):
             t, y = None, t  # called as (X, y)
@@ -402,10 +402,10 @@ class PosteriorReport(BaseIV):
         empty = np.empty((x.shape[0], 0))
         y = check_outcome(y)
         check_length(y, "y", x.shape[0])
-        return Rows(x, empty if z is None else z, empty if t is None else t, y)
+        return NewRows(x, empty if z is None else z, empty if t is None else t, y)
 
 
-def _index_names(name: str, index: tuple[int, ...], names: Names) -> str:
+def _index_names(name: str, index: tuple[int, ...], names: Coords) -> str:
     if not index:
         return ""
     dims = DIMS.get(name, ("treatment",))

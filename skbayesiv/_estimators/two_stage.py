@@ -212,7 +212,7 @@ class TwoStageLS(ClassicalReport):
             data,
             groups,
             fit_intercept=self.fit_intercept,
-            errors=self.cov_type if groups is None else "clustered",
+            cov_type=self.cov_type if groups is None else "clustered",
         )
         self._fit_equation(Moments.from_data(data), equation)
 
@@ -303,6 +303,6 @@ class TwoStageLS(ClassicalReport):
         self.intercept_ = float(fit.params[0]) if first else 0.0
         self.coef_ = fit.params[order][first:]
         self.dof_ = equation.n - total if self.debiased else np.inf
-        self.method_, self.cov_type_ = method, equation.errors
+        self.method_, self.cov_type_ = method, equation.cov_type
         self._equation, self._covariance = equation, fit.covariance[np.ix_(order, order)]
         return fit

@@ -31,7 +31,7 @@ class Equation:
         Positive frequency weights.
     clusters : ndarray of int of shape (n,) or None
         Cluster of each row; without clusters all observations are independent.
-    errors : {"robust", "unadjusted", "clustered"}
+    cov_type : {"robust", "unadjusted", "clustered"}
         Whether errors are independent with any variances, independent with one variance, or
         correlated within clusters.
     columns : Columns
@@ -46,13 +46,13 @@ class Equation:
     instruments: Array
     weight: Array
     clusters: Codes | None
-    errors: str
+    cov_type: str
     columns: Columns
     synthetic: bool = False
 
     @classmethod
     def from_data(
-        cls, data: IVData, clusters: Codes | None, *, fit_intercept: bool, errors: str
+        cls, data: IVData, clusters: Codes | None, *, fit_intercept: bool, cov_type: str
     ) -> Equation:
         """Rows with a positive weight, in double precision."""
         weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
@@ -63,7 +63,7 @@ class Equation:
         if fit_intercept:
             x = np.column_stack([np.ones(y.shape[0]), x])
         groups = None if clusters is None else clusters[keep]
-        return cls(y, x, t, z, weight[keep], groups, errors, data.columns)
+        return cls(y, x, t, z, weight[keep], groups, cov_type, data.columns)
 
     @classmethod
     def from_moments(
@@ -81,7 +81,7 @@ class Equation:
             instruments=columns[:, c.z],
             weight=weight,
             clusters=codes if clusters else None,
-            errors="clustered" if clusters else "unadjusted",
+            cov_type="clustered" if clusters else "unadjusted",
             columns=c,
             synthetic=True,
         )

@@ -88,12 +88,12 @@ def _fit(equation: Equation, method: str, metric: Array | None, *, debiased: boo
     frames = _frames(equation)
     weights = equation.weight if equation.weighted else None
     groups: dict[str, Any] = {} if equation.clusters is None else {"clusters": equation.clusters}
-    errors = equation.errors
-    options: dict[str, Any] = {"cov_type": errors, "debiased": debiased, **groups}
+    cov_type = equation.cov_type
+    options: dict[str, Any] = {"cov_type": cov_type, "debiased": debiased, **groups}
     if method == "liml":
         return IVLIML(*frames, weights=weights).fit(**options)
     if method == "gmm":
-        model = IVGMM(*frames, weights=weights, weight_type=errors, **groups)
+        model = IVGMM(*frames, weights=weights, weight_type=cov_type, **groups)
         if metric is None:
             return model.fit(**options)
         return model.fit(iter_limit=1, initial_weight=np.linalg.inv(metric), **options)

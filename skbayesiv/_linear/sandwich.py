@@ -31,7 +31,7 @@ def two_stage(equation: Equation) -> Array:
 
 def gmm_metric(equation: Equation) -> Array:
     """S1 up to scale: the covariance of Z'We at the two-stage least squares estimate."""
-    if equation.errors == "unadjusted":
+    if equation.cov_type == "unadjusted":
         return _cross(equation.z, equation.weight, equation.z)
     return _score_covariance(equation, equation.y - equation.x @ two_stage(equation))
 
@@ -51,10 +51,10 @@ def sandwich(
     """
     x, z, w = equation.x, equation.z, equation.weight
     error = equation.y - x @ params
-    p = _projection(equation, metric if equation.errors != "unadjusted" else None)
+    p = _projection(equation, metric if equation.cov_type != "unadjusted" else None)
     k = 1.0 if kappa is None else kappa
     bread = np.linalg.inv((1.0 - k) * _cross(x, w, x) + k * _cross(z @ p, w, x))
-    if equation.errors == "unadjusted":
+    if equation.cov_type == "unadjusted":
         cov = _variance(equation, error, centre=metric is not None) * bread
     else:
         cov = bread @ p.T @ _score_covariance(equation, error) @ p @ bread.T

@@ -19,7 +19,7 @@ from skbayesiv._models.history.meta_analysis import (
 from skbayesiv._models.history.table import History
 from skbayesiv._models.moment_conditions.scores import two_stage_effects
 from skbayesiv._models.parts.scales import log_normal_density
-from skbayesiv._reports.meta_analysis import Estimate
+from skbayesiv._reports.meta_analysis import EffectSummary
 from skbayesiv._typing import Array
 from skbayesiv.exceptions import OURS, PriorDataConflictWarning
 
@@ -106,7 +106,7 @@ def warn_of_conflict(est: Any, history: History) -> None:
             )
             warnings.warn(
                 f"The current estimate{several} {b:.4g} (standard error {s:.2g}) conflicts with "
-                f"the earlier experiments, which predict {Estimate.from_mixture(predictive)}: "
+                f"the earlier experiments, which predict {EffectSummary.from_mixture(predictive)}: "
                 f"p = {p:.2g}. See borrowing(); {advice}.",
                 PriorDataConflictWarning,
                 skip_file_prefixes=OURS,
@@ -120,11 +120,11 @@ class Borrowing:
     Attributes
     ----------
     treatment : str
-    without : Estimate
+    without : EffectSummary
         The current experiment alone.
-    history : Estimate
+    history : EffectSummary
         The history's prediction of the effect.
-    combined : Estimate
+    combined : EffectSummary
         With the history.
     shrinkage : float
         Posterior mean of the history's share of the precision,
@@ -149,9 +149,9 @@ class Borrowing:
     """
 
     treatment: str
-    without: Estimate
-    history: Estimate
-    combined: Estimate
+    without: EffectSummary
+    history: EffectSummary
+    combined: EffectSummary
     shrinkage: float
     rows: float
     conflict_p_value: float
@@ -215,16 +215,16 @@ def borrowing_report(est: Any, alone: Any, history: History, treatment: int) -> 
         share = share * est.idata_.posterior["exchangeable"].to_numpy().ravel()
     return Borrowing(
         treatment=history.treatments[treatment],
-        without=Estimate.from_draws(without),
-        history=Estimate.from_mixture(grid.predictive),
-        combined=Estimate.from_draws(combined),
+        without=EffectSummary.from_draws(without),
+        history=EffectSummary.from_mixture(grid.predictive),
+        combined=EffectSummary.from_draws(combined),
         shrinkage=float(share.mean()),
         rows=float(est.moments_.weight * (without.var() / combined.var() - 1.0)),
         conflict_p_value=conflict_p_value(
             grid.predictive, float(estimate[treatment]), float(error[treatment])
         ),
         exchangeable_probability=est.exchangeable_probability_ if est.robust_weight else None,
-        heterogeneity=cochran_q(history.effects[:, treatment], history.errors[:, treatment]),
+        heterogeneity=cochran_q(history.effects[:, treatment], history.std_errors[:, treatment]),
         leave_one_out=leave_one_out(est, history, treatment),
     )
 
@@ -257,7 +257,7 @@ def leave_one_out(est: Any, history: History, treatment: int) -> Any:
         if ess >= MIN_ESS:
             mean = float(weight @ effects[:, treatment])
             sd = float(np.sqrt(weight @ (effects[:, treatment] - mean) ** 2))
-        predicted = Estimate.from_mixture(integrate(left, treatment).predictive)
+        predicted = EffectSummary.from_mixture(integrate(left, treatment).predictive)
         rows.append([predicted.median, predicted.sd, mean, sd, round(ess)])
     columns = ["predicted", "predicted sd", "effect", "effect sd", "ess"]
     index = pd.Index(history.names[: len(rows)], name="without")

@@ -91,8 +91,8 @@ def standard_errors(rows: Equation) -> pd.DataFrame:
         kinds[robust] = robust
     k = rows.endogenous.shape[1]
     values = {
-        name: direct_estimate(replace(rows, errors=errors), debiased=False).std_errors[-k:]
-        for name, errors in kinds.items()
+        name: direct_estimate(replace(rows, cov_type=cov_type), debiased=False).std_errors[-k:]
+        for name, cov_type in kinds.items()
     }
     return pd.DataFrame(values, index=list(rows.columns.treatments))
 

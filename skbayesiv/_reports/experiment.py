@@ -178,7 +178,7 @@ def experiment_report(
     check_level(level)
     rows = given_rows(est, X, t, y, z, sample_weight, clusters)
     if not rows.classical_only:
-        rows = replace(rows, errors="robust" if rows.clusters is None else "clustered")
+        rows = replace(rows, cov_type="robust" if rows.clusters is None else "clustered")
     found, draws = compliance(est.moments_, rows), effect_draws(est)
     rows = coded(rows, found)
     lines: dict[str, Line] = dict(least_squares_lines(rows, found, level))
@@ -186,7 +186,7 @@ def experiment_report(
     lines |= dict(two_stage_lines(rows, found, level))
     robust_set, why = anderson_rubin_set(rows, level)
     if est.n_treatments_ == 1:
-        lines["Anderson-Rubin"] = set_line(robust_set, ERRORS[rows.errors])
+        lines["Anderson-Rubin"] = set_line(robust_set, ERRORS[rows.cov_type])
     chances = _chances(draws, costs, bounds)
     nothing = np.nan
     for name, chance in _named(chances, est):

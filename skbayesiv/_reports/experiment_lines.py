@@ -33,7 +33,7 @@ def least_squares_lines(
     rows: Equation, found: Compliance, level: float
 ) -> Iterator[tuple[str, Line]]:
     """Intention to treat and first stage, instrument by instrument."""
-    c, errors = rows.columns, ERRORS[rows.errors]
+    c, errors = rows.columns, ERRORS[rows.cov_type]
     _, reduced, *stages = least_squares_regressions(rows, debiased=False)
     single = len(c.instruments) == 1
     for q, instrument in enumerate(c.instruments):
@@ -62,7 +62,7 @@ def own_lines(est: Any, found: Compliance, level: float) -> Iterator[tuple[str, 
 
 def two_stage_lines(rows: Equation, found: Compliance, level: float) -> Iterator[tuple[str, Line]]:
     """2SLS beside the estimate, and the complier baseline, whose outcome needs rows."""
-    c, errors = rows.columns, ERRORS[rows.errors]
+    c, errors = rows.columns, ERRORS[rows.cov_type]
     fit = direct_estimate(rows, debiased=False)
     first = len(fit.params) - len(c.treatments)
     for k, treatment in enumerate(c.treatments):

@@ -63,7 +63,7 @@ def given_rows(
         data,
         codes,
         fit_intercept=est.fit_intercept,
-        errors="robust" if codes is None else "clustered",
+        cov_type="robust" if codes is None else "clustered",
     )
     _check_same(Moments.from_data(data), est.moments_)
     return replace(rows, columns=est.moments_.columns)

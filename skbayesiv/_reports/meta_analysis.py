@@ -14,7 +14,7 @@ from skbayesiv._typing import Array
 
 
 @dataclass(frozen=True)
-class Estimate:
+class EffectSummary:
     """A distribution of an effect in five numbers: mean, sd, median and 95% interval.
 
     With few earlier experiments and heavy-tailed priors a prediction may have no mean or an
@@ -28,13 +28,13 @@ class Estimate:
     upper: float
 
     @classmethod
-    def from_draws(cls, draws: Array) -> Estimate:
+    def from_draws(cls, draws: Array) -> EffectSummary:
         """Summarise draws of shape (N,)."""
         low, middle, high = np.quantile(draws, [0.025, 0.5, 0.975])
         return cls(float(draws.mean()), float(draws.std()), float(middle), float(low), float(high))
 
     @classmethod
-    def from_mixture(cls, mixture: Mixture) -> Estimate:
+    def from_mixture(cls, mixture: Mixture) -> EffectSummary:
         """Summarise a mixture of normals."""
         low, middle, high = (mixture.quantile(p) for p in (0.025, 0.5, 0.975))
         return cls(*mixture.moments(), middle, low, high)
@@ -54,9 +54,9 @@ class TreatmentHistory:
     ----------
     name : str
         Of the treatment.
-    mean_effect : Estimate
+    mean_effect : EffectSummary
         Of beta_t_bar.
-    predicted : Estimate
+    predicted : EffectSummary
         Of the effect in a new experiment.
     sigma_median, sigma_lower, sigma_upper : float
         Median and 95% interval of sigma_t_bar. Its mean may be infinite.
@@ -67,8 +67,8 @@ class TreatmentHistory:
     """
 
     name: str
-    mean_effect: Estimate
-    predicted: Estimate
+    mean_effect: EffectSummary
+    predicted: EffectSummary
     sigma_median: float
     sigma_lower: float
     sigma_upper: float
@@ -82,12 +82,12 @@ class TreatmentHistory:
         lower, median, upper = grid.sigma_quantile([0.025, 0.5, 0.975])
         return cls(
             name=history.treatments[k],
-            mean_effect=Estimate.from_mixture(grid.beta_bar),
-            predicted=Estimate.from_mixture(grid.predictive),
+            mean_effect=EffectSummary.from_mixture(grid.beta_bar),
+            predicted=EffectSummary.from_mixture(grid.predictive),
             sigma_median=float(median),
             sigma_lower=float(lower),
             sigma_upper=float(upper),
-            heterogeneity=cochran_q(history.effects[:, k], history.errors[:, k]),
+            heterogeneity=cochran_q(history.effects[:, k], history.std_errors[:, k]),
             predictive=grid.predictive,
         )
 

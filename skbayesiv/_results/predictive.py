@@ -17,7 +17,7 @@ CHUNK_FLOATS = 1 << 19
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class NewRows:
     """Checked rows: x (n, P), z (n, Q), t (n, K) and y (n,); t and y where they are known.
 
     With `do`, t is set and not observed: z has no say in it, but for its direct effects.
@@ -29,12 +29,12 @@ class Rows:
     y: Array | None = None
     do: bool = False
 
-    def chunks(self, draws: int) -> Iterator[Rows]:
+    def chunks(self, draws: int) -> Iterator[NewRows]:
         """Pieces with few enough rows for an array of (draws, rows)."""
         size = max(1, CHUNK_FLOATS // max(draws, 1))
         for start in range(0, self.x.shape[0], size):
             at = slice(start, start + size)
-            yield Rows(
+            yield NewRows(
                 self.x[at],
                 self.z[at],
                 None if self.t is None else self.t[at],
@@ -43,7 +43,7 @@ class Rows:
             )
 
 
-def treatment_means(values: Values, rows: Rows) -> Array:
+def treatment_means(values: Values, rows: NewRows) -> Array:
     """First-stage means of t at each draw and row, shape (S, n, K)."""
     s, k = values["beta_t"].shape
     n = rows.x.shape[0]
@@ -59,7 +59,7 @@ def treatment_means(values: Values, rows: Rows) -> Array:
     return mean
 
 
-def outcome_means(values: Values, rows: Rows, t: Array) -> Array:
+def outcome_means(values: Values, rows: NewRows, t: Array) -> Array:
     """Means of y at treatments t of shape (n, K) or (S, n, K), shape (S, n)."""
     s, n = values["beta_t"].shape[0], rows.x.shape[0]
     mean = np.zeros((s, n))
@@ -74,7 +74,7 @@ def outcome_means(values: Values, rows: Rows, t: Array) -> Array:
     return mean
 
 
-def errors(values: Values, rows: Rows) -> list[Array]:
+def residuals(values: Values, rows: NewRows) -> list[Array]:
     """Errors e_y, e_t1, ..., e_tK of observed rows at each draw, each of shape (S, n)."""
     assert rows.t is not None
     assert rows.y is not None
@@ -83,7 +83,7 @@ def errors(values: Values, rows: Rows) -> list[Array]:
     return [e_y, *np.moveaxis(e_t, -1, 0)]
 
 
-def log_density(values: Values, rows: Rows) -> Array:
+def log_density(values: Values, rows: NewRows) -> Array:
     """Joint log density of (y, t) given z and x, at each draw and row, shape (S, n)."""
     cov = values["cov"]
     size = range(cov.shape[-1])
@@ -91,7 +91,7 @@ def log_density(values: Values, rows: Rows) -> Array:
     log_norm = log_determinant(factor, np) + len(size) * math.log(2 * math.pi)
     white: list[Array] = []
     total = np.broadcast_to(log_norm[:, None], (len(cov), rows.x.shape[0])).copy()
-    for d, error in enumerate(errors(values, rows)):
+    for d, error in enumerate(residuals(values, rows)):
         for e in range(d):
             error = error - factor[d][e][:, None] * white[e]
         white.append(error / factor[d][d][:, None])
@@ -99,13 +99,13 @@ def log_density(values: Values, rows: Rows) -> Array:
     return -0.5 * total
 
 
-def pointwise_log_likelihood(values: Values, rows: Rows) -> Array:
+def pointwise_log_likelihood(values: Values, rows: NewRows) -> Array:
     """`log_density` of all rows, computed in chunks, shape (S, n)."""
     draws = len(values["cov"])
     return np.concatenate([log_density(values, chunk) for chunk in rows.chunks(draws)], axis=1)
 
 
-def log_predictive(values: Values, rows: Rows) -> Array:
+def log_predictive(values: Values, rows: NewRows) -> Array:
     """Log of the density of (y, t) given z and x averaged over the draws, shape (n,)."""
     from scipy.special import logsumexp
 
@@ -114,7 +114,7 @@ def log_predictive(values: Values, rows: Rows) -> Array:
     return np.asarray(np.concatenate(parts) - math.log(draws))
 
 
-def simulate(values: Values, rows: Rows, generator: np.random.Generator) -> Values:
+def simulate(values: Values, rows: NewRows, generator: np.random.Generator) -> Values:
     """Simulate y (S, n), and t (S, n, K) where it is not given.
 
     Without t both come from the joint model given z. With t and z, y is drawn given both, its

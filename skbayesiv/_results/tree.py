@@ -9,7 +9,7 @@ import numpy as np
 from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
-from skbayesiv._models.parts.names import DIMS, Names, coordinates
+from skbayesiv._models.parts.names import DIMS, Coords, coordinates
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._sampling.target import Draws
 from skbayesiv._typing import Array
@@ -26,7 +26,7 @@ MOMENT_DIMS: dict[str, tuple[str, ...]] = {
 OBSERVED_ROWS = 20_000
 
 
-def dataset(values: dict[str, Array], dims: dict[str, tuple[str, ...]], names: Names) -> Any:
+def dataset(values: dict[str, Array], dims: dict[str, tuple[str, ...]], names: Coords) -> Any:
     """Variables with named dimensions; those without entries are left out."""
     import xarray as xr
 
@@ -44,7 +44,7 @@ def dataset(values: dict[str, Array], dims: dict[str, tuple[str, ...]], names: N
 def by_chain(
     values: dict[str, Array],
     chains: int,
-    names: Names,
+    names: Coords,
     dims: dict[str, tuple[str, ...]] = DIMS,
 ) -> Any:
     """Draws of shape (chains * draws, ...) -> a dataset with dims chain and draw first."""
@@ -59,7 +59,7 @@ def by_chain(
 def build_tree(
     posterior: Posterior,
     draws: Draws,
-    names: Names,
+    names: Coords,
     moments: Moments,
     fourth: FourthMoments | None,
     data: IVData | None,

@@ -130,7 +130,7 @@ def earlier_intervals(est: Any, treatment: int, level: float) -> tuple[Interval,
     history = getattr(est, "_history", None)
     if history is None:
         return ()
-    reach = interval_reach(np.inf, level) * history.errors[:, treatment]
+    reach = interval_reach(np.inf, level) * history.std_errors[:, treatment]
     effects = history.effects[:, treatment]
     return tuple(
         Interval(name, float(b), float(b - r), float(b + r))

@@ -87,7 +87,7 @@ def history_block(history, robust):
 
 def block_by_hand(history, robust, bar, sigma, w_j, beta):
     """The same density in SciPy's terms; w_j are the earlier effects' standard deviates."""
-    b, s = history.effects, history.errors
+    b, s = history.effects, history.std_errors
     known = ~np.isnan(b)
     law = {
         "half-cauchy": stats.halfcauchy(scale=history.sigma_scale).logpdf(sigma),

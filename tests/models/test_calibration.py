@@ -21,7 +21,7 @@ from skbayesiv._models.normal.design import build_design
 from skbayesiv._models.normal.draws import draw_parameters
 from skbayesiv._models.parts.prior_draws import prior_draws
 from skbayesiv._models.parts.priors import build_priors
-from skbayesiv._results.predictive import Rows, simulate
+from skbayesiv._results.predictive import NewRows, simulate
 from skbayesiv._sampling.nuts import sample_many
 from skbayesiv._sampling.target import Settings
 
@@ -84,7 +84,7 @@ def test_ranks_are_uniform(k, q, p, extra):
     for i in range(count):
         one = {name: value[i : i + 1] for name, value in truths.items()}
         x, z = rng.normal(size=(n, p)), rng.normal(size=(n, q))
-        made = simulate(one, Rows(x, z), rng)
+        made = simulate(one, NewRows(x, z), rng)
         data = IVData(x, z, made["t"][0], made["y"][0], None, columns)
         std = standardise(Moments.from_data(data))
         models.append(NormalLikelihood(build_design(std, priors, est.sigma_prior)))

@@ -298,7 +298,7 @@ def prior_without_the_means_variance(shape, arrays, chosen):
 def beta_j_about_its_own_estimate(history, beta_bar, sigma, generator):
     """A bug: earlier effects are not shrunk."""
     noise = generator.standard_normal((len(beta_bar), *history.effects.shape))
-    return np.nan_to_num(history.effects) + np.nan_to_num(history.errors, nan=1.0) * noise
+    return np.nan_to_num(history.effects) + np.nan_to_num(history.std_errors, nan=1.0) * noise
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbayesiv._data.frames.columns import MISSING, UNSEEN, factorise, level_codes, numbers
-from skbayesiv._data.frames.plan import Layout, Plan, Sums
+from skbayesiv._data.frames.plan import Layout, Plan, Tallies
 from skbayesiv._data.frames.streams import Frame
 from skbayesiv._data.moments import BLOCK_BYTES
 from skbayesiv._typing import Array
@@ -19,8 +19,8 @@ from skbayesiv._typing import Array
 FEW_ROWS = 64
 
 
-def tally_batches(batches: Iterable[Frame], plan: Plan) -> Sums:
-    """Sums over batches of rows."""
+def tally_batches(batches: Iterable[Frame], plan: Plan) -> Tallies:
+    """Tallies over batches of rows."""
     accumulator = Accumulator(plan)
     for batch in batches:
         accumulator.add(batch)
@@ -28,7 +28,7 @@ def tally_batches(batches: Iterable[Frame], plan: Plan) -> Sums:
 
 
 @dataclass(frozen=True)
-class Rows:
+class Block:
     """Some rows as arrays.
 
     Attributes
@@ -47,11 +47,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.values[0])
 
-    def take(self, which: Any) -> Rows:
+    def take(self, which: Any) -> Block:
         """Rows by slice or mask."""
         weight = None if self.weight is None else self.weight[which]
         group = None if self.group is None else self.group[which]
-        return Rows(tuple(value[which] for value in self.values), weight, group)
+        return Block(tuple(value[which] for value in self.values), weight, group)
 
 
 class Accumulator:
@@ -71,7 +71,7 @@ class Accumulator:
         ]
         self.factors = [i for i, name in enumerate(plan.data) if name in plan.levels]
 
-    def sums(self) -> Sums:
+    def sums(self) -> Tallies:
         """The vector of each group; rows in no group stand under None."""
         return {key: self.table[i].copy() for key, i in self.groups.items()}
 
@@ -83,7 +83,7 @@ class Accumulator:
             for start in range(0, len(rows), self.step):
                 self._add_block(rows.take(slice(start, start + self.step)))
 
-    def _read(self, batch: Frame) -> Rows:
+    def _read(self, batch: Frame) -> Block:
         plan = self.plan
         values = tuple(
             level_codes(batch[name], plan.levels[name])
@@ -93,7 +93,7 @@ class Accumulator:
         )
         weight = None if plan.weight is None else numbers(batch[plan.weight]).astype(np.float64)
         group = None if plan.by is None else self._group_rows(batch[plan.by])
-        return Rows(values, weight, group)
+        return Block(values, weight, group)
 
     def _group_rows(self, keys: nw.Series[Any]) -> NDArray[np.intp]:
         """Row of the table for each key, made where new; MISSING where there is no key."""
@@ -105,7 +105,7 @@ class Accumulator:
             self.table = np.concatenate([self.table, new])
         return np.asarray([*where, MISSING], dtype=np.intp)[codes]
 
-    def _add_block(self, rows: Rows) -> None:
+    def _add_block(self, rows: Block) -> None:
         block = self._fill(rows)
         if not self._is_clean(_total(block, rows.weight), rows):
             rows = self._screen(rows)
@@ -123,7 +123,7 @@ class Accumulator:
         square = (self.plan.residual[0] + self.plan.residual[1:] @ block) ** 2
         return square if weight is None else weight * square
 
-    def _fill(self, rows: Rows) -> Array:
+    def _fill(self, rows: Block) -> Array:
         """Shifted columns in double precision, shape (C, n)."""
         block = self.buffer[: self.layout.width * len(rows)].reshape(self.layout.width, len(rows))
         for out, (at, level), shift in zip(block, self.reads, self.plan.shift, strict=True):
@@ -134,7 +134,7 @@ class Accumulator:
                 out -= shift
         return block
 
-    def _is_clean(self, total: Array, rows: Rows) -> bool:
+    def _is_clean(self, total: Array, rows: Block) -> bool:
         """Whether there is nothing to count: a value that is not finite spoils its sum."""
         if not np.isfinite(total).all():
             return False
@@ -142,7 +142,7 @@ class Accumulator:
         signed += [extra for extra in (rows.weight, rows.group) if extra is not None]
         return all(value.min(initial=0) >= 0 for value in signed)
 
-    def _screen(self, rows: Rows) -> Rows:
+    def _screen(self, rows: Block) -> Block:
         """Count what is wrong with a block; return the rows that may be added."""
         plan, at = self.plan, self.layout
         named = self._by_name(rows)
@@ -165,7 +165,7 @@ class Accumulator:
         self.table[0] += counts
         return rows.take(slice(0, 0)) if counts.any() else rows
 
-    def _by_name(self, rows: Rows) -> dict[str, NDArray[Any]]:
+    def _by_name(self, rows: Block) -> dict[str, NDArray[Any]]:
         """Values of the plan's sources, in their order."""
         named = dict(zip(self.plan.data, rows.values, strict=True))
         extra = ((self.plan.weight, rows.weight), (self.plan.by, rows.group))
@@ -175,7 +175,7 @@ class Accumulator:
         return named
 
     def _sums(self, block: Array, weight: Array | None) -> Array:
-        """Sums of a block, to be added to those about the same point."""
+        """Tallies of a block, to be added to those about the same point."""
         at, vector = self.layout, np.zeros(self.layout.size)
         vector[at.total] = _total(block, weight)
         if weight is None:
@@ -219,7 +219,7 @@ class Accumulator:
         return np.repeat(own.T, np.diff([*starts, len(group)]), axis=1)
 
     def _segments(self, block: Array, weight: Array | None, starts: NDArray[np.intp]) -> Array:
-        """Sums of many short runs of rows at once, shape (runs, size)."""
+        """Tallies of many short runs of rows at once, shape (runs, size)."""
         at, vectors = self.layout, np.zeros((len(starts), self.layout.size))
         ones = np.ones(block.shape[1]) if weight is None else weight
         vectors[:, at.weight] = np.add.reduceat(ones, starts)

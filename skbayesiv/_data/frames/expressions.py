@@ -8,7 +8,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 
 from skbayesiv._data.frames.columns import factorise, numbers
-from skbayesiv._data.frames.plan import Layout, Plan, Sums, Term, add_sums
+from skbayesiv._data.frames.plan import Layout, Plan, Tallies, Term, add_sums
 from skbayesiv._typing import Array
 
 WEIGHT, GROUP = "weight", "key"
@@ -17,8 +17,8 @@ WEIGHT, GROUP = "weight", "key"
 FAR, ROUNDING = 1e-4, 1e-13
 
 
-def tally_expressions(frame: nw.LazyFrame[Any], plan: Plan) -> Sums:
-    """Sums computed by the engine that holds the frame, in one query.
+def tally_expressions(frame: nw.LazyFrame[Any], plan: Plan) -> Tallies:
+    """Tallies computed by the engine that holds the frame, in one query.
 
     If there are groups far from the others, they are summed again about their own means.
     """
@@ -37,8 +37,8 @@ def tally_expressions(frame: nw.LazyFrame[Any], plan: Plan) -> Sums:
     return sums
 
 
-def _by_group(rows: nw.LazyFrame[Any], plan: Plan, *, own_means: bool = False) -> Sums:
-    """Sums of each group; keys that are the same once they are Python objects are added."""
+def _by_group(rows: nw.LazyFrame[Any], plan: Plan, *, own_means: bool = False) -> Tallies:
+    """Tallies of each group; keys that are the same once they are Python objects are added."""
     groups = collect(rows.group_by(GROUP).agg(*_aggregations(plan, own_means=own_means)))
     codes, keys = factorise(groups[GROUP].alias(plan.by or GROUP))
     names = [*keys, None]
@@ -144,7 +144,7 @@ def _residual_weight(plan: Plan) -> nw.Expr:
 
 
 def _aggregations(plan: Plan, *, own_means: bool = False) -> list[nw.Expr]:
-    """Sums named after their place in the vector: ``s0, s1, ...``."""
+    """Tallies named after their place in the vector: ``s0, s1, ...``."""
     at = plan.layout
     has_weight = plan.weight is not None or plan.residual is not None
     weight = nw.col(WEIGHT) if has_weight else None

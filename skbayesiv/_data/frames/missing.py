@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from skbayesiv._data.frames.categories import unseen_levels
-from skbayesiv._data.frames.plan import Plan, Sums
+from skbayesiv._data.frames.plan import Plan, Tallies
 from skbayesiv._data.frames.sources import Source
 from skbayesiv._typing import Array
 
 
-def check_sums(sums: Sums, plan: Plan, source: Source) -> None:
+def check_sums(sums: Tallies, plan: Plan, source: Source) -> None:
     """Raise if a value was missing, infinite, negative as a weight, or of an unseen level."""
     at = plan.layout
     total = np.sum(list(sums.values()), axis=0) if sums else np.zeros(at.size)
@@ -33,7 +33,7 @@ def check_sums(sums: Sums, plan: Plan, source: Source) -> None:
         raise ValueError("missing='drop' must leave some rows; every row has a missing value.")
 
 
-def _check_overflow(sums: Sums, plan: Plan) -> None:
+def _check_overflow(sums: Tallies, plan: Plan) -> None:
     """Raise if a column's squares are too large for double precision."""
     at = plan.layout
     i, j = at.triangle

@@ -8,15 +8,15 @@ from typing import Any
 
 from skbayesiv._data.frames.batches import tally_batches
 from skbayesiv._data.frames.columns import factorise
-from skbayesiv._data.frames.plan import Layout, Plan, Sums, add_sums
+from skbayesiv._data.frames.plan import Layout, Plan, Tallies, add_sums
 from skbayesiv._data.frames.streams import arrow_batches, eager, slices
 
 FAN_IN = 16
 ROWS_SENT = 1 << 10
 
 
-def tally_dask(frame: Any, plan: Plan) -> Sums:
-    """Sums of each partition, added in a tree; dask's scheduler runs, and reruns, the tasks."""
+def tally_dask(frame: Any, plan: Plan) -> Tallies:
+    """Tallies of each partition, added in a tree; dask's scheduler runs, and reruns, the tasks."""
     from dask.delayed import delayed
 
     tally, add = delayed(tally_partition), delayed(add_sums)
@@ -26,13 +26,13 @@ def tally_dask(frame: Any, plan: Plan) -> Sums:
     return dict(sums[0].compute())
 
 
-def tally_partition(part: Any, plan: Plan) -> Sums:
-    """Sums of one partition, a frame in memory."""
+def tally_partition(part: Any, plan: Plan) -> Tallies:
+    """Tallies of one partition, a frame in memory."""
     return tally_batches(slices(eager(part)), plan)
 
 
-def tally_spark(frame: Any, plan: Plan) -> Sums:
-    """Sums of each partition as rows (key, sums); Spark brings those of a key together."""
+def tally_spark(frame: Any, plan: Plan) -> Tallies:
+    """Tallies of each partition as rows (key, sums); Spark brings those of a key together."""
     key = "int" if plan.by is None else frame.schema[plan.by].dataType.simpleString()
     schema = f"`key` {key}, `sums` array<double>"
     entries = frame.mapInArrow(_tally_in_spark(plan), schema)
@@ -71,8 +71,8 @@ def _add_in_spark(layout: Layout) -> Callable[[Iterator[Any]], Iterator[Any]]:
     return add
 
 
-def _write(sums: Sums, kind: Any) -> Iterator[Any]:
-    """Sums as Arrow batches of rows (key, sums)."""
+def _write(sums: Tallies, kind: Any) -> Iterator[Any]:
+    """Tallies as Arrow batches of rows (key, sums)."""
     import pyarrow as pa
 
     keys, vectors = list(sums), list(sums.values())
@@ -82,7 +82,7 @@ def _write(sums: Sums, kind: Any) -> Iterator[Any]:
         yield pa.RecordBatch.from_pydict({"key": pa.array(keys[some], kind), "sums": sent})
 
 
-def _read(table: Any, layout: Layout) -> Sums:
+def _read(table: Any, layout: Layout) -> Tallies:
     """Add up rows (key, sums)."""
     codes, keys = factorise(eager(table)["key"])
     names = [*keys, None]

@@ -18,7 +18,7 @@ from skbayesiv._columns import Columns
 from skbayesiv._data.moments import Moments
 from skbayesiv._typing import Array
 
-Sums = dict[Any, Array]
+Tallies = dict[Any, Array]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Layout:
 
     @cached_property
     def total(self) -> slice:
-        """Sums of the shifted columns."""
+        """Tallies of the shifted columns."""
         return slice(self.shift.stop, self.shift.stop + self.width)
 
     @cached_property
@@ -79,7 +79,7 @@ class Layout:
 
     @cached_property
     def cross(self) -> slice:
-        """Sums of products of shifted columns (i, j), in the triangle's order."""
+        """Tallies of products of shifted columns (i, j), in the triangle's order."""
         return slice(self.total.stop, self.total.stop + self.width * (self.width + 1) // 2)
 
     @cached_property
@@ -88,7 +88,7 @@ class Layout:
         return self.cross.stop
 
     def zeros(self, shift: Array) -> Array:
-        """Sums over no rows."""
+        """Tallies over no rows."""
         vector = np.zeros(self.size)
         vector[self.shift] = shift
         return vector
@@ -106,7 +106,7 @@ class Layout:
         return moved
 
     def add(self, a: Array, b: Array) -> Array:
-        """Sums over the rows of both, about the point of the first that has a weight."""
+        """Tallies over the rows of both, about the point of the first that has a weight."""
         shift = (a if a[self.weight] else b)[self.shift]
         total = self.about(a, shift) + self.about(b, shift)
         total[self.shift] = shift
@@ -182,9 +182,9 @@ class Plan:
         return Moments(self.columns, shift, float(vector[at.weight]), n_rows, total, cross)
 
 
-def add_sums(parts: Iterable[Sums], layout: Layout) -> Sums:
+def add_sums(parts: Iterable[Tallies], layout: Layout) -> Tallies:
     """Sum vectors group by group, in the order given."""
-    merged: Sums = {}
+    merged: Tallies = {}
     with np.errstate(all="ignore"):  # an overflow shows in the sums
         for part in parts:
             for key, vector in part.items():

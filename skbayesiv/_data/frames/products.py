@@ -20,16 +20,16 @@ from skbayesiv._columns import Columns
 from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.frames.batches import tally_batches
 from skbayesiv._data.frames.expressions import is_complete, labels_as_text
-from skbayesiv._data.frames.plan import Plan, Sums
+from skbayesiv._data.frames.plan import Plan, Tallies
 from skbayesiv._data.frames.planning import make_plan
 from skbayesiv._data.frames.query import Query
 from skbayesiv._data.frames.sources import (
     HEAD,
     DaskSource,
     DatasetSource,
+    Distinct,
     EagerSource,
     LazySource,
-    Levels,
     Names,
     Source,
     open_source,
@@ -53,7 +53,7 @@ def fourth_moments_from_frame(
     reference: Reference | None,
     fit_intercept: bool,
 ) -> FourthMoments | dict[Any, FourthMoments]:
-    """Sums of a frame, or of each of its groups; see :meth:`FourthMoments.from_frame`."""
+    """Tallies of a frame, or of each of its groups; see :meth:`FourthMoments.from_frame`."""
     if missing not in ("raise", "drop"):
         raise ValueError(f"missing must be 'raise' or 'drop'; got {missing!r}.")
     if by is not None and clusters is not None:
@@ -68,7 +68,7 @@ def fourth_moments_from_frame(
     )
     if reference is None:
         reference = _reference(Query(source, plan), fit_intercept=fit_intercept)
-    products = Products.of(plan.columns)
+    products = FactorProducts.of(plan.columns)
     query = _product_query(source, plan, products, reference)
     if by is not None:
         return {
@@ -90,7 +90,7 @@ def _reference(query: Query, *, fit_intercept: bool) -> Reference:
 
 
 @dataclass(frozen=True, eq=False)
-class Products:
+class FactorProducts:
     """The distinct entries of f (x) d.
 
     Attributes
@@ -105,8 +105,8 @@ class Products:
     at: NDArray[np.intp]
 
     @classmethod
-    def of(cls, columns: Columns) -> Products:
-        """Products of f = (1, x, z) and d = (1, z, t, y)."""
+    def of(cls, columns: Columns) -> FactorProducts:
+        """FactorProducts of f = (1, x, z) and d = (1, z, t, y)."""
         product_shape(columns)
         f = [(), *((name,) for name in (*columns.covariates, *columns.instruments))]
         d = [(), *((name,) for name in columns.names[columns.z.start :])]
@@ -121,7 +121,9 @@ class Products:
         return tuple(" * ".join(pair) for pair in self.pairs)
 
 
-def _product_query(source: Source, plan: Plan, products: Products, reference: Reference) -> Query:
+def _product_query(
+    source: Source, plan: Plan, products: FactorProducts, reference: Reference
+) -> Query:
     """A pass over the products, named as the moments' columns."""
     weight = None if plan.weight is None else f"sample_weight={plan.weight}"
     group = None if plan.by is None else f"by={plan.by}"
@@ -135,7 +137,7 @@ def _product_query(source: Source, plan: Plan, products: Products, reference: Re
 
 
 def _derive(
-    plan: Plan, products: Products, reference: Reference, kept: dict[str, str], rows: Any
+    plan: Plan, products: FactorProducts, reference: Reference, kept: dict[str, str], rows: Any
 ) -> Any:
     """Make the products of some rows, as a query of narwhals."""
     if plan.drop:
@@ -210,17 +212,17 @@ class BatchSource:
                 break
         return nw.concat(parts).head(HEAD)
 
-    def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Levels:
+    def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Distinct:
         """Return no levels: products are numbers."""
         return {name: set() for name in names}
 
-    def tally(self, plan: Plan) -> Sums:
+    def tally(self, plan: Plan) -> Tallies:
         """Pass over the batches."""
         return tally_batches(self.batches(), plan)
 
 
 def _from_rows(
-    moments: Moments, columns: Columns, products: Products, reference: Reference
+    moments: Moments, columns: Columns, products: FactorProducts, reference: Reference
 ) -> FourthMoments:
     moments = moments.about(np.zeros_like(moments.shift))
     one = np.array([[moments.weight]])
@@ -233,9 +235,9 @@ def _from_rows(
 
 
 def _from_clusters(
-    groups: Iterable[Moments], columns: Columns, products: Products, reference: Reference
+    groups: Iterable[Moments], columns: Columns, products: FactorProducts, reference: Reference
 ) -> FourthMoments:
-    """Sums over clusters of the products of their totals."""
+    """Tallies over clusters of the products of their totals."""
     f, e = product_shape(columns)
     used = [moments for moments in groups if moments.n_rows]
     totals = np.empty((len(used), f * e))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skbayesiv._data.frames.missing import check_sums
-from skbayesiv._data.frames.plan import Plan, Sums
+from skbayesiv._data.frames.plan import Plan, Tallies
 from skbayesiv._data.frames.sources import Source
 from skbayesiv._data.moments import Moments
 from skbayesiv._typing import Array
@@ -29,7 +29,7 @@ class Query:
     plan: Plan
 
     @cached_property
-    def _sums(self) -> Sums:
+    def _sums(self) -> Tallies:
         sums = self.source.tally(self.plan)
         check_sums(sums, self.plan, self.source)
         return sums

@@ -12,7 +12,7 @@ from skbayesiv._data.frames.batches import tally_batches
 from skbayesiv._data.frames.columns import factorise
 from skbayesiv._data.frames.expressions import collect, labels_as_text, tally_expressions
 from skbayesiv._data.frames.partitions import tally_dask, tally_spark
-from skbayesiv._data.frames.plan import Plan, Sums
+from skbayesiv._data.frames.plan import Plan, Tallies
 from skbayesiv._data.frames.streams import STREAMS, Frame, arrow_batches, eager, slices
 
 HEAD = 1024
@@ -22,7 +22,7 @@ MANY = 1000
 NARROW = 12
 
 Names = tuple[str, ...]
-Levels = dict[str, set[Any]]
+Distinct = dict[str, set[Any]]
 
 
 class Source(Protocol):
@@ -33,13 +33,13 @@ class Source(Protocol):
     def head(self, names: Names, where: nw.Expr | None = None) -> Frame:
         """Return the first rows, or the first that meet a condition on the named columns."""
 
-    def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Levels:
+    def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Distinct:
         """Return distinct values of some columns, all of them if there are at most MANY.
 
         `read` are the condition's columns.
         """
 
-    def tally(self, plan: Plan) -> Sums:
+    def tally(self, plan: Plan) -> Tallies:
         """Pass over the rows."""
 
 
@@ -56,14 +56,14 @@ class EagerSource:
             return self.frame.head(HEAD).select(*names)
         return self.frame.select(*names).filter(where).head(HEAD)
 
-    def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Levels:
+    def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Distinct:
         """Return the distinct values of some columns."""
         rows = self.frame
         if where is not None:
             rows = rows.select(*_union(names, read)).filter(where)
         return _levels(slices(rows), names)
 
-    def tally(self, plan: Plan) -> Sums:
+    def tally(self, plan: Plan) -> Tallies:
         """Pass over slices, of all columns: to select some would copy them in pandas."""
         return tally_batches(slices(self.frame), plan)
 
@@ -80,16 +80,16 @@ class LazySource:
         rows = self.frame if where is None else self.frame.filter(where)
         return collect(rows.select(*names).head(HEAD))
 
-    def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Levels:
+    def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Distinct:
         """Return the distinct values of some columns, each found in a query of its own."""
         rows = self.frame if where is None else self.frame.filter(where)
-        found: Levels = {}
+        found: Distinct = {}
         for name in names:
             values = labels_as_text(rows, (name,)).unique().head(MANY + 2)  # one may be null
             found |= _levels([collect(values)], (name,))
         return found
 
-    def tally(self, plan: Plan) -> Sums:
+    def tally(self, plan: Plan) -> Tallies:
         """Let the engine sum, or stream its rows when there are many columns."""
         engine, is_wide = self.frame.implementation, len(plan.terms) > NARROW
         if is_wide and engine in STREAMS:
@@ -119,7 +119,7 @@ class DaskSource:
                 break
         return nw.concat(parts).head(HEAD)
 
-    def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Levels:
+    def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Distinct:
         """Return the distinct values of some columns, found where the partitions are."""
         from dask.delayed import delayed
 
@@ -127,7 +127,7 @@ class DaskSource:
         parts = delayed([find(part, names, where) for part in frame.to_delayed()]).compute()
         return {name: set().union(*(part[name] for part in parts)) for name in names}
 
-    def tally(self, plan: Plan) -> Sums:
+    def tally(self, plan: Plan) -> Tallies:
         """Pass over the partitions where they are."""
         return tally_dask(self.frame[list(plan.sources)], plan)
 
@@ -150,12 +150,12 @@ class DatasetSource:
                 break
         return nw.concat(parts).head(HEAD)
 
-    def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Levels:
+    def levels(self, names: Names, where: nw.Expr | None = None, read: Names = ()) -> Distinct:
         """Return the distinct values of some columns."""
         batches = self._batches(_union(names, read))
         return _levels((b if where is None else b.filter(where) for b in batches), names)
 
-    def tally(self, plan: Plan) -> Sums:
+    def tally(self, plan: Plan) -> Tallies:
         """Pass over the scan."""
         return tally_batches(self._batches(plan.sources), plan)
 
@@ -225,13 +225,13 @@ def _part_head(part: Any, names: Names, where: nw.Expr | None) -> Any:
     return EagerSource(eager(part)).head(names, where).to_native()
 
 
-def _part_levels(part: Any, names: Names, where: nw.Expr | None) -> Levels:
+def _part_levels(part: Any, names: Names, where: nw.Expr | None) -> Distinct:
     return EagerSource(eager(part)).levels(names, where, tuple(part.columns))
 
 
-def _levels(batches: Iterable[Frame], names: Names) -> Levels:
+def _levels(batches: Iterable[Frame], names: Names) -> Distinct:
     """Distinct values; the search ends where one column has too many."""
-    found: Levels = {name: set() for name in names}
+    found: Distinct = {name: set() for name in names}
     for batch in batches:
         for name in names:
             found[name].update(factorise(batch[name])[1])

@@ -59,13 +59,13 @@ class HierarchicalArrays(NamedTuple):
 
 def effect_units(design: Any) -> Array:
     """Units of beta_t: raw effect = unit * standardised effect, shape (K,)."""
-    return np.asarray(design.unit[list(design.shape.effects)])
+    return np.asarray(design.unit[list(design.shape.effect_positions)])
 
 
 def hierarchical_arrays(design: Any, history: History) -> HierarchicalArrays:
     """Bring the history to standardised units and pad it to a few lengths."""
     history = history.in_units(effect_units(design))
-    b, s = history.effects.T, history.errors.T
+    b, s = history.effects.T, history.std_errors.T
     known = ~np.isnan(b)
     length = next((n for n in HISTORY_BUCKETS if b.shape[1] <= n), b.shape[1])
     pad = ((0, 0), (0, length - b.shape[1]))
@@ -131,7 +131,7 @@ def log_vague(shape: HierarchicalShape, u: Any, arrays: HierarchicalArrays, xp: 
 
 def vague_prior(shape: HierarchicalShape, arrays: HierarchicalArrays) -> tuple[Any, Any]:
     """Loc and precision of the vague prior of the effects, each of shape (K,)."""
-    at = np.array(shape.current.effects)
+    at = np.array(shape.current.effect_positions)
     return arrays.current.loc[at], arrays.current.precision[at]
 
 

@@ -170,7 +170,7 @@ def draw_beta_j(
 ) -> Array:
     """Exact draws (N, J, K) of beta_j | beta_t_bar, sigma_bar, b_j, in any units."""
     known = ~np.isnan(history.effects)
-    within = np.where(known, history.errors, np.inf) ** -2.0
+    within = np.where(known, history.std_errors, np.inf) ** -2.0
     between = sigma[:, None, :] ** -2.0
     pull = within * np.where(known, history.effects, 0.0) + between * beta_bar[:, None, :]
     precision = within + between
@@ -242,9 +242,9 @@ def log_past(history: History, hyper: Values) -> Array:
     bar, sigma = hyper["beta_t_bar"], hyper["sigma_t_bar"]
     out = np.empty(len(bar))
     for at in np.array_split(np.arange(len(bar)), 1 + len(bar) // DRAWS_AT_ONCE):
-        mean, variance = bar[at, None], sigma[at, None] ** 2 + history.errors**2
+        mean, variance = bar[at, None], sigma[at, None] ** 2 + history.std_errors**2
         if "beta_j" in hyper:
-            mean, variance = hyper["beta_j"][at], history.errors**2
+            mean, variance = hyper["beta_j"][at], history.std_errors**2
         density = log_normal_density(history.effects, mean, np.sqrt(variance), np)
         out[at] = np.nansum(density, axis=(1, 2))
     return out

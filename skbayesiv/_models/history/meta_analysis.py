@@ -197,7 +197,7 @@ class Integrated:
 
 def integrate(history: History, treatment: int) -> Integrated:
     """Put sigma_bar of one treatment on a grid that covers its posterior given the history."""
-    b, s = history.effects[:, treatment], history.errors[:, treatment]
+    b, s = history.effects[:, treatment], history.std_errors[:, treatment]
     measured = ~np.isnan(b)
     b, s2 = b[measured], s[measured] ** 2
     loc, scale = history.loc[treatment], history.scale[treatment]

@@ -34,7 +34,7 @@ def state_history(history: History, vague: Normal, robust: float) -> Any:
     w_j = pm.Normal("w_j", 0.0, 1.0, dims=("experiment", "treatment"))
     beta_j = pm.Deterministic("beta_j", bar + sigma * w_j, dims=("experiment", "treatment"))
     known = np.nonzero(~np.isnan(history.effects))
-    pm.Normal("effects", beta_j[known], history.errors[known], observed=history.effects[known])
+    pm.Normal("effects", beta_j[known], history.std_errors[known], observed=history.effects[known])
     if not robust:
         w = pm.Normal("w", 0.0, 1.0, dims="treatment")
         return pm.Deterministic("beta_t", bar + sigma * w, dims="treatment")

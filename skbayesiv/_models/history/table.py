@@ -27,7 +27,7 @@ class History:
 
     Attributes
     ----------
-    effects, errors : ndarray of shape (J, K)
+    effects, std_errors : ndarray of shape (J, K)
         Not a number where an experiment did not measure a treatment.
     names, treatments : tuple of str
     loc, scale : ndarray of shape (K,)
@@ -38,7 +38,7 @@ class History:
     """
 
     effects: Array
-    errors: Array
+    std_errors: Array
     names: tuple[str, ...]
     treatments: tuple[str, ...]
     loc: Array
@@ -56,7 +56,7 @@ class History:
         return replace(
             self,
             effects=np.delete(self.effects, j, axis=0),
-            errors=np.delete(self.errors, j, axis=0),
+            std_errors=np.delete(self.std_errors, j, axis=0),
             names=self.names[:j] + self.names[j + 1 :],
         )
 
@@ -72,7 +72,7 @@ class History:
 
     def in_units(self, unit: Array) -> History:
         """All effects divided by units of shape (K,)."""
-        names = ("effects", "errors", "loc", "scale", "sigma_scale")
+        names = ("effects", "std_errors", "loc", "scale", "sigma_scale")
         divided: dict[str, Any] = {name: getattr(self, name) / unit for name in names}
         return replace(self, **divided)
 
@@ -125,7 +125,7 @@ def read_history(
 
     Returns
     -------
-    effects, errors : ndarray of shape (J, K)
+    effects, std_errors : ndarray of shape (J, K)
     names, treatments : tuple of str
     """
     for name, value in (("effects", effects), ("std_errors", std_errors)):

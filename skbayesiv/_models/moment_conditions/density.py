@@ -54,7 +54,7 @@ class CriterionShape:
     exclusion: bool
 
     @property
-    def effects(self) -> tuple[int, ...]:
+    def effect_positions(self) -> tuple[int, ...]:
         """Where beta_t stands among the coordinates: it is all of them."""
         return tuple(range(self.n_treatments))
 
@@ -161,8 +161,8 @@ def log_density(shape: CriterionShape, u: Any, arrays: CriterionArrays) -> Any:
     """Log quasi-posterior density of the standardised effects u, shape (K,)."""
     import jax.numpy as jnp
 
-    loc = [arrays.loc[j] for j in shape.effects]
-    precision = [arrays.precision[j] for j in shape.effects]
+    loc = [arrays.loc[j] for j in shape.effect_positions]
+    precision = [arrays.precision[j] for j in shape.effect_positions]
     return log_likelihood_and_prior(shape, u, arrays, loc, precision, jnp)
 
 
@@ -178,7 +178,7 @@ def log_likelihood_and_prior(
 
     Entries of u may be scalars or, under NumPy, arrays of draws.
     """
-    beta = [u[j] for j in shape.effects]
+    beta = [u[j] for j in shape.effect_positions]
     value = log_criterion(shape, beta, arrays, xp)
     for b, m, p in zip(beta, loc, precision, strict=True):
         value = value + 0.5 * (xp.log(p) - p * (b - m) * (b - m))

@@ -50,7 +50,7 @@ class BlockStep:
 
 
 @dataclass(frozen=True, eq=False)
-class Products:
+class DenseSums:
     """Sums over dense coefficients that the errors' cross-products need, by equation.
 
     gram[d][e] = sum_{j in d, k in e} G_jk E[theta_j theta_k]; cross[d][e] = sum_{j in d} m_j H_je;
@@ -88,7 +88,7 @@ def block_step(arrays: Arrays, omega: Matrix, xp: Any) -> BlockStep:
 
 
 def error_products(
-    arrays: Arrays, step: BlockStep, sums: Products, block_mean: list[Any]
+    arrays: Arrays, step: BlockStep, sums: DenseSums, block_mean: list[Any]
 ) -> Matrix:
     """E[e_d'e_e] over the coefficients (or, without `spread`, at given coefficients)."""
     size = range(len(block_mean))
@@ -130,7 +130,7 @@ class Solved:
     mean: Any
     variance: Any
     factor: Any
-    products: Products
+    products: DenseSums
 
 
 def solve_unrolled(
@@ -157,7 +157,7 @@ def solve_unrolled(
     mean = times_vector(variance, b)
     second = [[variance[j][k] + mean[j] * mean[k] for k in m] for j in m]
     in_eq = [shape.members(d) for d in size]
-    products = Products(
+    products = DenseSums(
         gram=[
             [sum((g[j, k] * second[j][k] for j in in_eq[d] for k in in_eq[e]), 0.0) for e in size]
             for d in size
@@ -202,7 +202,7 @@ def dense_system(
     return a, b - xp.concatenate(pull, axis=-1)
 
 
-def dense_products(shape: Shape, arrays: Arrays, mean: Any, variance: Any, xp: Any) -> Products:
+def dense_products(shape: Shape, arrays: Arrays, mean: Any, variance: Any, xp: Any) -> DenseSums:
     """Sums by equation of dense coefficients (..., m), with variance (..., m, m) or none."""
     size = range(shape.n_equations)
     rows = [np.asarray(shape.members(d), dtype=int) for d in size]
@@ -220,7 +220,7 @@ def dense_products(shape: Shape, arrays: Arrays, mean: Any, variance: Any, xp: A
         v = variance[..., rows[d][:, None], rows[e]]
         return (gx[d] * (v @ gx[e])).sum(-2)
 
-    return Products(
+    return DenseSums(
         gram=[[gram(d, e) for e in size] for d in size],
         cross=[[part[d] @ arrays.cross[rows[d], e] for e in size] for d in size],
         mixed=[part[d] @ gx[d] for d in size],
@@ -274,7 +274,7 @@ def conditional(
     """
     loc = [arrays.loc[j] for j in range(len(shape.equations))]
     precision = [arrays.precision[j] for j in range(len(shape.equations))]
-    for i, j in enumerate(shape.effects):
+    for i, j in enumerate(shape.effect_positions):
         loc[j], precision[j] = effect_prior[0][i], effect_prior[1][i]
     step = block_step(arrays, omega, xp)
     if shape.unrolled and xp is not np:
@@ -285,7 +285,7 @@ def conditional(
     size = range(shape.n_equations)
     trace = sum(omega[d][e] * arrays.response[d, e] for d in size for e in size)
     value = 0.5 * (step.quadratic - step.log_det + solved.quadratic - solved.log_det - trace)
-    for j in shape.effects:
+    for j in shape.effect_positions:
         value = value + 0.5 * (xp.log(precision[j]) - precision[j] * loc[j] ** 2)
     means = block_means(step, solved.products.mixed)
     errors = error_products(arrays, step, solved.products, means)
@@ -309,7 +309,7 @@ def _marginal(shape: Shape) -> Any:
     def forward(omega: Matrix, loc: list[Any], precision: list[Any], arrays: Arrays) -> Any:
         value, errors, solved = conditional(shape, arrays, omega, (loc, precision), jnp)
         d_loc, d_precision = [], []
-        for i, j in enumerate(shape.effects):
+        for i, j in enumerate(shape.effect_positions):
             mean = solved.mean[j]
             variance = solved.variance[j][j]
             d_loc.append(precision[i] * (mean - loc[i]))
@@ -331,8 +331,8 @@ def log_density(shape: Shape, u: Any, arrays: Arrays) -> Any:
     """Log posterior density of the covariance's coordinates u, shape (D(D+1)/2,)."""
     import jax.numpy as jnp
 
-    loc = [arrays.loc[j] for j in shape.effects]
-    precision = [arrays.precision[j] for j in shape.effects]
+    loc = [arrays.loc[j] for j in shape.effect_positions]
+    precision = [arrays.precision[j] for j in shape.effect_positions]
     return log_likelihood_and_prior(shape, u, arrays, loc, precision, jnp)
 
 

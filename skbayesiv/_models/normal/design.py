@@ -36,14 +36,14 @@ class Shape:
         K; there are D = 1 + K equations.
     equations : tuple of int
         Equation of each dense coefficient, in increasing order.
-    effects : tuple of int
+    effect_positions : tuple of int
         Where beta_t stands among the dense coefficients.
     sigma_prior : {"lkj", "regression"}
     """
 
     n_treatments: int
     equations: tuple[int, ...]
-    effects: tuple[int, ...]
+    effect_positions: tuple[int, ...]
     sigma_prior: str
 
     @property

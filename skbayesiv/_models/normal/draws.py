@@ -90,7 +90,8 @@ def _draw_chunk(
     loc = np.broadcast_to(arrays.loc, (len(u), m)).copy()
     precision = np.broadcast_to(arrays.precision, (len(u), m)).copy()
     if effect_prior is not None:
-        loc[:, list(shape.effects)], precision[:, list(shape.effects)] = effect_prior
+        at = list(shape.effect_positions)
+        loc[:, at], precision[:, at] = effect_prior
     dense = _dense_draw(design, omega, step, (loc, precision), noise[:, :m])
     sums = dense_products(shape, arrays, dense, None, np)
     mean = block_means(step, sums.mixed)

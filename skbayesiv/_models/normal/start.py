@@ -29,8 +29,8 @@ def start(design: Design) -> tuple[Array, Array]:
         return u, np.ones(dim)
     has_intercept = design.priors.intercept_y is not None
     sigma, effect_variance = _k_class(design.std, has_intercept=has_intercept)
-    loc = [np.asarray(design.arrays.loc[j]) for j in design.shape.effects]
-    precision = [np.asarray(design.arrays.precision[j]) for j in design.shape.effects]
+    loc = [np.asarray(design.arrays.loc[j]) for j in design.shape.effect_positions]
+    precision = [np.asarray(design.arrays.precision[j]) for j in design.shape.effect_positions]
     for _ in range(EM_STEPS):
         omega = np.linalg.inv(sigma)
         entries = [[omega[d, e][None] for e in range(size)] for d in range(size)]

@@ -18,10 +18,10 @@ DIMS = {
     "sigma_t_bar": ("treatment",),
     "beta_j": ("experiment", "treatment"),
 }
-Names = dict[str, list[str]]
+Coords = dict[str, list[str]]
 
 
-def coordinates(columns: Columns, experiments: tuple[str, ...] = ()) -> Names:
+def coordinates(columns: Columns, experiments: tuple[str, ...] = ()) -> Coords:
     """Names along each dimension."""
     equations = [columns.outcome, *columns.treatments]
     left = ["1", *columns.covariates, *columns.instruments]

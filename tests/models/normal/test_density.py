@@ -39,8 +39,8 @@ pytestmark = pytest.mark.filterwarnings(
 def collapsed(design, u):
     """The package's density in NumPy at points of shape (N, dim)."""
     shape, arrays = design.shape, design.arrays
-    loc = [np.asarray(arrays.loc[j]) for j in shape.effects]
-    precision = [np.asarray(arrays.precision[j]) for j in shape.effects]
+    loc = [np.asarray(arrays.loc[j]) for j in shape.effect_positions]
+    precision = [np.asarray(arrays.precision[j]) for j in shape.effect_positions]
     return np.asarray(log_likelihood_and_prior(shape, u.T, arrays, loc, precision, np))
 
 
@@ -199,7 +199,7 @@ def rows_marginal(prob, sigma, loc, scale):
 
 def given_history(history, k, sigma):
     """log p(b | sigma), and mean and sd of a new effect: by conditioning a dense normal."""
-    b, s = history.effects[:, k], history.errors[:, k]
+    b, s = history.effects[:, k], history.std_errors[:, k]
     b, s = b[~np.isnan(b)], s[~np.isnan(b)]
     cov = np.diag(sigma**2 + s**2) + history.scale[k] ** 2
     gain = history.scale[k] ** 2 * np.linalg.solve(cov, np.ones(len(b)))

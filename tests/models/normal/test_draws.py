@@ -48,7 +48,7 @@ def test_draws_have_the_conditional_distribution(case):
 def test_draws_given_another_prior_of_the_effect():
     case, n = CASES["three-direct"], 20_000
     prob, rows = problem(case), stacked(problem(case))
-    unit = prob.design.unit[list(prob.design.shape.effects)]
+    unit = prob.design.unit[list(prob.design.shape.effect_positions)]
     loc, scale = np.array([4.0]), np.array([0.5])
     prior = (np.tile(loc / unit, (n, 1)), np.tile((unit / scale) ** 2, (n, 1)))
     u = np.tile(points(case).u[1], (n, 1))

@@ -1,0 +1,157 @@
+"""What a model is: the contract between what is estimated and whoever fits, searches or reports.
+
+A :class:`Model` is one experiment's data and priors, compressed. Whoever fits it samples
+`target()` and hands the coordinates back to `posterior`, and does not look further; what the model
+has or lacks it says itself. A model whose effects' prior can be replaced by one that varies from
+draw to draw is an :class:`EffectModel`: a history of earlier experiments wraps such a model and
+is a Model again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from skbayesiv._data.rows import IVData
+from skbayesiv._models.parts.names import Coords
+from skbayesiv._models.parts.posterior import Posterior
+from skbayesiv._models.parts.priors import Normal
+from skbayesiv._sampling.target import Draws, Settings, Target
+from skbayesiv._typing import Array, Values
+
+
+class PriorRow(NamedTuple):
+    """One line of a table of priors, in the data's units."""
+
+    distribution: str
+    loc: float
+    scale: float
+
+
+class TwoStage(NamedTuple):
+    """2SLS effects and their standard errors under what a model assumes of the errors, (K,)."""
+
+    effects: Array
+    std_errors: Array
+
+
+class Model(Protocol):
+    """Data and priors of one experiment, compressed; K treatments.
+
+    Attributes
+    ----------
+    coords : Coords
+        Coords along the dimensions of the posterior.
+    effect_prior : Normal of shape (K,)
+        Prior of the effects in the data's units, where nothing is learnt from a history.
+    has_density : bool
+        Whether the model says how rows are distributed.
+    robust : bool
+        Whether the errors may have unequal variances.
+    clustered : bool
+        Whether errors may be correlated within the clusters that were given.
+    prior_parameters : dict of str to str
+        Estimator's parameters that decide each component of the prior: `beta_t` (the effect's),
+        `correlation` (of the errors) and `rest`.
+    when_weak : str
+        What to do about weak instruments.
+    """
+
+    @property
+    def coords(self) -> Coords: ...
+
+    @property
+    def effect_prior(self) -> Normal: ...
+
+    @property
+    def has_density(self) -> bool: ...
+
+    @property
+    def robust(self) -> bool: ...
+
+    @property
+    def clustered(self) -> bool: ...
+
+    @property
+    def prior_parameters(self) -> dict[str, str]: ...
+
+    @property
+    def when_weak(self) -> str: ...
+
+    def target(self) -> Target:
+        """What a sampler needs."""
+        ...
+
+    def posterior(self, position: Array, generator: np.random.Generator) -> Posterior:
+        """Exact draws of everything else, given coordinates of shape (N, dim)."""
+        ...
+
+    def prior_draws(self, n_draws: int, generator: np.random.Generator) -> Values:
+        """Draws of the parameters from their priors, where these are proper."""
+        ...
+
+    def prior_table(self) -> dict[str, PriorRow]:
+        """Priors by parameter, in the data's units."""
+        ...
+
+    def two_stage(self) -> TwoStage:
+        """2SLS of the same data, with standard errors as the model assumes."""
+        ...
+
+    def to_pymc(self, data: IVData | None) -> Any:
+        """State the model in PyMC, of rows where it needs them."""
+        ...
+
+    def sample_pymc(self, data: IVData | None, settings: Settings) -> tuple[Draws, Posterior]:
+        """Sample the stated model with PyMC."""
+        ...
+
+
+class EffectModel(Model, Protocol):
+    """A model whose normal prior of the effects can be replaced, draw by draw.
+
+    Attributes
+    ----------
+    shape : hashable
+        What is static: has `dim`, `n_treatments`, and `effect_positions`, where beta_t stands in
+        `arrays.loc` and `arrays.precision`.
+    arrays : pytree of arrays
+    effect_unit : ndarray of shape (K,)
+        Raw effect = unit * standardised effect.
+    given_prior : callable (shape, u, arrays, loc, precision, xp) -> scalar
+        Module-level log density of the coordinates u under the prior N(loc, 1 / precision) of the
+        effects, all in standardised units.
+    """
+
+    @property
+    def shape(self) -> Any: ...
+
+    @property
+    def arrays(self) -> Any: ...
+
+    @property
+    def effect_unit(self) -> Array: ...
+
+    @property
+    def given_prior(self) -> Callable[..., Any]: ...
+
+    def posterior(
+        self,
+        position: Array,
+        generator: np.random.Generator,
+        effect_prior: tuple[Array, Array] | None = None,
+    ) -> Posterior:
+        """Exact draws; `effect_prior` is loc and precision at each draw, each (N, K)."""
+        ...
+
+    def prior_draws(
+        self, n_draws: int, generator: np.random.Generator, beta_t: Array | None = None
+    ) -> Values:
+        """Draws from the priors, of the effects unless they are given."""
+        ...
+
+    def to_pymc(self, data: IVData | None, state_effects: Callable[[], Any] | None = None) -> Any:
+        """State the model; `state_effects` states beta_t in place of its normal prior."""
+        ...
