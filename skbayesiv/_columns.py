@@ -55,56 +55,71 @@ def column_names(value: Any, prefix: str, width: int) -> tuple[str, ...]:
     return (prefix,) if width == 1 else tuple(f"{prefix}{i}" for i in range(width))
 
 
-def _check_unique(names: tuple[str, ...]) -> None:
+def check_unique(names: tuple[str, ...]) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"X must have columns with different names; got {twice} more than once.")
 
 
-def locate_roles(
-    treatment: Any, instruments: Any, names: tuple[str, ...]
-) -> tuple[list[int], list[int]]:
-    """Positions of the treatments and of the instruments; of none when neither is named."""
-    if treatment is None and instruments is None:
-        return [], []
-    for argument, which in (("treatment", treatment), ("instruments", instruments)):
-        if which is None:
+@dataclass(frozen=True)
+class Roles:
+    """What the parameters `treatment` and `instruments` name: columns of X, or nothing."""
+
+    treatment: Any = None
+    instruments: Any = None
+
+    @property
+    def in_columns(self) -> bool:
+        """Whether t and z are columns of X, not arguments."""
+        return self.treatment is not None or self.instruments is not None
+
+    def n_features(self, columns: Columns) -> int:
+        """Number of columns of the X that data with these columns came from."""
+        among = len(columns.treatments) + len(columns.instruments) if self.in_columns else 0
+        return len(columns.covariates) + among
+
+    def locate(self, names: tuple[str, ...]) -> tuple[list[int], list[int]]:
+        """Positions of the treatments and of the instruments; of none when neither is named."""
+        if not self.in_columns:
+            return [], []
+        for argument, which in (("treatment", self.treatment), ("instruments", self.instruments)):
+            if which is None:
+                raise ValueError(
+                    "treatment and instruments must both name columns of X, or neither, with t "
+                    f"and z passed as arguments; got {argument}=None."
+                )
+        t_at = locate(self.treatment, names, "treatment")
+        z_at = locate(self.instruments, names, "instruments")
+        if both := set(t_at) & set(z_at):
             raise ValueError(
-                "treatment and instruments must both name columns of X, or neither, with t and z "
-                f"passed as arguments; got {argument}=None."
+                "treatment and instruments must name different columns; both name "
+                f"{sorted(names[i] for i in both)}."
             )
-    t_at = locate(treatment, names, "treatment")
-    z_at = locate(instruments, names, "instruments")
-    if both := set(t_at) & set(z_at):
-        raise ValueError(
-            "treatment and instruments must name different columns; both name "
-            f"{sorted(names[i] for i in both)}."
-        )
-    return t_at, z_at
+        return t_at, z_at
 
-
-def arrange(columns: Columns, treatment: Any, instruments: Any) -> list[str]:
-    """Columns of an X that has those of the moments, t and z where the parameters say."""
-    if treatment is None and instruments is None:
-        return list(columns.covariates)
-    names = columns.names[:-1]
-    slots: dict[int, str] = {}
-    for argument, which, found in (
-        ("treatment", treatment, columns.treatments),
-        ("instruments", instruments, columns.instruments),
-    ):
-        wanted = _listed(which)
-        if len(wanted) != len(found) or any(
-            isinstance(item, str) and item != name for item, name in zip(wanted, found, strict=True)
+    def arrange(self, columns: Columns) -> list[str]:
+        """Columns of an X that has those of the moments, t and z where the parameters say."""
+        if not self.in_columns:
+            return list(columns.covariates)
+        names = columns.names[:-1]
+        slots: dict[int, str] = {}
+        for argument, which, found in (
+            ("treatment", self.treatment, columns.treatments),
+            ("instruments", self.instruments, columns.instruments),
         ):
-            raise ValueError(
-                f"{argument} must name the columns that moments have as {argument}: "
-                f"{list(found)}; got {which!r}."
-            )
-        for item, name in zip(wanted, found, strict=True):
-            if not isinstance(item, str):
-                slots[_position(item, names, argument)] = name
-    rest = iter([name for name in names if name not in slots.values()])
-    return [slots[i] if i in slots else next(rest) for i in range(len(names))]
+            wanted = _listed(which)
+            if len(wanted) != len(found) or any(
+                isinstance(item, str) and item != name
+                for item, name in zip(wanted, found, strict=True)
+            ):
+                raise ValueError(
+                    f"{argument} must name the columns that moments have as {argument}: "
+                    f"{list(found)}; got {which!r}."
+                )
+            for item, name in zip(wanted, found, strict=True):
+                if not isinstance(item, str):
+                    slots[_position(item, names, argument)] = name
+        rest = iter([name for name in names if name not in slots.values()])
+        return [slots[i] if i in slots else next(rest) for i in range(len(names))]
 
 
 def locate(which: Any, names: tuple[str, ...], argument: str) -> list[int]:

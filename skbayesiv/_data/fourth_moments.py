@@ -24,16 +24,20 @@ from typing import Any, Literal
 import numpy as np
 
 from skbayesiv._columns import Columns
+from skbayesiv._data.blocks import RowArrays
+from skbayesiv._data.frames.planning import named_columns
+from skbayesiv._data.frames.products import FactorProducts, product_query, product_shape
+from skbayesiv._data.frames.query import Query
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.products import (
     Reference,
-    product_shape,
+    from_clusters,
+    from_rows,
     shift_matrix,
     sum_clusters,
     sum_rows,
     transform,
 )
-from skbayesiv._data.rows import IVData
 from skbayesiv._data.storage import load_sums, save_sums
 from skbayesiv._typing import Array, Codes
 
@@ -70,7 +74,7 @@ class FourthMoments:
     @classmethod
     def from_data(
         cls,
-        data: IVData,
+        data: RowArrays,
         reference: Reference | None = None,
         clusters: Codes | None = None,
         *,
@@ -80,7 +84,7 @@ class FourthMoments:
 
         Parameters
         ----------
-        data : IVData
+        data : checked rows
         reference : Reference, optional
             By default, with covariates that of the data's own moments, which takes a pass of its
             own; without, the means of some rows.
@@ -164,22 +168,43 @@ class FourthMoments:
         >>> print(f"{est.effect_:.1f}")
         3.3
         """
-        from skbayesiv._data.frames.products import fourth_moments_from_frame
+        if by is not None and clusters is not None:
+            raise ValueError(
+                "by and clusters must not both be given: rows are grouped by one column; got "
+                f"by={by!r} and clusters={clusters!r}. Take the sums of each group's rows instead."
+            )
+        roles = named_columns(outcome, treatment, instruments, covariates)
+        group = by if clusters is None else clusters
+        extra = {"sample_weight": sample_weight, "by": group}
+        query = Query.open(frame, roles, **extra, missing=missing, categories=categories)
+        if reference is None:
+            reference = Reference.of_query(query, fit_intercept=fit_intercept)
+        if by is not None:
+            return cls.by_group(query, reference)
+        return cls.from_query(query, reference, clustered=clusters is not None)
 
-        def names(value: str | Iterable[str]) -> tuple[str, ...]:
-            return (value,) if isinstance(value, str) else tuple(value)
+    @classmethod
+    def from_query(
+        cls, query: Query, reference: Reference, *, clustered: bool = False
+    ) -> FourthMoments:
+        """Sums over a frame's rows or, where the query is grouped by clusters, over these."""
+        products = FactorProducts.of(query.plan.columns)
+        made = product_query(query, products, reference.shift, reference.coef)
+        if clustered:
+            sums = from_clusters(Moments.by_group(made).values(), products)
+        else:
+            sums = from_rows(Moments.from_query(made), products)
+        return cls(query.plan.columns, reference, *sums)
 
-        return fourth_moments_from_frame(
-            frame,
-            Columns(names(covariates), names(instruments), names(treatment), outcome),
-            sample_weight=sample_weight,
-            by=by,
-            clusters=clusters,
-            missing=missing,
-            categories=categories,
-            reference=reference,
-            fit_intercept=fit_intercept,
-        )
+    @classmethod
+    def by_group(cls, query: Query, reference: Reference) -> dict[Any, FourthMoments]:
+        """Sums over each group of a frame's rows, in sorted order."""
+        products = FactorProducts.of(query.plan.columns)
+        made = product_query(query, products, reference.shift, reference.coef)
+        return {
+            key: cls(query.plan.columns, reference, *from_rows(moments, products))
+            for key, moments in Moments.by_group(made).items()
+        }
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write to an npz file; :meth:`load` reads it."""

@@ -8,14 +8,13 @@ from os import PathLike
 from typing import Any, Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skbayesiv._columns import Columns
-from skbayesiv._data.rows import IVData
+from skbayesiv._data.blocks import RowArrays, sum_blocks
+from skbayesiv._data.frames.planning import named_columns
+from skbayesiv._data.frames.query import Query
+from skbayesiv._data.storage import load_sums, save_sums
 from skbayesiv._typing import Array
-
-BLOCK_BYTES = 1 << 20
-PILOT_ROWS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,32 +49,21 @@ class Moments:
     cross: Array
 
     @classmethod
-    @np.errstate(over="ignore", invalid="ignore")  # `check_identified` names what overflowed
-    def from_data(cls, data: IVData) -> Moments:
+    def from_data(cls, data: RowArrays) -> Moments:
         """Moments of checked rows, in one pass over blocks of about 1 MB."""
-        parts = (data.x, data.z, data.t, data.y[:, None])
-        shift = np.concatenate([_pilot_mean(part) for part in parts])
-        width = shift.shape[0]
-        rows = max(1, BLOCK_BYTES // (8 * width))
-        buffer = np.empty((rows, width))
-        weight, n_rows, total, cross = 0.0, 0, np.zeros(width), np.zeros((width, width))
-        for start in range(0, data.n_rows, rows):
-            stop = min(start + rows, data.n_rows)
-            block = buffer[: stop - start]
-            np.concatenate([part[start:stop] for part in parts], axis=1, out=block)
-            block -= shift
-            w = None if data.sample_weight is None else data.sample_weight[start:stop]
-            if w is None:
-                weight += stop - start
-                n_rows += stop - start
-                total += block.sum(axis=0)
-            else:
-                weight += float(w.sum())
-                n_rows += int(np.count_nonzero(w))
-                total += w @ block
-                block *= np.sqrt(w)[:, None]
-            cross += block.T @ block
-        return cls(data.columns, shift, weight, n_rows, total, cross)
+        return cls(data.columns, *sum_blocks(data))
+
+    @classmethod
+    def from_query(cls, query: Query) -> Moments:
+        """Moments of a frame's rows, in one pass by its engine, grouped or not."""
+        if query.plan.by is None:
+            return cls(query.plan.columns, *query.totals())
+        return sum(cls.by_group(query).values(), cls.empty(query.plan.columns))
+
+    @classmethod
+    def by_group(cls, query: Query) -> dict[Any, Moments]:
+        """Moments of each group of a frame's rows, in sorted order."""
+        return {key: cls(query.plan.columns, *sums) for key, sums in query.groups().items()}
 
     @overload
     @classmethod
@@ -174,32 +162,44 @@ class Moments:
         >>> {group: fold.n_rows for group, fold in folds.items()}
         {'a': 1, 'b': 2, 'c': 1}
         """
-        from skbayesiv._data.frames import moments_from_frame
-
-        return moments_from_frame(
-            frame,
-            outcome=outcome,
-            treatment=treatment,
-            instruments=instruments,
-            covariates=covariates,
-            sample_weight=sample_weight,
-            by=by,
-            missing=missing,
-            categories=categories,
-        )
+        extra = {"sample_weight": sample_weight, "by": by}
+        columns = named_columns(outcome, treatment, instruments, covariates, **extra)
+        query = Query.open(frame, columns, **extra, missing=missing, categories=categories)
+        return cls.from_query(query) if by is None else cls.by_group(query)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write to a small npz file; :meth:`load` reads it."""
-        from skbayesiv._data.storage import save_moments
-
-        save_moments(self, path)
+        """Write to a small npz file, under exactly this name; :meth:`load` reads it."""
+        save_sums(
+            path,
+            "Moments",
+            self.columns,
+            shift=self.shift,
+            weight=np.array(self.weight),
+            n_rows=np.array(self.n_rows),
+            total=self.total,
+            cross=self.cross,
+        )
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Moments:
         """Read what :meth:`save` wrote."""
-        from skbayesiv._data.storage import load_moments
+        return load_sums(path, "Moments", cls._from_arrays)
 
-        return load_moments(path)
+    @classmethod
+    def _from_arrays(cls, columns: Columns, arrays: dict[str, Any]) -> Moments:
+        width = len(columns.names)
+        shapes = {"cross": (width, width), "total": (width,), "shift": (width,)}
+        for name, shape in (shapes | {"weight": (), "n_rows": ()}).items():
+            if arrays[name].shape != shape:
+                raise ValueError(f"{name} has shape {arrays[name].shape}, not {shape}")
+        return cls(
+            columns,
+            arrays["shift"],
+            float(arrays["weight"]),
+            int(arrays["n_rows"]),
+            arrays["total"],
+            arrays["cross"],
+        )
 
     @classmethod
     def empty(cls, columns: Columns) -> Moments:
@@ -274,8 +274,3 @@ def check_moments(moments: Any, argument: str = "moments") -> None:
         )
     if not isinstance(moments, Moments):
         raise TypeError(f"{argument} must be Moments; got {type(moments).__name__}.")
-
-
-def _pilot_mean(part: NDArray[Any]) -> Array:
-    """Mean of the first rows, in double precision."""
-    return np.asarray(part[:PILOT_ROWS].mean(axis=0, dtype=np.float64)).reshape(-1)

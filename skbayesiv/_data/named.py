@@ -8,12 +8,16 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import pandas as pd
 
-from skbayesiv._columns import Columns, locate_roles
+from skbayesiv._columns import Columns, Roles
+from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.frames.columns import labels, numbers
 from skbayesiv._data.frames.plan import Plan
 from skbayesiv._data.frames.planning import make_plan
 from skbayesiv._data.frames.query import Query
 from skbayesiv._data.frames.sources import open_source, unwrap
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.products import Reference
+from skbayesiv._typing import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,37 @@ class NamedFrame:
     query: Query
     features: list[str]
 
+    @property
+    def rows(self) -> None:
+        """None: there are no rows in memory."""
+        return None
+
+    @property
+    def grouped(self) -> bool:
+        """Whether rows are in clusters."""
+        return self.clusters is not None
+
+    def moments(self) -> Moments:
+        """First and second moments, in one pass by the engine."""
+        return Moments.from_query(self.query)
+
+    def cluster_moments(self) -> list[Moments]:
+        """Moments of each cluster; none without clusters."""
+        return [] if self.clusters is None else [*Moments.by_group(self.query).values()]
+
+    def residual_moments(self, origin: Array, contrast: Array) -> Moments:
+        """Moments with the weights w e^2, e = contrast'(row - origin), in a pass of its own."""
+        sums = self.query.residual_totals(origin, contrast)
+        return Moments(self.query.plan.columns, *sums)
+
+    def fourth_moments(
+        self, reference: Reference | None = None, *, fit_intercept: bool = True
+    ) -> FourthMoments:
+        """Fourth-order sums over the rows, or over their clusters."""
+        if reference is None:
+            reference = Reference.of_query(self.query, fit_intercept=fit_intercept)
+        return FourthMoments.from_query(self.query, reference, clustered=self.grouped)
+
 
 def name_columns(
     frame: Any,
@@ -49,8 +84,7 @@ def name_columns(
     z: Any = None,
     sample_weight: Any = None,
     clusters: Any = None,
-    treatment: Any = None,
-    instruments: Any = None,
+    roles: Roles,
 ) -> NamedFrame:
     """Roles of the columns of a frame whose rows are not in memory."""
     for argument, parameter, value in (("t", "treatment", t), ("z", "instruments", z)):
@@ -71,12 +105,12 @@ def name_columns(
     source = open_source(frame)
     _check_names(extra, tuple(source.schema))
     names = tuple(name for name in source.schema if name not in extra.values())
-    t_at, z_at = locate_roles(treatment, instruments, names)
+    t_at, z_at = roles.locate(names)
     rest = tuple(name for i, name in enumerate(names) if i not in {*t_at, *z_at})
-    roles = Columns(rest, tuple(names[i] for i in z_at), tuple(names[i] for i in t_at), y)
-    plan = make_plan(source, roles, sample_weight, clusters, drop=False, categories=None)
+    columns = Columns(rest, tuple(names[i] for i in z_at), tuple(names[i] for i in t_at), y)
+    plan = make_plan(source, columns, sample_weight, clusters, drop=False, categories=None)
     features = [feature for name in names for feature in _features(name, plan)]
-    return NamedFrame(frame, roles, sample_weight, clusters, Query(source, plan), features)
+    return NamedFrame(frame, columns, sample_weight, clusters, Query(source, plan), features)
 
 
 def take_columns(X: Any, y: str, sample_weight: Any, clusters: Any) -> tuple[Any, Any, Any, Any]:
@@ -113,3 +147,20 @@ def _features(name: str, plan: Plan) -> list[str]:
 
 def _shown(value: Any) -> str:
     return repr(value) if value is None or isinstance(value, str) else type(value).__name__
+
+
+def in_order(X: Any, names: list[str]) -> Any:
+    """Named columns of a frame; anything else as it is."""
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    if not isinstance(frame, nw.DataFrame):
+        return X
+    if absent := [name for name in names if name not in frame.columns]:
+        indicators = [name for name in absent if name.endswith("]")]
+        raise ValueError(
+            f"X must have the columns {names}; got {frame.columns}."
+            + "".join(
+                f" {name!r} is the indicator of a level: 1 in its rows, else 0."
+                for name in indicators[:1]
+            )
+        )
+    return frame.select(*names).to_native()

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from skbayesiv._columns import Columns
-from skbayesiv._data.moments import BLOCK_BYTES, PILOT_ROWS, Moments
-from skbayesiv._data.rows import IVData
-from skbayesiv._data.standardised import round_to, standardise
+from skbayesiv._data.blocks import PILOT_ROWS, RowArrays
+from skbayesiv._data.frames.batches import BLOCK_BYTES
+from skbayesiv._data.frames.products import FactorProducts, product_shape
+from skbayesiv._data.frames.query import Query
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.standardised import partial_out, round_to, standardise
 from skbayesiv._typing import Array, Codes
 
 MIN_BLOCK_ROWS = 256
-MAX_PRODUCTS = 4096
+
+
+class Products(NamedTuple):
+    """Sums of the products u, in the shape (F, E) of f d', over rows or clusters."""
+
+    n_rows: int
+    n_clusters: int | None
+    total: Array
+    cross: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +51,24 @@ class Reference:
         Equal data in another order or with weights then have the same reference to the last bit.
         """
         std, x, rest = standardise(moments), moments.columns.x, slice(moments.columns.x.stop, None)
-        second = std.corr
-        if not fit_intercept:
-            second = second + np.outer(std.mean / std.sd, std.mean / std.sd)
-        coef = np.linalg.solve(second[x, x], second[x, rest]) if x.stop else second[x, rest]
+        second = std.second_moments(fit_intercept=fit_intercept)
+        _, coef = partial_out(second, x.stop)
         coef = round_to(coef, np.maximum(np.abs(coef), 1.0)) * std.sd[rest] / std.sd[x, None]
         return cls(std.mean if fit_intercept else np.zeros_like(std.mean), coef)
 
     @classmethod
-    def pilot(cls, data: IVData, *, fit_intercept: bool = True) -> Reference:
+    def of_query(cls, query: Query, *, fit_intercept: bool = True) -> Reference:
+        """Reference for a frame: without covariates any point near the means will do.
+
+        Coefficients on x take a pass of their own.
+        """
+        if query.plan.columns.covariates:
+            return cls.from_moments(Moments.from_query(query), fit_intercept=fit_intercept)
+        empty = cls.empty(query.plan.columns)
+        return cls(query.plan.shift, empty.coef) if fit_intercept else empty
+
+    @classmethod
+    def pilot(cls, data: RowArrays, *, fit_intercept: bool = True) -> Reference:
         """Means of some evenly spaced rows, for data without covariates: no pass of its own."""
         empty = cls.empty(data.columns)
         if not fit_intercept:
@@ -63,18 +83,6 @@ class Reference:
         """Reference that takes nothing off."""
         width, p = len(columns.names), len(columns.covariates)
         return cls(np.zeros(width), np.zeros((p, width - p)))
-
-
-def product_shape(columns: Columns) -> tuple[int, int]:
-    """Number of left and right factors, (1 + P + Q, 2 + Q + K)."""
-    p, q = len(columns.covariates), len(columns.instruments)
-    f, e = 1 + p + q, 2 + q + len(columns.treatments)
-    if f * e > MAX_PRODUCTS:
-        raise ValueError(
-            f'X and z must have fewer columns for likelihood="gmm": they make (1 + P + Q)(2 + Q + '
-            f"K) products, of which there may be {MAX_PRODUCTS}; got {f * e}."
-        )
-    return f, e
 
 
 def transform(total: Array, cross: Array, left: Array, right: Array) -> tuple[Array, Array]:
@@ -93,7 +101,7 @@ def shift_matrix(shift: Array) -> Array:
     return matrix
 
 
-def _products(data: IVData, reference: Reference, at: Any) -> Array:
+def _products(data: RowArrays, reference: Reference, at: Any) -> Array:
     """Products u of some rows, shape (rows, F * E)."""
     columns, shift = data.columns, reference.shift
     x = data.x[at] - shift[columns.x]
@@ -112,7 +120,7 @@ def _blocks(n_rows: int, width: int) -> Iterator[slice]:
 
 
 def sum_rows(
-    data: IVData, reference: Reference, _: Codes | None = None
+    data: RowArrays, reference: Reference, _: Codes | None = None
 ) -> Iterator[tuple[Array, Array, int]]:
     """Sums of u, of u u' and of rows, block by block."""
     f, e = product_shape(data.columns)
@@ -128,7 +136,7 @@ def sum_rows(
 
 
 def sum_clusters(
-    data: IVData, reference: Reference, clusters: Codes | None
+    data: RowArrays, reference: Reference, clusters: Codes | None
 ) -> Iterator[tuple[Array, Array, int]]:
     """Sums of u, of (sum of u in a cluster)(the same)' and of rows, cluster by cluster."""
     assert clusters is not None
@@ -153,3 +161,26 @@ def sum_clusters(
         closed = sums[:-1]
         yield closed.sum(axis=0), closed.T @ closed, n_rows
     yield open_sum, np.outer(open_sum, open_sum), 0
+
+
+def from_rows(moments: Moments, products: FactorProducts) -> Products:
+    """Sums of u and of u u' over rows, from the moments of the distinct products."""
+    shape = products.shape
+    moments = moments.about(np.zeros_like(moments.shift))
+    one = np.array([[moments.weight]])
+    with_one = np.block([[one, moments.total[None]], [moments.total[:, None], moments.cross]])
+    total, cross = with_one[0, products.at], with_one[np.ix_(products.at, products.at)]
+    return Products(moments.n_rows, None, total.reshape(shape), cross.reshape(*shape, *shape))
+
+
+def from_clusters(groups: Iterable[Moments], products: FactorProducts) -> Products:
+    """Sums of u and, over clusters, of the products of their totals."""
+    shape = products.shape
+    used = [moments for moments in groups if moments.n_rows]
+    totals = np.empty((len(used), len(products.at)))
+    for total, moments in zip(totals, used, strict=True):
+        about_zero = moments.total + moments.weight * moments.shift
+        total[:] = np.append(moments.weight, about_zero)[products.at]
+    n_rows = sum(moments.n_rows for moments in used)
+    cross = (totals.T @ totals).reshape(*shape, *shape)
+    return Products(n_rows, len(used), totals.sum(axis=0).reshape(shape), cross)

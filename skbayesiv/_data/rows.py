@@ -1,31 +1,33 @@
-"""Raw X, t, y, z and sample_weight -> frozen :class:`IVData`."""
+"""Raw X, t, y, z, sample_weight and clusters -> frozen :class:`IVData`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import (
-    _check_feature_names,
-    _check_n_features,
-)
 
-from skbayesiv._columns import Columns, _check_unique, column_names, locate_roles, unique_names
+from skbayesiv._columns import Columns, Roles, check_unique, column_names, unique_names
 from skbayesiv._data.checks import (
+    check_clusters,
     check_columns,
     check_length,
     check_matrix,
     check_outcome,
     check_weights,
 )
+from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.products import Reference
+from skbayesiv._typing import Array, Codes
+
+KEPT_ROWS = 20_000  # a fitted posterior keeps no more
 
 
 @dataclass(frozen=True)
 class IVData:
-    """Checked data of one experiment.
+    """Checked rows of one experiment, in memory.
 
     Attributes
     ----------
@@ -34,126 +36,129 @@ class IVData:
     sample_weight : ndarray of shape (n,) or None
         Frequency weights: a weight of 2 is a row given twice.
     columns : Columns
+    clusters : ndarray of int of shape (n,) or None
+        Cluster of each row.
     """
 
     x: NDArray[Any]
     z: NDArray[Any]
     t: NDArray[Any]
     y: NDArray[Any]
-    sample_weight: NDArray[np.float64] | None
+    sample_weight: Array | None
     columns: Columns
+    clusters: Codes | None = None
 
     @property
     def n_rows(self) -> int:
         """Number of rows."""
         return int(self.y.shape[0])
 
+    @property
+    def rows(self) -> IVData:
+        """The rows: these."""
+        return self
+
+    @property
+    def grouped(self) -> bool:
+        """Whether rows are in clusters."""
+        return self.clusters is not None
+
     def take(self, rows: NDArray[Any]) -> IVData:
         """Return some of the rows."""
         weight = None if self.sample_weight is None else self.sample_weight[rows]
-        return IVData(self.x[rows], self.z[rows], self.t[rows], self.y[rows], weight, self.columns)
+        clusters = None if self.clusters is None else self.clusters[rows]
+        x, z, t, y = (part[rows] for part in (self.x, self.z, self.t, self.y))
+        return IVData(x, z, t, y, weight, self.columns, clusters)
+
+    def moments(self) -> Moments:
+        """First and second moments, in one pass."""
+        return Moments.from_data(self)
+
+    def fourth_moments(
+        self, reference: Reference | None = None, *, fit_intercept: bool = True
+    ) -> FourthMoments:
+        """Fourth-order sums over the rows, or over their clusters."""
+        return FourthMoments.from_data(self, reference, self.clusters, fit_intercept=fit_intercept)
 
 
 @dataclass(frozen=True)
 class Regressors:
-    """What a design matrix is split into: covariates and, in column mode, t and z."""
+    """What X is split into: covariates and, in column mode, t and z (else None)."""
 
     x: NDArray[Any]
     names: tuple[str, ...]
-    t: Any = None
-    z: Any = None
-    t_names: tuple[str, ...] = field(default=())
-    z_names: tuple[str, ...] = field(default=())
+    t: NDArray[Any] | None = None
+    z: NDArray[Any] | None = None
+    t_names: tuple[str, ...] = ()
+    z_names: tuple[str, ...] = ()
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of X."""
+        return len(self.names) + len(self.t_names) + len(self.z_names)
 
 
-def split_columns(
-    estimator: Any,
-    X: Any,
-    *,
-    treatment: Any,
-    instruments: Any,
-    reset: bool,
-    empty: bool = True,
-) -> Regressors:
+def second_is_outcome(t: Any, y: Any, z: Any) -> tuple[Any, Any]:
+    """Return t and y of a call ``(X, t, y, z=z)`` or ``(X, y)``.
+
+    Where t and z are not arguments (columns of X hold them, or there are none) a person passes
+    the outcome second: so it is when neither y nor z is given.
+    """
+    return (None, t) if y is None and z is None else (t, y)
+
+
+def split_columns(X: Any, roles: Roles, *, empty: bool = True) -> Regressors:
     """Check X and, in column mode, take the treatment and instruments out of it.
 
     With `empty`, X may have no columns, as when a meta-estimator needs to be given its rows.
     """
-    column_mode = treatment is not None or instruments is not None
     if X is None:
-        if column_mode:
+        if roles.in_columns:
             raise ValueError(
                 "X must hold the columns named by treatment and instruments; got X=None."
             )
-        if not reset and estimator.n_features_in_:
-            raise ValueError(
-                f"X must have {estimator.n_features_in_} features, as in fit; got X=None."
-            )
-        if reset:
-            estimator.n_features_in_ = 0
         return Regressors(np.empty((0, 0)), ())
-    if not reset and hasattr(estimator, "_features_have_no_order_"):
-        X = _in_order(X, list(estimator.feature_names_in_))
     names = column_names(X, "x", -1 if not hasattr(X, "shape") or len(X.shape) < 2 else X.shape[1])
-    _check_unique(names)
-    _check_feature_names(estimator, X, reset=reset)
+    check_unique(names)
     x = check_matrix(X, "X", ensure_min_features=0 if empty else 1)
-    _check_n_features(estimator, X, reset=reset)
     if len(names) != x.shape[1]:
         names = tuple(f"x{i}" for i in range(x.shape[1]))
-    if not column_mode:
+    if not roles.in_columns:
         return Regressors(x, names)
-    t_at, z_at = locate_roles(treatment, instruments, names)
+    t_at, z_at = roles.locate(names)
     rest = [i for i in range(x.shape[1]) if i not in {*t_at, *z_at}]
     covariates, t_names, z_names = (tuple(names[i] for i in at) for at in (rest, t_at, z_at))
     return Regressors(x[:, rest], covariates, x[:, t_at], x[:, z_at], t_names, z_names)
 
 
-def _in_order(X: Any, names: list[str]) -> Any:
-    """Named columns of a frame; anything else as it is."""
-    frame = nw.from_native(X, eager_only=True, pass_through=True)
-    if not isinstance(frame, nw.DataFrame):
-        return X
-    if absent := [name for name in names if name not in frame.columns]:
-        indicators = [name for name in absent if name.endswith("]")]
-        raise ValueError(
-            f"X must have the columns {names}; got {frame.columns}."
-            + "".join(
-                f" {name!r} is the indicator of a level: 1 in its rows, else 0."
-                for name in indicators[:1]
-            )
-        )
-    return frame.select(*names).to_native()
-
-
-def gather(
-    estimator: Any,
+def read_rows(
     X: Any,
     y: Any,
-    t: Any,
-    z: Any,
-    sample_weight: Any,
+    t: Any = None,
+    z: Any = None,
+    sample_weight: Any = None,
+    clusters: Any = None,
     *,
-    treatment: Any = None,
-    instruments: Any = None,
-    reset: bool = True,
+    roles: Roles,
 ) -> IVData:
-    """Check everything that `fit` was given; `reset` sets ``n_features_in_`` on the estimator."""
+    """Check everything that `fit` was given."""
     if y is None:
         check_outcome(y)
     outcome = column_names(y, "y", 1)[0]
-    split = split_columns(
-        estimator,
-        X,
-        treatment=treatment,
-        instruments=instruments,
-        reset=reset,
-        empty=t is not None,
-    )
+    split = split_columns(X, roles, empty=t is not None)
     y = check_outcome(y, None if X is None else split.x.shape[0])
     n_rows = y.shape[0]
     t, t_names = _one_source(t, split.t, split.t_names, "t", "treatment", n_rows)
     z, z_names = _one_source(z, split.z, split.z_names, "z", "instruments", n_rows)
+    _check_pair(t, z)
+    x = split.x if X is not None else np.empty((n_rows, 0))
+    columns = unique_names(Columns(split.names, z_names, t_names, outcome))
+    weight = check_weights(sample_weight, n_rows)
+    return IVData(x, z, t, y, weight, columns, check_clusters(clusters, n_rows, required=False))
+
+
+def _check_pair(t: NDArray[Any], z: NDArray[Any]) -> None:
+    """Raise if there are treatments without instruments, or the reverse."""
     if t.shape[1] and not z.shape[1]:
         raise ValueError(
             "z must be given with t: an instrumental-variable fit needs both; got t without z. "
@@ -163,9 +168,6 @@ def gather(
         raise ValueError(
             "t must be given with z: an instrumental-variable fit needs both; got z without t."
         )
-    x = split.x if X is not None else np.empty((n_rows, 0))
-    columns = Columns(split.names, z_names, t_names, outcome)
-    return IVData(x, z, t, y, check_weights(sample_weight, n_rows), unique_names(columns))
 
 
 def _one_source(

@@ -40,6 +40,13 @@ class Standardised:
     sd: Array
     corr: Array
 
+    def second_moments(self, *, fit_intercept: bool = True) -> Array:
+        """Means of products of the columns divided by their sd: centred, or about zero."""
+        if fit_intercept:
+            return self.corr
+        ratio = self.mean / self.sd
+        return self.corr + np.outer(ratio, ratio)
+
 
 def standardise(moments: Moments) -> Standardised:
     """Canonical moments in standardised coordinates."""
@@ -70,3 +77,25 @@ def round_to(value: Array, scale: Any) -> Array:
     """Round to a multiple of 2^-36 of the power of two above `scale`."""
     unit = np.ldexp(1.0, np.frexp(scale)[1] - CANONICAL_BITS)
     return np.asarray(np.round(value / unit) * unit)
+
+
+def partial_out(second: Array, width: int, ridge: float = 0.0) -> tuple[Array, Array]:
+    """Second moments of the residuals when the first columns are regressed out of the others.
+
+    Parameters
+    ----------
+    second : ndarray of shape (C, C)
+    width : int
+        Number W of columns to regress on.
+    ridge : float, default=0.0
+        Added to their diagonal, where they may be linearly dependent.
+
+    Returns
+    -------
+    partial : ndarray of shape (C - W, C - W)
+    coef : ndarray of shape (W, C - W)
+        Least-squares coefficients.
+    """
+    on, rest = slice(0, width), slice(width, None)
+    coef = np.linalg.solve(second[on, on] + ridge * np.eye(width), second[on, rest])
+    return second[rest, rest] - second[rest, on] @ coef, coef

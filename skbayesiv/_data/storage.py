@@ -13,31 +13,11 @@ from zipfile import BadZipFile
 import numpy as np
 
 from skbayesiv._columns import Columns
-from skbayesiv._data.moments import Moments
 
 FORMATS = {
     "Moments": "skbayesiv moments 1",
     "FourthMoments": "skbayesiv fourth moments 1",
 }
-
-
-def save_moments(moments: Moments, path: str | PathLike[str]) -> None:
-    """Write moments to a file, under exactly this name."""
-    save_sums(
-        path,
-        "Moments",
-        moments.columns,
-        shift=moments.shift,
-        weight=np.array(moments.weight),
-        n_rows=np.array(moments.n_rows),
-        total=moments.total,
-        cross=moments.cross,
-    )
-
-
-def load_moments(path: str | PathLike[str]) -> Moments:
-    """Read moments from a file."""
-    return load_sums(path, "Moments", _moments)
 
 
 def save_sums(path: str | PathLike[str], kind: str, columns: Columns, **arrays: Any) -> None:
@@ -68,20 +48,4 @@ def _columns(content: dict[str, Any]) -> Columns:
         tuple(names["instruments"]),
         tuple(names["treatments"]),
         names["outcome"],
-    )
-
-
-def _moments(columns: Columns, content: dict[str, Any]) -> Moments:
-    width = len(columns.names)
-    shapes = {"cross": (width, width), "total": (width,), "shift": (width,)}
-    for name, shape in (shapes | {"weight": (), "n_rows": ()}).items():
-        if content[name].shape != shape:
-            raise ValueError(f"{name} has shape {content[name].shape}, not {shape}")
-    return Moments(
-        columns,
-        content["shift"],
-        float(content["weight"]),
-        int(content["n_rows"]),
-        content["total"],
-        content["cross"],
     )

@@ -11,36 +11,35 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skbayesiv._data.checks import check_clusters
 from skbayesiv._data.fourth_moments import FourthMoments
-from skbayesiv._data.identified import check_identified, check_outcome_has_error
+from skbayesiv._data.identified import check_identified
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.named import NamedFrame
-from skbayesiv._data.rows import IVData, gather
-from skbayesiv._data.standardised import standardise
-from skbayesiv._estimators.posterior_methods import PosteriorReport
+from skbayesiv._data.rows import KEPT_ROWS, IVData, read_rows, second_is_outcome
+from skbayesiv._data.sums import Sums
+from skbayesiv._estimators.posterior_methods import PosteriorMethods
 from skbayesiv._linear.equation import Equation
 from skbayesiv._models.build import (
     LIKELIHOODS,
-    Likelihood,
-    build_likelihood,
-    compress,
-    compress_batch,
+    build_model,
+    read_batch,
+    read_sums,
     warn_of_unused,
 )
-from skbayesiv._models.parts.names import Coords, coordinates
+from skbayesiv._models.parts.model import Model
 from skbayesiv._models.parts.posterior import Posterior
+from skbayesiv._models.sampling import sample_model
 from skbayesiv._results.convergence import check_convergence
-from skbayesiv._results.tree import OBSERVED_ROWS, build_tree
+from skbayesiv._results.tree import build_tree
 from skbayesiv._sampling.backends import BACKENDS
-from skbayesiv._sampling.target import PIECES, Draws, Settings, Target
+from skbayesiv._sampling.target import PIECES, Settings
 from skbayesiv._typing import Array
 
 LOC: list[Any] = [Interval(Real, None, None, closed="neither"), "array-like"]
 SCALE: list[Any] = [Interval(Real, 0, None, closed="neither"), "array-like", StrOptions({"auto"})]
 
 
-class BayesianIV(PosteriorReport):
+class BayesianIV(PosteriorMethods):
     r"""Bayesian instrumental variables with jointly normal errors.
 
     The model is, for one outcome, K treatments, Q instruments and P covariates,
@@ -178,7 +177,7 @@ class BayesianIV(PosteriorReport):
         "sigma_scale": SCALE,
         "lkj_eta": [Interval(Real, 0, None, closed="neither")],
         "sigma_prior": [StrOptions({"lkj", "regression"})],
-        "likelihood": [StrOptions(set(LIKELIHOODS))],
+        "likelihood": [StrOptions(LIKELIHOODS.keys())],
         "exclusion_scale": [Interval(Real, 0, None, closed="left"), "array-like"],
         "intercept_prior": [StrOptions({"centered", "raw"})],
         "fit_intercept": ["boolean"],
@@ -249,30 +248,19 @@ class BayesianIV(PosteriorReport):
         self.treatment = treatment
         self.instruments = instruments
 
-    def _fit_data(self, data: IVData, clusters: Any = None) -> None:
-        codes = check_clusters(clusters, data.n_rows, required=False)
-        moments, fourth = compress(self, data, codes)
-        check_identified(moments, fit_intercept=self.fit_intercept)
-        self._fit_moments(moments, fourth, data)
-        self._clusters = None if self._rows is None else codes
+    def _fit_data(self, data: IVData | NamedFrame) -> None:
+        self._fit_sums(read_sums(self, data), data.rows)
 
-    def _fit_batch(self, data: IVData | NamedFrame, earlier: Self | None) -> None:
-        moments, fourth = compress_batch(self, data, earlier)
-        check_identified(moments, fit_intercept=self.fit_intercept)
-        self._fit_moments(moments, fourth, None)
+    def _batch_sums(self, data: IVData | NamedFrame, earlier: Sums | None) -> Sums:
+        return read_batch(self, data, earlier)
 
-    def _fit_frame(self, named: NamedFrame) -> None:
-        moments, fourth = compress(self, named)
-        check_identified(moments, fit_intercept=self.fit_intercept)
-        self._fit_moments(moments, fourth, None)
+    def _sums(self) -> Sums:
+        return Sums(self.moments_, getattr(self, "fourth_moments_", None))
 
     def _kept_rows(self) -> Equation | None:
         if self._rows is None:
             return None
-        cov_type = "robust" if self._clusters is None else "clustered"
-        return Equation.from_data(
-            self._rows, self._clusters, fit_intercept=self.fit_intercept, cov_type=cov_type
-        )
+        return Equation.from_data(self._rows, fit_intercept=self.fit_intercept)
 
     def fit_moments(self, moments: Moments, fourth_moments: FourthMoments | None = None) -> Self:
         """Fit from moments: the rows are not needed again.
@@ -296,42 +284,36 @@ class BayesianIV(PosteriorReport):
             or leave y no error, or if what the model needs is not among the sums: fourth-order
             sums with ``likelihood="gmm"``, rows with ``backend="pymc"``.
         """
-        return self._from_moments(moments, fourth_moments, None)
+        new = self._start_from(moments)
+        new._fit_sums(Sums(moments, fourth_moments))
+        self.__dict__ = new.__dict__
+        return self
 
-    def _fit_moments(
-        self, moments: Moments, fourth: FourthMoments | None, data: IVData | None
-    ) -> None:
-        """Moments -> priors -> density -> NUTS -> exact coefficients -> tree -> attributes."""
+    def _fit_sums(self, sums: Sums, rows: IVData | None = None) -> None:
+        """Sums -> model -> draws of its target -> exact draws of the rest -> tree, attributes."""
+        sums.check(fit_intercept=self.fit_intercept)
         warn_of_unused(self)
-        check_outcome_has_error(moments, fit_intercept=self.fit_intercept)
-        model = build_likelihood(self, standardise(moments), fourth)
-        settings = self._settings()
-        draws, posterior = self._sample(model, settings, data)
+        model = self._build_model(sums)
+        draws, posterior = sample_model(
+            model, self.backend, self._settings(), rows, self._tracker()
+        )
         effect = posterior.values["beta_t"].reshape(*draws.position.shape[:2], -1)
         check_convergence(draws, effect, tune=self.tune, target_accept=self.target_accept)
-        self.idata_ = build_tree(posterior, draws, self._names(moments), moments, fourth, data)
-        self.moments_ = moments
-        if fourth is not None:
-            self.fourth_moments_ = fourth
+        self.idata_ = build_tree(model.coords, posterior, draws, sums, rows)
+        self.moments_ = sums.moments
+        if sums.fourth is not None:
+            self.fourth_moments_ = sums.fourth
+        self._rows = rows if rows is not None and rows.n_rows <= KEPT_ROWS else None
         self._model = model
-        self._rows = data if data is not None and data.n_rows <= OBSERVED_ROWS else None
+        self._accept(posterior)
+
+    def _build_model(self, sums: Sums) -> Model:
+        """Model of the data under the parameters: all that a fit or a search asks."""
+        return build_model(self, sums)
+
+    def _accept(self, posterior: Posterior) -> None:
+        """Set what the posterior says."""
         self._set_coefficients(posterior.values)
-
-    def _sample(
-        self, model: Likelihood, settings: Settings, data: IVData | None
-    ) -> tuple[Draws, Posterior]:
-        """Sample with the backend; PyMC samples the model that `to_pymc` returns."""
-        sample = BACKENDS[self.backend]
-        if sample is None:
-            return self._sample_rows(model, settings, data)
-        draws = sample(self._target(model), settings, self._tracker())
-        generator = np.random.default_rng([settings.seed, 1])
-        return draws, self._draw_rest(model, draws, generator)
-
-    def _sample_rows(
-        self, model: Likelihood, settings: Settings, data: IVData | None
-    ) -> tuple[Draws, Posterior]:
-        return model.sample_pymc(data, settings)
 
     def to_pymc(
         self,
@@ -373,29 +355,13 @@ class BayesianIV(PosteriorReport):
                 raise ValueError(
                     "clusters must be passed with the rows (X, t, y, z); got clusters only."
                 )
-            return self._model.to_pymc(self._rows, self._stated_effects(self._model))
+            return self._model.to_pymc(self._rows)
         self._validate_params()
-        if y is None:
-            t, y = None, t
-        data = gather(
-            self._unfitted(),
-            X,
-            y,
-            t,
-            z,
-            sample_weight,
-            treatment=self.treatment,
-            instruments=self.instruments,
-        )
-        codes = check_clusters(clusters, data.n_rows, required=False)
-        moments, fourth = compress(self, data, codes)
-        check_identified(moments, fit_intercept=self.fit_intercept)
-        model = build_likelihood(self, standardise(moments), fourth)
-        return model.to_pymc(data, self._stated_effects(model))
-
-    def _stated_effects(self, model: Likelihood) -> Callable[[], Any] | None:
-        """State beta_t in PyMC in another way than its normal prior."""
-        return None
+        t, y = second_is_outcome(t, y, z)
+        data = read_rows(X, y, t, z, sample_weight, clusters, roles=self._roles)
+        sums = read_sums(self, data)
+        check_identified(sums.moments, fit_intercept=self.fit_intercept)
+        return self._build_model(sums).to_pymc(data)
 
     def _n_progress_steps(self) -> int:
         return PIECES
@@ -412,21 +378,9 @@ class BayesianIV(PosteriorReport):
             yield piece
             context.call_on_fit_task_end(estimator=self)
 
-    def _names(self, moments: Moments) -> Coords:
-        return coordinates(moments.columns)
-
     def _settings(self) -> Settings:
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         return Settings(self.draws, self.tune, self.chains, float(self.target_accept), seed)
-
-    def _target(self, model: Likelihood) -> Target:
-        return model.target()
-
-    def _draw_rest(
-        self, model: Likelihood, draws: Draws, generator: np.random.Generator
-    ) -> Posterior:
-        """Exact draws of everything that NUTS did not see."""
-        return model.posterior(draws.position.reshape(-1, draws.position.shape[-1]), generator)
 
     def _effect_and_error(self) -> tuple[Array, Array]:
         check_is_fitted(self)

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skbayesiv._data.moments import Moments
-from skbayesiv._estimators.base import BaseIV
+from skbayesiv._estimators.batches import SumsEstimator
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.estimate import linearmodels_results
 from skbayesiv._linear.least_squares import leverage, positions, variance
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class ClassicalReport(BaseIV):
+class ClassicalMethods(SumsEstimator):
     """Methods of a fitted classical estimate.
 
     A subclass has the parameter `fit_intercept` and sets `moments_`, `method_`, `cov_type_`,

@@ -17,19 +17,19 @@ from sklearn.utils import gen_even_slices
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skbayesiv._data.checks import check_clusters
-from skbayesiv._data.fourth_moments import FourthMoments
-from skbayesiv._data.identified import check_identified, check_outcome_has_error
-from skbayesiv._data.moments import Moments
+from skbayesiv._data.named import NamedFrame
 from skbayesiv._data.rows import IVData
-from skbayesiv._data.standardised import standardise
+from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import BaseIV
 from skbayesiv._estimators.bayesian import BayesianIV
-from skbayesiv._models.build import Likelihood, build_likelihood, compress
+from skbayesiv._linear.equation import Equation
+from skbayesiv._models.build import LIKELIHOODS, Fold, training_sums
+from skbayesiv._models.parts.model import Model
+from skbayesiv._models.sampling import sample_models
 from skbayesiv._results.predictive import NewRows, log_predictive
-from skbayesiv._sampling.nuts import sample_many
+from skbayesiv._sampling.backends import needs_rows
 from skbayesiv._sampling.target import Settings
-from skbayesiv._typing import Array, Codes
+from skbayesiv._typing import Array, Values
 
 SCORES = ("r2", "log_predictive_density")
 LAYOUT = ("n_features_in_", "feature_names_in_", "n_treatments_", "n_instruments_")
@@ -57,8 +57,7 @@ class BayesianIVCV(BaseIV):
     Parameters
     ----------
     estimator : BayesianIV or HierarchicalBayesianIV, optional
-        Template with all other parameters; ``BayesianIV()`` when None. It must have numpyro's
-        backend.
+        Template with all other parameters, its backend included; ``BayesianIV()`` when None.
     beta_t_scale : array-like of float, default=(0.1, 1.0, 10.0)
         Candidates, in units of y per unit of t.
     cv : int, splitter or iterable, default=5
@@ -144,34 +143,36 @@ class BayesianIVCV(BaseIV):
         check_is_fitted(self)
         return self.best_estimator_.idata_
 
-    def _fit_data(self, data: IVData, clusters: Any = None) -> None:
-        """Folds -> moments -> all posteriors -> scores -> the best, fitted to all rows."""
+    def _fit_data(self, data: IVData | NamedFrame) -> None:
+        """Folds -> sums -> all posteriors -> scores -> the best, fitted to all rows."""
+        if isinstance(data, NamedFrame):
+            raise TypeError(
+                f"X must be a frame in memory: {type(self).__name__} needs rows; got "
+                f"{type(data.frame).__name__}."
+            )
         self._check_scoring()
-        codes = check_clusters(clusters, data.n_rows, required=False)
         scales = [float(value) for value in np.ravel(self.beta_t_scale)]
         folds = _folds(self.cv, data)
-        whole = Moments.from_data(data)
-        training = _training_moments(data, folds, whole)
-        fourth = _training_fourth_moments(self._template, data, folds, codes)
-        scores = self._scores(data, folds, list(zip(training, fourth, strict=True)), scales)
-        self.cv_results_ = _results(scales, scores)
+        training = training_sums(self._template, data, folds)
+        self.cv_results_ = _results(scales, self._scores(data, folds, training, scales))
         self.n_splits_ = len(folds)
         self.best_index_ = int(self.cv_results_["rank_test_score"].argmin())
         self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
         self.best_params_ = {"beta_t_scale": scales[self.best_index_]}
         best = self._candidate(scales[self.best_index_])
         best.__dict__.update({name: vars(self)[name] for name in LAYOUT if name in vars(self)})
-        best._fit_data(data, clusters)
+        best._fit_data(data)
         self.best_estimator_ = best
         self.moments_ = best.moments_
         for name in ("coef_", "intercept_", "first_stage_coef_", "first_stage_intercept_"):
             setattr(self, name, getattr(best, name))
 
     def _check_scoring(self) -> None:
-        if self._template.likelihood == "gmm" and self.scoring != "r2":
+        likelihood = self._template.likelihood
+        if self.scoring != "r2" and not LIKELIHOODS[likelihood].density:
             raise ValueError(
-                'scoring must be "r2" with likelihood="gmm": a quasi-posterior gives rows no '
-                f"density; got {self.scoring!r}."
+                f'scoring must be "r2" with likelihood={likelihood!r}: a quasi-posterior gives '
+                f"rows no density; got {self.scoring!r}."
             )
 
     def _candidate(self, scale: float) -> BayesianIV:
@@ -180,20 +181,13 @@ class BayesianIVCV(BaseIV):
         return est
 
     def _scores(
-        self,
-        data: IVData,
-        folds: list[tuple[Array, Array]],
-        training: list[tuple[Moments, FourthMoments | None]],
-        scales: list[float],
+        self, data: IVData, folds: list[Fold], training: list[Sums], scales: list[float]
     ) -> Array:
         """Scores of shape (scales, folds)."""
+        for sums in training:
+            sums.check(fit_intercept=self._template.fit_intercept)
         pairs = [(self._candidate(scale), k) for scale in scales for k in range(len(folds))]
-        models = []
-        for est, k in pairs:
-            moments, fourth = training[k]
-            check_identified(moments, fit_intercept=est.fit_intercept)
-            check_outcome_has_error(moments, fit_intercept=est.fit_intercept)
-            models.append(build_likelihood(est, standardise(moments), fourth))
+        models = [est._build_model(training[k]) for est, k in pairs]
         settings = pairs[0][0]._settings()
         n_parts = min(effective_n_jobs(self.n_jobs), len(pairs))
         scores = Parallel(n_jobs=self.n_jobs, require="sharedmem")(
@@ -205,21 +199,21 @@ class BayesianIVCV(BaseIV):
     def _score(
         self,
         pairs: list[tuple[BayesianIV, int]],
-        models: list[Likelihood],
+        models: list[Model],
         settings: Settings,
         data: IVData,
-        folds: list[tuple[Array, Array]],
+        folds: list[Fold],
     ) -> Array:
-        """Sample some (candidate, fold) pairs in one call, and score each on its fold."""
-        targets = [est._target(model) for (est, _), model in zip(pairs, models, strict=True)]
+        """Sample some (candidate, fold) pairs together, and score each on its fold."""
+        backend = self._template.backend
+        rows = [data.take(folds[k][0]) for _, k in pairs] if needs_rows(backend) else None
         scores = []
-        for (est, k), model, draws in zip(
-            pairs, models, sample_many(targets, settings), strict=True
+        for (est, k), (_, posterior) in zip(
+            pairs, sample_models(models, backend, settings, rows), strict=True
         ):
-            generator = np.random.default_rng([settings.seed, 1])
-            values = est._draw_rest(model, draws, generator).values
-            est._set_coefficients(values)
-            scores.append(_SCORERS[self.scoring](est, values, data, folds[k][1]))
+            est._set_coefficients(posterior.values)
+            held = data.take(folds[k][1])
+            scores.append(_SCORERS[self.scoring](est, posterior.values, held))
         return np.array(scores)
 
     summary = _of_best("summary")
@@ -239,62 +233,26 @@ class BayesianIVCV(BaseIV):
     def _effect_and_error(self) -> tuple[Array, Array]:
         return self.best_estimator_._effect_and_error()
 
+    def _kept_rows(self) -> Equation | None:
+        return self.best_estimator_._kept_rows()
+
     def _check_density(self, what: str) -> None:
         self.best_estimator_._check_density(what)
 
 
-def _folds(cv: Any, data: IVData) -> list[tuple[Array, Array]]:
+def _folds(cv: Any, data: IVData) -> list[Fold]:
     """Training and test rows of each fold."""
     splitter = check_cv(cv, data.y, classifier=False)
     return list(splitter.split(np.empty((data.n_rows, 1)), data.y))
 
 
-def _training_moments(
-    data: IVData, folds: list[tuple[Array, Array]], whole: Moments
-) -> list[Moments]:
-    """Moments of each training set: the total less the fold where the fold is all the rest."""
-    out = []
-    for train, test in folds:
-        if len(train) + len(test) == data.n_rows:
-            out.append(whole - Moments.from_data(data.take(test)))
-        else:
-            out.append(Moments.from_data(data.take(train)))
-    return out
-
-
-def _training_fourth_moments(
-    est: BayesianIV, data: IVData, folds: list[tuple[Array, Array]], clusters: Codes | None
-) -> list[FourthMoments | None]:
-    """Fourth-order sums of each training set where the likelihood needs them.
-
-    With covariates they are about coefficients of the training rows, and clusters may be in more
-    than one fold: then a fold cannot be taken from the total.
-    """
-    if est.likelihood == "normal" and clusters is None:
-        return [None] * len(folds)
-    if clusters is not None or data.columns.covariates:
-        return [
-            compress(est, data.take(train), None if clusters is None else clusters[train])[1]
-            for train, _ in folds
-        ]
-    whole = FourthMoments.from_data(data, fit_intercept=est.fit_intercept)
-    return [
-        whole - FourthMoments.from_data(data.take(test), whole.reference)
-        if len(train) + len(test) == data.n_rows
-        else FourthMoments.from_data(data.take(train), whole.reference)
-        for train, test in folds
-    ]
-
-
-def _r2(est: BayesianIV, values: dict[str, Array], data: IVData, test: Array) -> float:
+def _r2(est: BayesianIV, values: Values, held: IVData) -> float:
     intercept, coef = est._reduced_form()
-    held = data.take(test)
     predicted = intercept + np.column_stack([held.z, held.x]) @ coef
     return float(r2_score(held.y, predicted))
 
 
-def _density(est: BayesianIV, values: dict[str, Array], data: IVData, test: Array) -> float:
-    held = data.take(test)
+def _density(est: BayesianIV, values: Values, held: IVData) -> float:
     return float(log_predictive(values, NewRows(held.x, held.z, held.t, held.y)).mean())
 
 

@@ -62,7 +62,7 @@ def likelihood_estimate(est: Any) -> tuple[Array, Array]:
     alone = getattr(est, "_without_history", lambda: est)()
     draws = alone.idata_.posterior["beta_t"].to_numpy()
     draws = draws.reshape(-1, draws.shape[-1])
-    prior = alone._model.design.priors.beta_t
+    prior = alone._model.effect_prior
     spread = np.cov(draws.T, bias=True).reshape(2 * draws.shape[1:])
     # Eigenvalues of C^1/2 D^-1 C^1/2 are the prior's share of the posterior's precision.
     factor = np.linalg.cholesky(spread)

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
 
-from skbayesiv._columns import Columns
-from skbayesiv._data.fourth_moments import FourthMoments
-from skbayesiv._data.identified import check_identified, check_outcome_has_error
 from skbayesiv._data.moments import Moments
-from skbayesiv._data.standardised import standardise
+from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.bayesian import BayesianIV
-from skbayesiv._models.build import Likelihood, build_likelihood
-from skbayesiv._models.parts.names import DIMS, coordinates
+from skbayesiv._models.build import sums_by_group
+from skbayesiv._models.history.draws import MAX_BETA_J
+from skbayesiv._models.parts.names import DIMS, Coords
 from skbayesiv._models.parts.posterior import Posterior
+from skbayesiv._models.sampling import sample_models
 from skbayesiv._results.tree import dataset
-from skbayesiv._sampling.nuts import sample_many
 from skbayesiv._sampling.target import Draws, Settings
 from skbayesiv._typing import Array
 from skbayesiv.exceptions import OURS, ConvergenceWarning
 
-Tallies = tuple[Moments, FourthMoments | None]
-
 BATCH = 64
+EARLIER = "earlier_experiment"  # dimension of a template's history
 MAX_SPLIT_RHAT = 1.05
 
 
@@ -39,7 +36,9 @@ class ExperimentFits:
     Attributes
     ----------
     idata : xarray.DataTree
-        Groups posterior and sample_stats, with a dimension experiment after chain and draw.
+        Groups posterior and sample_stats, with a dimension experiment after chain and draw. What
+        a template's history adds for each earlier experiment has the dimension
+        earlier_experiment.
     effects, std_errors : DataFrame of shape (J, K)
         Posterior means and standard deviations of the effects, one row for each experiment. They
         are what :class:`HierarchicalBayesianIV` takes as its history.
@@ -77,8 +76,10 @@ def fit_experiments(
         Columns by role.
     estimator : BayesianIV, optional
         Template with priors and sampler settings; ``BayesianIV(chains=2, draws=500, tune=500)``
-        when None. All experiments share its random numbers. With ``likelihood="gmm"`` there may
-        be no covariates.
+        when None. All experiments share its random numbers and, of a
+        :class:`HierarchicalBayesianIV`, its history. With ``likelihood="gmm"`` there may be no
+        covariates, and with ``backend="pymc"``, which is slow, it must be this likelihood: the
+        other needs rows.
     n_jobs : int, optional
         Threads, as in joblib.
 
@@ -108,110 +109,98 @@ def fit_experiments(
     """
     template = estimator or BayesianIV(chains=2, draws=500, tune=500)
     template._validate_params()
-    sums = _sums_by_experiment(
+    sums = sums_by_group(
         template,
         frame,
+        covariates,
         outcome=outcome,
         treatment=treatment,
         instruments=instruments,
-        covariates=covariates,
         sample_weight=sample_weight,
         by=by,
     )
-    settings = template._settings()
     keys = list(sums)
+    settings = template._settings()
     batches = [keys[i : i + BATCH] for i in range(0, len(keys), BATCH)]
     parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(_fit_batch)(template, [(key, sums[key]) for key in batch], settings)
+        delayed(_fit_batch)(clone(template), {key: sums[key] for key in batch}, settings)
         for batch in batches
     )
-    fits = [fit for part in parts for fit in part]
-    return _collect(keys, fits, {key: moments for key, (moments, _) in sums.items()}, by)
+    fits = dict(zip(keys, (fit for part in parts for fit in part), strict=True))
+    return _collect(fits, {key: own.moments for key, own in sums.items()}, by)
 
 
-def _sums_by_experiment(
-    template: BayesianIV, frame: Any, covariates: str | Sequence[str], **roles: Any
-) -> dict[Any, Tallies]:
-    """What the likelihood needs to know of each experiment's rows, in one pass."""
-    if template.likelihood == "normal":
-        groups = Moments.from_frame(frame, covariates=covariates, **roles)
-        return {key: (moments, None) for key, moments in groups.items()}
-    if covariates:
-        raise ValueError(
-            'covariates must be empty with likelihood="gmm": fourth-order sums are taken about '
-            "coefficients on X of the rows they are of, and one pass over all experiments does "
-            f"not know each one's; got {covariates!r}. Fit the experiments one at a time."
-        )
-    sums = FourthMoments.from_frame(frame, fit_intercept=template.fit_intercept, **roles)
-    return {key: (fourth.moments(), fourth) for key, fourth in sums.items()}
+class Fit(NamedTuple):
+    """One experiment's posterior, its draws flat over chains, and the names of its dimensions."""
+
+    coords: Coords
+    draws: Draws
+    posterior: Posterior
 
 
-def _fit_batch(
-    template: BayesianIV, batch: list[tuple[Any, Tallies]], settings: Settings
-) -> list[tuple[Draws, Posterior]]:
-    """Sample a batch of experiments in one call; a short batch is padded with its last."""
-    est = clone(template)
-    models: list[Likelihood] = []
-    for key, (moments, fourth) in batch:
+def _fit_batch(est: BayesianIV, batch: dict[Any, Sums], settings: Settings) -> list[Fit]:
+    """Sample the models of a batch of experiments together."""
+    models = []
+    for key, sums in batch.items():
         try:
-            check_identified(moments, fit_intercept=est.fit_intercept)
-            check_outcome_has_error(moments, fit_intercept=est.fit_intercept)
+            sums.check(fit_intercept=est.fit_intercept)
+            models.append(est._build_model(sums))
         except ValueError as error:
             raise ValueError(f"Experiment {key!r}: {error}") from error
-        models.append(build_likelihood(est, standardise(moments), fourth))
-    targets = [est._target(model) for model in models]
-    padded = targets + targets[-1:] * (BATCH - len(targets)) if len(targets) > 1 else targets
-    drawn = sample_many(padded, settings)[: len(models)]
-    out = []
-    for model, draws in zip(models, drawn, strict=True):
-        flat = draws.position.reshape(-1, draws.position.shape[-1])
-        generator = np.random.default_rng([settings.seed, 1])
-        out.append((draws, model.posterior(flat, generator)))
-    return out
+    sampled = sample_models(models, est.backend, settings, pad_to=BATCH)
+    return [
+        Fit(model.coords, draws, posterior)
+        for model, (draws, posterior) in zip(models, sampled, strict=True)
+    ]
 
 
-def _collect(
-    keys: list[Any],
-    fits: list[tuple[Draws, Posterior]],
-    groups: dict[Any, Moments],
-    by: str,
-) -> ExperimentFits:
+def _collect(fits: dict[Any, Fit], groups: dict[Any, Moments], by: str) -> ExperimentFits:
+    """One tree and two tables of all experiments."""
     import pandas as pd
     import xarray as xr
 
-    columns = groups[keys[0]].columns
-    chains, n_draws = fits[0][0].position.shape[:2]
-
-    def stack(arrays: list[Array]) -> Array:
-        whole = np.stack(arrays, axis=1)
-        return whole.reshape(chains, n_draws, *whole.shape[1:])
-
-    values = {
-        name: stack([posterior.values[name] for _, posterior in fits]) for name in fits[0][1].values
-    }
-    stats = {
-        name: stack([draws.stats[name].reshape(-1) for draws, _ in fits])
-        for name in fits[0][0].stats
-    }
+    keys, columns = list(fits), next(iter(groups.values())).columns
+    values = _stack(fits, lambda fit: fit.posterior.values)
+    if "beta_j" in values and values["beta_j"].size > MAX_BETA_J:
+        del values["beta_j"]
+    stats = _stack(fits, lambda fit: fit.draws.flat_stats)
+    coords = fits[keys[0]].coords
+    coords |= {EARLIER: coords["experiment"], "experiment": [str(key) for key in keys]}
+    parts = {"posterior": values, "sample_stats": stats}
     idata = xr.DataTree.from_dict(
-        {
-            "posterior": _dataset(values, DIMS, columns, keys),
-            "sample_stats": _dataset(stats, {}, columns, keys),
-        }
+        {name: dataset(part, _dims(part), coords) for name, part in parts.items()}
     )
     beta = values["beta_t"]
     _warn(beta, stats["diverging"], keys)
-    index = pd.Index(keys, name=by)
-    effects = pd.DataFrame(beta.mean((0, 1)), index=index, columns=list(columns.treatments))
-    errors = pd.DataFrame(beta.std((0, 1)), index=index, columns=list(columns.treatments))
-    return ExperimentFits(idata, effects, errors, groups)
+    index, treatments = pd.Index(keys, name=by), list(columns.treatments)
+    return ExperimentFits(
+        idata=idata,
+        effects=pd.DataFrame(beta.mean((0, 1)), index=index, columns=treatments),
+        std_errors=pd.DataFrame(beta.std((0, 1)), index=index, columns=treatments),
+        moments=groups,
+    )
 
 
-def _dataset(
-    values: dict[str, Array], dims: dict[str, tuple[str, ...]], columns: Columns, keys: list[Any]
-) -> Any:
-    full = {name: ("chain", "draw", "experiment", *dims.get(name, ())) for name in values}
-    return dataset(values, full, coordinates(columns, tuple(str(key) for key in keys)))
+def _stack(fits: dict[Any, Fit], of: Callable[[Fit], Mapping[str, Array]]) -> dict[str, Array]:
+    """Arrays of all experiments by name, shape (chains, draws, experiments, ...)."""
+    parts = list(fits.values())
+    chains, n_draws = parts[0].draws.position.shape[:2]
+
+    def stack(name: str) -> Array:
+        whole = np.stack([of(fit)[name] for fit in parts], axis=1)
+        return whole.reshape(chains, n_draws, *whole.shape[1:])
+
+    return {name: stack(name) for name in of(parts[0])}
+
+
+def _dims(values: dict[str, Array]) -> dict[str, tuple[str, ...]]:
+    """Dimensions of draws of many experiments; those of a history have a name of their own."""
+    own = {name: DIMS.get(name, ()) for name in values}
+    renamed = {
+        name: tuple(EARLIER if dim == "experiment" else dim for dim in dims)
+        for name, dims in own.items()
+    }
+    return {name: ("chain", "draw", "experiment", *dims) for name, dims in renamed.items()}
 
 
 def _warn(beta: Array, diverging: Array, keys: list[Any]) -> None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar, Self
 
-import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skbayesiv._data.fourth_moments import FourthMoments
-from skbayesiv._data.moments import Moments
-from skbayesiv._data.rows import IVData
+from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import BaseIV
 from skbayesiv._estimators.bayesian import BayesianIV
 from skbayesiv._estimators.earlier_estimates import (
@@ -24,21 +20,15 @@ from skbayesiv._estimators.earlier_estimates import (
     unused_name,
 )
 from skbayesiv._estimators.pickling import pack_table, unpack_table
-from skbayesiv._models.build import Likelihood
-from skbayesiv._models.history.density import (
-    hierarchical_arrays,
-    hierarchical_shape,
-    hierarchical_target,
-)
-from skbayesiv._models.history.draws import draw_posterior, draw_prior
-from skbayesiv._models.history.table import SIGMA_BAR_PRIORS, History, build_history
-from skbayesiv._models.parts.names import Coords, coordinates
+from skbayesiv._models.build import build_model
+from skbayesiv._models.history.model import HistoryModel
+from skbayesiv._models.history.table import History, build_history
+from skbayesiv._models.parts.model import Model
 from skbayesiv._models.parts.posterior import Posterior
+from skbayesiv._models.parts.scales import SCALE_PRIORS
 from skbayesiv._reports.borrowing import Borrowing, borrowing_report, warn_of_conflict
 from skbayesiv._reports.exclusion import treatment_position
 from skbayesiv._reports.meta_analysis import MetaAnalysis
-from skbayesiv._sampling.target import Draws, Settings, Target
-from skbayesiv._typing import Array
 from skbayesiv.exceptions import OURS
 
 NO_HISTORY = (
@@ -142,12 +132,11 @@ class HierarchicalBayesianIV(BayesianIV):
         "beta_t_bar_loc": [Interval(Real, None, None, closed="neither"), "array-like"],
         "beta_t_bar_scale": BayesianIV._parameter_constraints["beta_t_scale"],
         "sigma_t_bar_scale": BayesianIV._parameter_constraints["beta_t_scale"],
-        "sigma_t_bar_prior": [StrOptions(set(SIGMA_BAR_PRIORS))],
+        "sigma_t_bar_prior": [StrOptions(SCALE_PRIORS.keys())],
         "robust_weight": [Interval(Real, 0, 1, closed="left")],
     }
 
     exchangeable_probability_: float
-    _history: History | None
     _alone: BayesianIV | None
 
     def __init__(
@@ -329,43 +318,6 @@ class HierarchicalBayesianIV(BayesianIV):
         at = treatment_position(treatment, self._history.treatments)
         return borrowing_report(self, self._without_history(), self._history, at)
 
-    def prior_summary(self) -> Any:
-        """Table of the priors that were used, with "auto" resolved, in the data's units.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row for each parameter, with columns distribution, loc and scale. Intercepts
-            marked ``(centered)`` are the mean responses at the regressors' means. Hyper-priors
-            are those before the earlier experiments were seen; for what is known after them see
-            :meth:`meta_analysis`.
-        """
-        import pandas as pd
-
-        table = super().prior_summary()
-        if self._history is None:
-            return table
-        of_effect = table.index.str.startswith("beta_t[")
-        hierarchy = pd.DataFrame.from_dict(
-            self._history.priors(self.robust_weight), orient="index", columns=table.columns
-        )
-        parts = [hierarchy, table[~of_effect]]
-        if self.robust_weight:
-            vague = table[of_effect].rename(index="{} (vague)".format)
-            vague["distribution"] = f"Normal with probability {self.robust_weight:g}"
-            parts.insert(1, vague)
-        return pd.concat(parts)
-
-    def _prior_draws(
-        self, n_draws: int, generator: np.random.Generator, beta_t: Array | None = None
-    ) -> dict[str, Array]:
-        """Draw from the priors; the earlier experiments are given."""
-        if self._history is None:
-            return super()._prior_draws(n_draws, generator, beta_t)
-        vague = self._model.design.priors.beta_t
-        hyper = draw_prior(self._history, self.robust_weight, vague, n_draws, generator)
-        return super()._prior_draws(n_draws, generator, hyper["beta_t"]) | hyper
-
     def _without_history(self) -> BayesianIV:
         """Fit the current experiment alone, once, under BayesianIV's prior of the effect."""
         if self._history is None:
@@ -377,56 +329,21 @@ class HierarchicalBayesianIV(BayesianIV):
             self._alone = BayesianIV(**parameters).fit_moments(self.moments_, fourth)
         return self._alone
 
-    def _fit_moments(
-        self, moments: Moments, fourth: FourthMoments | None, data: IVData | None
-    ) -> None:
-        self._history, self._alone = build_history(self, moments.columns.treatments), None
-        if self._history is None and moments.columns.treatments:
-            warnings.warn(NO_HISTORY, UserWarning, skip_file_prefixes=OURS)
-        super()._fit_moments(moments, fourth, data)
+    @property
+    def _history(self) -> History | None:
+        """Earlier experiments of the fit, None without any."""
+        return self._model.history if isinstance(self._model, HistoryModel) else None
+
+    def _build_model(self, sums: Sums) -> Model:
+        model = build_model(self, sums)
+        history = build_history(self, sums.columns.treatments)
+        return model if history is None else HistoryModel(model, history, self.robust_weight)
+
+    def _accept(self, posterior: Posterior) -> None:
+        super()._accept(posterior)
+        self._alone = None
+        self.exchangeable_probability_ = posterior.exchangeable_probability or 0.0
         if self._history is not None:
             warn_of_conflict(self, self._history)
-
-    def _history_for(self, model: Likelihood) -> History | None:
-        return build_history(self, model.design.std.columns.treatments)
-
-    def _names(self, moments: Moments) -> Coords:
-        return coordinates(moments.columns, () if self._history is None else self._history.names)
-
-    def _stated_effects(self, model: Likelihood) -> Callable[[], Any] | None:
-        history = self._history_for(model)
-        if history is None:
-            return None
-        from skbayesiv._models.history.pymc_model import state_history
-
-        return partial(state_history, history, model.design.priors.beta_t, self.robust_weight)
-
-    def _sample_rows(
-        self, model: Likelihood, settings: Settings, data: IVData | None
-    ) -> tuple[Draws, Posterior]:
-        if self._history is None:
-            return super()._sample_rows(model, settings, data)
-        raise ValueError(
-            'backend must be "numpyro" with a history; to use PyMC, sample the model that '
-            "to_pymc() returns with pm.sample."
-        )
-
-    def _target(self, model: Likelihood) -> Target:
-        base, history = super()._target(model), self._history_for(model)
-        if history is None:
-            return base
-        shape = hierarchical_shape(model, history, self.robust_weight)
-        return hierarchical_target(base, shape, hierarchical_arrays(model.design, history))
-
-    def _draw_rest(
-        self, model: Likelihood, draws: Draws, generator: np.random.Generator
-    ) -> Posterior:
-        history = self._history_for(model)
-        if history is None:
-            self.exchangeable_probability_ = 0.0
-            return super()._draw_rest(model, draws, generator)
-        position = draws.position.reshape(-1, draws.position.shape[-1])
-        posterior, self.exchangeable_probability_ = draw_posterior(
-            model, history, self.robust_weight, position, generator
-        )
-        return posterior
+        elif self.n_treatments_:
+            warnings.warn(NO_HISTORY, UserWarning, skip_file_prefixes=OURS)

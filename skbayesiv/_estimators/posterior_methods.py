@@ -9,13 +9,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skbayesiv._data.checks import check_length, check_outcome
-from skbayesiv._estimators.base import NEED_ROUTING, BaseIV
+from skbayesiv._data.rows import second_is_outcome
+from skbayesiv._estimators.batches import SumsEstimator
+from skbayesiv._estimators.call_forms import NEED_ROUTING
 from skbayesiv._estimators.pickling import pack_tree, unpack_tree
-from skbayesiv._models.build import Likelihood
-from skbayesiv._models.parts.names import DIMS, Coords, coordinates
-from skbayesiv._models.parts.prior_draws import prior_draws
+from skbayesiv._models.parts.model import Model
+from skbayesiv._models.parts.priors import PriorRow
 from skbayesiv._reports.coefficients import check_level
+from skbayesiv._reports.diagnose import diagnose
 from skbayesiv._reports.diagnosis import Diagnosis
+from skbayesiv._reports.given_rows import given_rows
 from skbayesiv._results.predictive import (
     NewRows,
     check_n_draws,
@@ -32,12 +35,13 @@ from skbayesiv._typing import Array, Values
 PREDICTIVE_DIMS = {"y": ("row",), "t": ("row", "treatment"), "y_t": ("row",)}
 
 
-class PosteriorReport(BaseIV):
+class PosteriorMethods(SumsEstimator):
     """Methods of a fitted posterior; a subclass sets `idata_`, `moments_` and `_model`."""
 
     idata_: Any
     moments_: Any
-    _model: Likelihood
+    _model: Model
+    likelihood: str
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
@@ -120,9 +124,6 @@ class PosteriorReport(BaseIV):
             likelihood is normal.
         """
         check_is_fitted(self)
-        from skbayesiv._reports.diagnose import diagnose
-        from skbayesiv._reports.given_rows import given_rows
-
         return diagnose(self, given_rows(self, X, t, y, z, sample_weight, clusters))
 
     def prior_summary(self) -> Any:
@@ -137,22 +138,8 @@ class PosteriorReport(BaseIV):
         check_is_fitted(self)
         import pandas as pd
 
-        priors, names = self._model.design.priors, coordinates(self.moments_.columns)
-        rows: dict[str, list[Any]] = {}
-        for name, prior in priors.normals():
-            label = f"{name} (centered)" if priors.centered and "intercept" in name else name
-            for index in np.ndindex(prior.loc.shape):
-                where = _index_names(name, index, names)
-                rows[label + where] = ["Normal", prior.loc[index], prior.scale[index]]
-        for d, equation in enumerate(names["equation"][: len(priors.sigma_scale)]):
-            kind = "HalfStudentT(3)" if priors.alpha is not None and d == 0 else "HalfCauchy"
-            label = f"sigma[{equation}]" if kind == "HalfCauchy" else f"sigma[{equation} | t]"
-            rows[label] = [kind, 0.0, priors.sigma_scale[d]]
-        if len(priors.sigma_scale) > (1 if priors.alpha is None else 2):
-            rows["corr"] = [f"LKJ({priors.lkj_eta:g})", np.nan, np.nan]
-        return pd.DataFrame.from_dict(
-            rows, orient="index", columns=["distribution", "loc", "scale"]
-        )
+        table = self._model.prior_table()
+        return pd.DataFrame.from_dict(table, orient="index", columns=list(PriorRow._fields))
 
     def log_likelihood(
         self, X: Any, t: Any = None, y: Any = None, *, z: Any = None, n_draws: int | None = None
@@ -270,13 +257,11 @@ class PosteriorReport(BaseIV):
         import xarray as xr
 
         generator = np.random.default_rng(_seed(random_state))
-        values = self._prior_draws(n_draws, generator)
-        groups = {"prior": by_chain(values, 1, self._names_of_dims())}
+        values = self._model.prior_draws(n_draws, generator)
+        groups = {"prior": by_chain(values, 1, self._model.coords)}
         if rows is not None:
             simulated = simulate(values, rows, generator)
-            groups["prior_predictive"] = by_chain(
-                simulated, 1, self._names_of_dims(), PREDICTIVE_DIMS
-            )
+            groups["prior_predictive"] = by_chain(simulated, 1, self._model.coords, PREDICTIVE_DIMS)
         return xr.DataTree.from_dict(groups)
 
     def predict_interval(self, X: Any, t: Any = None, z: Any = None, level: float = 0.95) -> Array:
@@ -348,23 +333,11 @@ class PosteriorReport(BaseIV):
         values.setdefault("beta_t", np.empty((*values["cov"].shape[:2], 0)))
         return evenly_spaced(values, values["cov"].shape[0], n_draws)
 
-    def _prior_draws(
-        self, n_draws: int, generator: np.random.Generator, beta_t: Array | None = None
-    ) -> Values:
-        """Draw parameters from their priors, the effects unless they are given."""
-        design = self._model.design
-        c, mean = self.moments_.columns, design.std.mean
-        at = {"x": mean[c.x], "z": mean[c.z], "t": mean[c.t]}
-        return prior_draws(design.priors, at, n_draws, generator, beta_t)
-
-    def _names_of_dims(self) -> Coords:
-        return coordinates(self.moments_.columns)
-
     def _tree(self, group: str, values: Values) -> Any:
         import xarray as xr
 
         chains = self.idata_.posterior.sizes["chain"]
-        data = by_chain(values, chains, self._names_of_dims(), PREDICTIVE_DIMS)
+        data = by_chain(values, chains, self._model.coords, PREDICTIVE_DIMS)
         return xr.DataTree.from_dict({group: data})
 
     def _predictive_rows(self, X: Any, t: Any, z: Any, given: str) -> NewRows:
@@ -387,12 +360,17 @@ class PosteriorReport(BaseIV):
 
     def _check_density(self, what: str) -> None:
         check_is_fitted(self)
-        self._model.check_density(what)
+        if not self._model.has_density:
+            raise ValueError(
+                f"{what} is not defined with likelihood={self.likelihood!r}: a quasi-posterior "
+                "rests on moment conditions and gives rows no density. For held-out densities and "
+                'simulated rows use likelihood="normal"; score (R^2 of E[y | X, z]) compares fits '
+                "of both."
+            )
 
     def _observed_rows(self, X: Any, t: Any, y: Any, z: Any, what: str) -> NewRows:
         self._check_density(what)
-        if y is None and (self.treatment is not None or not self.n_treatments_):
-            t, y = None, t  # called as (X, y)
+        t, y = second_is_outcome(t, y, z)
         if self.n_treatments_ and self.treatment is None and (t is None or z is None):
             raise ValueError(
                 "t and z must both be given: the density is of (y, t) given z and X. "
@@ -403,13 +381,6 @@ class PosteriorReport(BaseIV):
         y = check_outcome(y)
         check_length(y, "y", x.shape[0])
         return NewRows(x, empty if z is None else z, empty if t is None else t, y)
-
-
-def _index_names(name: str, index: tuple[int, ...], names: Coords) -> str:
-    if not index:
-        return ""
-    dims = DIMS.get(name, ("treatment",))
-    return "[" + ", ".join(names[dim][i] for dim, i in zip(dims, index, strict=True)) + "]"
 
 
 def _tails(level: float) -> list[float]:

@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
+from skbayesiv._columns import Columns
 from skbayesiv._data.checks import check_clusters
-from skbayesiv._data.frames.query import Query
 from skbayesiv._data.identified import check_identified, full_rank
 from skbayesiv._data.moments import Moments, check_moments
 from skbayesiv._data.named import NamedFrame
 from skbayesiv._data.rows import IVData
-from skbayesiv._estimators.base import moments_of
-from skbayesiv._estimators.classical_methods import ClassicalReport
+from skbayesiv._data.sums import Sums
+from skbayesiv._estimators.classical_methods import ClassicalMethods
 from skbayesiv._linear.equation import Equation, check_size
 from skbayesiv._linear.estimate import Estimate, estimate, minimum_norm
 from skbayesiv._linear.least_squares import positions, regress, weakest_correlation
@@ -40,7 +40,7 @@ NEED_CLUSTERS = (
 )
 
 
-class TwoStageLS(ClassicalReport):
+class TwoStageLS(ClassicalMethods):
     r"""Two-stage least squares, LIML or two-step GMM, with robust standard errors.
 
     Estimates, for K treatments, Q >= K instruments and P covariates,
@@ -204,36 +204,38 @@ class TwoStageLS(ClassicalReport):
         parts = list(cluster_moments) if cluster_moments is not None else []
         for part in parts:
             check_moments(part, "cluster_moments")
-        return self._from_moments(sum(parts) if moments is None and parts else moments, parts)
+        whole: Any = sum(parts) if moments is None and parts else moments
+        new = self._start_from(whole)
+        new._fit_moments(whole, parts)
+        self.__dict__ = new.__dict__
+        return self
 
-    def _fit_data(self, data: IVData, clusters: Any = None) -> None:
-        groups = check_clusters(clusters, data.n_rows, required=self.cov_type == "clustered")
+    def _fit_data(self, data: IVData | NamedFrame) -> None:
+        if not data.grouped:
+            check_clusters(None, 0, required=self.cov_type == "clustered")
+        if isinstance(data, NamedFrame):
+            self._fit_frame(data)
+            return
         equation = Equation.from_data(
-            data,
-            groups,
-            fit_intercept=self.fit_intercept,
-            cov_type=self.cov_type if groups is None else "clustered",
+            data, fit_intercept=self.fit_intercept, cov_type=self.cov_type
         )
-        self._fit_equation(Moments.from_data(data), equation)
+        self._fit_equation(data.moments(), equation)
 
     def _fit_frame(self, named: NamedFrame) -> None:
         """One pass for the moments, of each cluster if named; a second for robust errors."""
-        if named.clusters is None:
-            check_clusters(None, 0, required=self.cov_type == "clustered")
-            if self.method == "gmm" and named.columns.treatments:
-                raise ValueError(NEED_CLUSTERS)
-        moments = named.query.moments()
-        clusters = [] if named.clusters is None else [*named.query.groups().values()]
+        if not named.grouped and self.method == "gmm" and named.columns.treatments:
+            raise ValueError(NEED_CLUSTERS)
+        moments, clusters = named.moments(), named.cluster_moments()
         equation = Equation.from_moments(moments, clusters, fit_intercept=self.fit_intercept)
         fit = self._fit_equation(moments, equation)
         if self.cov_type == "robust" and not clusters:
-            self._set_robust(named.query, fit)
+            self._set_robust(named, fit)
 
-    def _set_robust(self, query: Query, fit: Estimate) -> None:
+    def _set_robust(self, named: NamedFrame, fit: Estimate) -> None:
         """Read the rows again for the covariance of the scores."""
         effects, slopes = np.split(self.coef_, [self.n_treatments_])
         options = {"fit_intercept": self.fit_intercept}
-        scores = query.residual_moments(
+        scores = named.residual_moments(
             origin(self.moments_, **options), residual_contrast(self.moments_, effects, slopes)
         )
         self.cov_type_ = "robust"
@@ -247,23 +249,31 @@ class TwoStageLS(ClassicalReport):
             check_clusters_add_up(moments, clusters)
         elif self.cov_type != "unadjusted":
             raise ValueError(NEED_ROWS.format(f"cov_type={self.cov_type!r}"))
-        elif self.method == "gmm" and moments.columns.treatments:
-            raise ValueError(NEED_ROWS.format("method='gmm'"))
+        else:
+            self._check_method(moments.columns)
         equation = Equation.from_moments(moments, clusters, fit_intercept=self.fit_intercept)
         self._fit_equation(moments, equation)
 
-    def _fit_batch(self, data: IVData | NamedFrame, earlier: Self | None) -> None:
+    def _check_method(self, columns: Columns) -> None:
+        """Raise if the method needs more than moments."""
+        if self.method == "gmm" and columns.treatments:
+            raise ValueError(NEED_ROWS.format("method='gmm'"))
+
+    def _batch_sums(self, data: IVData | NamedFrame, earlier: Sums | None) -> Sums:
         if self.cov_type == "clustered":
             raise ValueError(NEED_ROWS.format("cov_type='clustered'"))
-        if self.method == "gmm" and data.columns.treatments:
-            raise ValueError(NEED_ROWS.format("method='gmm'"))
+        self._check_method(data.columns)
         if self.cov_type == "robust":
             warnings.warn(CLASSICAL, UserWarning, skip_file_prefixes=OURS)
-        moments = moments_of(data)
-        if earlier is not None:
-            moments = earlier.moments_ + moments
-        equation = Equation.from_moments(moments, fit_intercept=self.fit_intercept)
-        self._fit_equation(moments, equation)
+        sums = Sums(data.moments())
+        return sums if earlier is None else earlier + sums
+
+    def _sums(self) -> Sums:
+        return Sums(self.moments_)
+
+    def _fit_sums(self, sums: Sums) -> None:
+        equation = Equation.from_moments(sums.moments, fit_intercept=self.fit_intercept)
+        self._fit_equation(sums.moments, equation)
 
     def _fit_equation(self, moments: Moments, equation: Equation) -> Estimate:
         check_identified(moments, fit_intercept=self.fit_intercept)

@@ -52,9 +52,12 @@ class Equation:
 
     @classmethod
     def from_data(
-        cls, data: IVData, clusters: Codes | None, *, fit_intercept: bool, cov_type: str
+        cls, data: IVData, *, fit_intercept: bool, cov_type: str | None = None
     ) -> Equation:
-        """Rows with a positive weight, in double precision."""
+        """Rows with a positive weight, in double precision.
+
+        Clusters decide `cov_type` where there are any; without them it is robust by default.
+        """
         weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
         keep = weight > 0
         y, x, t, z = (
@@ -62,7 +65,8 @@ class Equation:
         )
         if fit_intercept:
             x = np.column_stack([np.ones(y.shape[0]), x])
-        groups = None if clusters is None else clusters[keep]
+        groups = None if data.clusters is None else data.clusters[keep]
+        cov_type = "clustered" if data.grouped else cov_type or "robust"
         return cls(y, x, t, z, weight[keep], groups, cov_type, data.columns)
 
     @classmethod

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from skbayesiv._data.checks import check_clusters
 from skbayesiv._data.moments import Moments
-from skbayesiv._data.rows import gather
+from skbayesiv._data.rows import read_rows, second_is_outcome
 from skbayesiv._estimators.base import BaseIV
 from skbayesiv._linear.equation import Equation
 
@@ -46,25 +45,9 @@ def given_rows(
     if X is None and t is None and y is None:
         _check_nothing(z=z, sample_weight=sample_weight, clusters=clusters)
         return est._rows_or_moments()
-    if est.treatment is not None and y is None:
-        t, y = None, t
-    data = gather(
-        est._unfitted(),
-        X,
-        y,
-        t,
-        z,
-        sample_weight,
-        treatment=est.treatment,
-        instruments=est.instruments,
-    )
-    codes = check_clusters(clusters, data.n_rows, required=False)
-    rows = Equation.from_data(
-        data,
-        codes,
-        fit_intercept=est.fit_intercept,
-        cov_type="robust" if codes is None else "clustered",
-    )
+    t, y = second_is_outcome(t, y, z)
+    data = read_rows(X, y, t, z, sample_weight, clusters, roles=est._roles)
+    rows = Equation.from_data(data, fit_intercept=est.fit_intercept)
     _check_same(Moments.from_data(data), est.moments_)
     return replace(rows, columns=est.moments_.columns)
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from skbayesiv._data.fourth_moments import FourthMoments
-from skbayesiv._data.moments import Moments
-from skbayesiv._data.rows import IVData
+from skbayesiv._data.rows import KEPT_ROWS, IVData
+from skbayesiv._data.sums import Sums
 from skbayesiv._models.parts.names import DIMS, Coords, coordinates
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._sampling.target import Draws
@@ -23,7 +22,6 @@ MOMENT_DIMS: dict[str, tuple[str, ...]] = {
     "fourth_shift": ("column",),
     "fourth_coef": ("covariate", "regressed"),
 }
-OBSERVED_ROWS = 20_000
 
 
 def dataset(values: dict[str, Array], dims: dict[str, tuple[str, ...]], names: Coords) -> Any:
@@ -57,38 +55,33 @@ def by_chain(
 
 
 def build_tree(
-    posterior: Posterior,
-    draws: Draws,
-    names: Coords,
-    moments: Moments,
-    fourth: FourthMoments | None,
-    data: IVData | None,
+    coords: Coords, posterior: Posterior, draws: Draws, sums: Sums, rows: IVData | None
 ) -> Any:
     """Posterior, statistics, log prior, total log-likelihood and moments in one DataTree."""
     import xarray as xr
 
     chains = draws.position.shape[0]
-    stats = {name: value.reshape(-1) for name, value in draws.stats.items()}
     groups = {
-        "posterior": by_chain(posterior.values, chains, names),
-        "sample_stats": by_chain(stats, chains, names),
-        "log_prior": by_chain(posterior.log_prior, chains, names, {}),
-        "log_likelihood": by_chain(posterior.log_likelihood, chains, names, {}),
-        "constant_data": dataset(_sums(moments, fourth), MOMENT_DIMS, names),
+        "posterior": by_chain(posterior.values, chains, coords),
+        "sample_stats": by_chain(draws.flat_stats, chains, coords),
+        "log_prior": by_chain(posterior.log_prior, chains, coords, {}),
+        "log_likelihood": by_chain(posterior.log_likelihood, chains, coords, {}),
+        "constant_data": dataset(_numbers(sums), MOMENT_DIMS, coords),
     }
-    if data is not None and data.n_rows <= OBSERVED_ROWS:
-        groups["observed_data"] = observed(data)
+    if rows is not None and rows.n_rows <= KEPT_ROWS:
+        groups["observed_data"] = observed(rows)
     for name in ("posterior", "sample_stats"):
         groups[name].attrs["inference_library"] = "skbayesiv"
     return xr.DataTree.from_dict(groups)
 
 
-def _sums(moments: Moments, fourth: FourthMoments | None) -> dict[str, Array]:
+def _numbers(sums: Sums) -> dict[str, Array]:
     """What the fit took from the rows."""
-    sums = {"mean": moments.mean, "scatter": moments.scatter, "weight": np.array(moments.weight)}
+    moments, fourth = sums.moments, sums.fourth
+    found = {"mean": moments.mean, "scatter": moments.scatter, "weight": np.array(moments.weight)}
     if fourth is None:
-        return sums
-    return sums | {
+        return found
+    return found | {
         "fourth_total": fourth.total,
         "fourth_cross": fourth.cross,
         "fourth_shift": fourth.reference.shift,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from skbayesiv._typing import Array
 
 MAX_TREE_DEPTH = 10
@@ -45,6 +47,10 @@ class Settings:
     target_accept: float
     seed: int
 
+    def generator(self) -> np.random.Generator:
+        """Random numbers for what is drawn exactly, given what was sampled."""
+        return np.random.default_rng([self.seed, 1])
+
 
 @dataclass(frozen=True, eq=False)
 class Draws:
@@ -60,3 +66,13 @@ class Draws:
 
     position: Array
     stats: dict[str, Array]
+
+    @property
+    def flat(self) -> Array:
+        """Positions of all chains, shape (chains * draws, dim)."""
+        return self.position.reshape(-1, self.position.shape[-1])
+
+    @property
+    def flat_stats(self) -> dict[str, Array]:
+        """Statistics of all chains, each of shape (chains * draws,)."""
+        return {name: value.reshape(-1) for name, value in self.stats.items()}

@@ -102,7 +102,7 @@ def two_stage_interval(est: Any, two_stage: Any, treatment: int, level: float) -
     level : float
     """
     from skbayesiv._data.standardised import standardise
-    from skbayesiv._reports.borrowing import two_stage_effect
+    from skbayesiv._linear.two_stage import two_stage_effects
     from skbayesiv._reports.coefficients import interval_reach
 
     if two_stage is None:
@@ -113,7 +113,7 @@ def two_stage_interval(est: Any, two_stage: Any, treatment: int, level: float) -
                 f'two_stage must be a fitted TwoStageLS, "auto" or None; got {two_stage!r}.'
             )
         std = standardise(est.moments_)
-        effects, errors = two_stage_effect(std, fit_intercept=est.fit_intercept)
+        effects, errors = two_stage_effects(std, fit_intercept=est.fit_intercept)
         name, dof = "2SLS", np.inf
     else:
         effects, errors = two_stage._effect_and_error()
@@ -147,11 +147,10 @@ def effect_label(est: Any, treatment: int) -> str:
 
 def read_rows(est: Any, X: Any, t: Any, y: Any, z: Any) -> Any:
     """Rows as `fit` reads them, also in column mode, without touching the estimator."""
-    from skbayesiv._data.rows import gather
-    from skbayesiv._estimators.two_stage import TwoStageLS
+    from skbayesiv._columns import Roles
+    from skbayesiv._data.rows import read_rows as read
+    from skbayesiv._data.rows import second_is_outcome
 
-    treatment = getattr(est, "treatment", None)
-    instruments = getattr(est, "instruments", None)
-    if treatment is not None and y is None:
-        t, y = None, t
-    return gather(TwoStageLS(), X, y, t, z, None, treatment=treatment, instruments=instruments)
+    roles = Roles(getattr(est, "treatment", None), getattr(est, "instruments", None))
+    t, y = second_is_outcome(t, y, z)
+    return read(X, y, t, z, roles=roles)

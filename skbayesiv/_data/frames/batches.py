@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from skbayesiv._data.frames.columns import MISSING, UNSEEN, factorise, level_codes, numbers
 from skbayesiv._data.frames.plan import Layout, Plan, Tallies
 from skbayesiv._data.frames.streams import Frame
-from skbayesiv._data.moments import BLOCK_BYTES
 from skbayesiv._typing import Array
 
+BLOCK_BYTES = 1 << 20
 FEW_ROWS = 64
 
 

@@ -1,7 +1,7 @@
 """What one pass over a frame has to sum, and where each sum stands in a flat vector.
 
 Every engine returns, for each group, one vector of sums. Vectors of disjoint rows add, so an
-engine that can add numbers can merge them; :meth:`Plan.moments` turns the last one into Moments.
+engine that can add numbers can merge them; :meth:`Plan.totals` gives the last one names.
 """
 
 from __future__ import annotations
@@ -9,16 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skbayesiv._columns import Columns
-from skbayesiv._data.moments import Moments
 from skbayesiv._typing import Array
 
 Tallies = dict[Any, Array]
+
+
+class Totals(NamedTuple):
+    """Sums of one group with their names: all that moments are, for C columns.
+
+    `shift` (C,) is the point about which `total` (C,) and `cross` (C, C) are taken.
+    """
+
+    shift: Array
+    weight: float
+    n_rows: int
+    total: Array
+    cross: Array
 
 
 @dataclass(frozen=True)
@@ -171,15 +183,15 @@ class Plan:
         """Places of the sums."""
         return Layout(len(self.terms), len(self.sources), len(self.levels))
 
-    def moments(self, vector: Array) -> Moments:
-        """Moments from the sums of one group."""
+    def totals(self, vector: Array) -> Totals:
+        """Sums of one group by name."""
         at, width = self.layout, len(self.terms)
         cross = np.zeros((width, width))
         cross[at.triangle] = vector[at.cross]
         cross += np.triu(cross, 1).T
         n_rows = round(float(vector[at.n_rows]))
         shift, total = vector[at.shift].copy(), vector[at.total].copy()
-        return Moments(self.columns, shift, float(vector[at.weight]), n_rows, total, cross)
+        return Totals(shift, float(vector[at.weight]), n_rows, total, cross)
 
 
 def add_sums(parts: Iterable[Tallies], layout: Layout) -> Tallies:

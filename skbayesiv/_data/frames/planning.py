@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -154,3 +154,34 @@ def _usable(rows: Frame, name: str, weight: str | None) -> Array:
     if weight is not None:
         usable &= numbers(rows[weight]) > 0
     return values[usable]
+
+
+def named_columns(
+    outcome: Any, treatment: Any, instruments: Any, covariates: Any, **others: Any
+) -> Columns:
+    """Columns by role; raise unless all, and `others` that are given, are named by strings."""
+    columns = Columns(
+        _names(covariates, "covariates"),
+        _names(instruments, "instruments"),
+        _names(treatment, "treatment"),
+        _name(outcome, "outcome"),
+    )
+    for argument, name in others.items():
+        if name is not None:
+            _name(name, argument)
+    return columns
+
+
+def _names(names: Any, argument: str) -> tuple[str, ...]:
+    if isinstance(names, str):
+        return (names,)
+    if not isinstance(names, Iterable):
+        raise TypeError(f"{argument} must be a name of a column or some names; got {names!r}.")
+    return tuple(_name(name, argument) for name in names)
+
+
+def _name(name: Any, argument: str) -> str:
+    if not isinstance(name, str):
+        shown = type(name).__name__ if hasattr(name, "__len__") else repr(name)
+        raise TypeError(f"{argument} must be the name of a column, a string; got {shown}.")
+    return name

@@ -1,17 +1,19 @@
-"""A plan and the source to run it on: the moments of a frame, in one pass or in two."""
+"""A plan and the source to run it on: the sums of a frame, in one pass or in two."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from skbayesiv._columns import Columns
 from skbayesiv._data.frames.missing import check_sums
-from skbayesiv._data.frames.plan import Plan, Tallies
-from skbayesiv._data.frames.sources import Source
-from skbayesiv._data.moments import Moments
+from skbayesiv._data.frames.plan import Plan, Tallies, Totals
+from skbayesiv._data.frames.planning import make_plan
+from skbayesiv._data.frames.sources import Source, open_source
 from skbayesiv._typing import Array
 
 
@@ -28,28 +30,46 @@ class Query:
     source: Source
     plan: Plan
 
+    @classmethod
+    def open(
+        cls,
+        frame: Any,
+        columns: Columns,
+        *,
+        sample_weight: str | None = None,
+        by: str | None = None,
+        missing: str = "raise",
+        categories: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Query:
+        """Plan a pass over the named columns of a frame; see :meth:`Moments.from_frame`."""
+        if missing not in ("raise", "drop"):
+            raise ValueError(f"missing must be 'raise' or 'drop'; got {missing!r}.")
+        source = open_source(frame)
+        drop = missing == "drop"
+        return cls(
+            source, make_plan(source, columns, sample_weight, by, drop=drop, categories=categories)
+        )
+
     @cached_property
     def _sums(self) -> Tallies:
         sums = self.source.tally(self.plan)
         check_sums(sums, self.plan, self.source)
         return sums
 
-    def moments(self) -> Moments:
-        """Moments of the rows, grouped or not."""
-        if self.plan.by is None:
-            return self.plan.moments(self._sums[None])
-        return sum(self.groups().values(), Moments.empty(self.plan.columns))
+    def totals(self) -> Totals:
+        """Sums over the rows of a plan without groups."""
+        return self.plan.totals(self._sums[None])
 
-    def groups(self) -> dict[Any, Moments]:
-        """Moments of each group, in sorted order."""
+    def groups(self) -> dict[Any, Totals]:
+        """Sums of each group, in sorted order."""
         keys = self._sums.keys() - {None}
-        return {key: self.plan.moments(self._sums[key]) for key in self._sorted(keys)}
+        return {key: self.plan.totals(self._sums[key]) for key in self._sorted(keys)}
 
-    def residual_moments(self, origin: Array, coef: Array) -> Moments:
-        """Moments with weights w e^2, where e = coef'(row - origin): a pass of its own."""
+    def residual_totals(self, origin: Array, coef: Array) -> Totals:
+        """Sums with weights w e^2, where e = coef'(row - origin): a pass of its own."""
         residual = np.array([coef @ (self.plan.shift - origin), *coef])
         plan = replace(self.plan, by=None, residual=residual)
-        return plan.moments(self.source.tally(plan)[None])
+        return plan.totals(self.source.tally(plan)[None])
 
     def _sorted(self, keys: set[Any]) -> list[Any]:
         try:

@@ -2,11 +2,11 @@
 
 Given sigma_bar the prior of beta_t is normal, N(m, v + sigma_bar^2), so beta_t_bar integrates
 out; NUTS sees the current experiment's coordinates and then log sigma_bar. With a
-robust prior (Schmidli et al. 2014) beta_t comes from that prior or, with probability `robust`,
-from a vague one. The posterior is then a mixture of two, each with one mode of its own between
-which no sampler moves when history and data disagree. So both are sampled, side by side in one
-product density of coordinates (u, log sigma_bar, u of the vague one), and joined afterwards with
-their exact weights.
+robust prior (Schmidli et al. 2014) beta_t comes from that prior or, with probability
+`robust_weight`, from a vague one. The posterior is then a mixture of two, each with one mode of
+its own between which no sampler moves when history and data disagree. So both are sampled, side by
+side in one product density of coordinates (u, log sigma_bar, u of the vague one), and joined
+afterwards with their exact weights.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skbayesiv._models.history.meta_analysis import GivenSigma, given_sigma, log_sigma_prior
+from skbayesiv._models.history.meta_analysis import GivenSigma, given_sigma
 from skbayesiv._models.history.table import History
-from skbayesiv._models.normal.density import log_likelihood_and_prior
+from skbayesiv._models.parts.model import EffectModel
+from skbayesiv._models.parts.scales import SCALE_PRIORS
 from skbayesiv._sampling.target import Target
-from skbayesiv._typing import Array
 
 HISTORY_BUCKETS = (8, 64, 512, 4096)
 
 
 @dataclass(frozen=True)
 class HierarchicalShape:
-    """What is static: the current experiment's shape, the hyper-prior, robust or not.
+    """What is static: the current shape, the hyper-prior, and whether it is a mixture.
 
     `given_prior` is the current experiment's log density of its `current.dim` coordinates under
     a normal prior of the effects; log sigma_bar follows these coordinates.
@@ -36,8 +36,8 @@ class HierarchicalShape:
 
     current: Any
     sigma_bar_prior: str
-    robust: bool
-    given_prior: Callable[..., Any] = log_likelihood_and_prior
+    mixture: bool
+    given_prior: Callable[..., Any]
 
     @property
     def dim(self) -> int:
@@ -57,20 +57,15 @@ class HierarchicalArrays(NamedTuple):
     sigma_scale: Any  # (K,)
 
 
-def effect_units(design: Any) -> Array:
-    """Units of beta_t: raw effect = unit * standardised effect, shape (K,)."""
-    return np.asarray(design.unit[list(design.shape.effect_positions)])
-
-
-def hierarchical_arrays(design: Any, history: History) -> HierarchicalArrays:
+def hierarchical_arrays(model: EffectModel, history: History) -> HierarchicalArrays:
     """Bring the history to standardised units and pad it to a few lengths."""
-    history = history.in_units(effect_units(design))
+    history = history.in_units(model.effect_unit)
     b, s = history.effects.T, history.std_errors.T
     known = ~np.isnan(b)
     length = next((n for n in HISTORY_BUCKETS if b.shape[1] <= n), b.shape[1])
     pad = ((0, 0), (0, length - b.shape[1]))
     return HierarchicalArrays(
-        current=design.arrays,
+        current=model.arrays,
         effects=np.pad(np.where(known, b - history.loc[:, None], 0.0), pad),
         variance=np.pad(np.where(known, s**2, 1.0), pad, constant_values=1.0),
         known=np.pad(known.astype(float), pad),
@@ -80,9 +75,11 @@ def hierarchical_arrays(design: Any, history: History) -> HierarchicalArrays:
     )
 
 
-def hierarchical_shape(model: Any, history: History, robust: float) -> HierarchicalShape:
-    """Describe what is static of a likelihood and a history."""
-    return HierarchicalShape(model.design.shape, history.kind, robust > 0, model.given_prior)
+def hierarchical_shape(
+    model: EffectModel, history: History, robust_weight: float
+) -> HierarchicalShape:
+    """Describe what is static of a model and a history."""
+    return HierarchicalShape(model.shape, history.kind, robust_weight > 0, model.given_prior)
 
 
 def hierarchical_target(
@@ -91,7 +88,7 @@ def hierarchical_target(
     """What the sampler needs, from the current experiment's own target."""
     start = [base.start, np.log(arrays.sigma_scale) - 1.0]
     spread = [base.spread, np.ones_like(arrays.sigma_scale)]
-    if shape.robust:
+    if shape.mixture:
         start.append(base.start)
         spread.append(base.spread)
     return Target(log_density, shape, arrays, np.concatenate(start), np.concatenate(spread))
@@ -102,7 +99,7 @@ def log_density(shape: HierarchicalShape, u: Any, arrays: HierarchicalArrays) ->
     import jax.numpy as jnp
 
     value = log_borrowed(shape, u, arrays, jnp)
-    if shape.robust:
+    if shape.mixture:
         value = value + log_vague(shape, u[shape.dim :], arrays, jnp)
     return value
 
@@ -118,7 +115,8 @@ def log_borrowed(shape: HierarchicalShape, u: Any, arrays: HierarchicalArrays, x
         given = given_log_sigma(arrays, k, log_sigma, xp)
         loc.append(given.mean)
         precision.append(1.0 / (given.variance + xp.exp(2.0 * log_sigma)))
-        prior = log_sigma_prior(shape.sigma_bar_prior, log_sigma, arrays.sigma_scale[k], xp)
+        kind = SCALE_PRIORS[shape.sigma_bar_prior]
+        prior = kind.log_pdf(log_sigma, arrays.sigma_scale[k], xp)
         total = total + given.log_evidence + prior + log_sigma
     return total + shape.given_prior(shape.current, u, arrays.current, loc, precision, xp)
 

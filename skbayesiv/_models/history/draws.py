@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from skbayesiv._models.history.density import (
     HierarchicalArrays,
     HierarchicalShape,
-    effect_units,
     given_log_sigma,
     hierarchical_arrays,
     hierarchical_shape,
@@ -21,11 +20,12 @@ from skbayesiv._models.history.density import (
     vague_prior,
 )
 from skbayesiv._models.history.evidence import log_evidence
-from skbayesiv._models.history.meta_analysis import integrate, log_sigma_prior
+from skbayesiv._models.history.meta_analysis import integrate
 from skbayesiv._models.history.table import History
+from skbayesiv._models.parts.model import EffectModel
 from skbayesiv._models.parts.posterior import Posterior
-from skbayesiv._models.parts.priors import Normal
-from skbayesiv._models.parts.scales import log_normal_density
+from skbayesiv._models.parts.priors import Normal, log_normal_density
+from skbayesiv._models.parts.scales import SCALE_PRIORS
 from skbayesiv._typing import Array, Values
 
 MAX_BETA_J = 20_000_000
@@ -56,7 +56,7 @@ def choose_component(
     shape: HierarchicalShape,
     arrays: HierarchicalArrays,
     history: History,
-    robust: float,
+    robust_weight: float,
     position: Array,
     generator: np.random.Generator,
 ) -> Chosen:
@@ -70,16 +70,18 @@ def choose_component(
     ----------
     history : History
         In standardised units.
-    robust : float
+    robust_weight : float
         Prior probability of the vague component.
-    position : ndarray of shape (N, dim) or, when robust, (N, dim + current.dim)
+    position : ndarray of shape (N, dim) or, with a vague component, (N, dim + current.dim)
     """
     d = shape.current.dim
     near, vague = position[:, : shape.dim], position[:, shape.dim :]
-    if not shape.robust:
+    if not shape.mixture:
         return Chosen(near[:, :d], near[:, d:], np.ones(len(near), dtype=bool), 1.0)
     grids = [integrate(history, k) for k in range(near.shape[1] - d)]
-    log_odds = np.log1p(-robust) - np.log(robust) - sum(grid.log_evidence for grid in grids)
+    log_odds = (
+        np.log1p(-robust_weight) - np.log(robust_weight) - sum(grid.log_evidence for grid in grids)
+    )
     log_odds += log_evidence(_in_parts(log_borrowed, shape, arrays), near, generator)
     log_odds -= log_evidence(_in_parts(log_vague, shape, arrays), vague, generator)
     probability = float(np.exp(-np.logaddexp(0.0, -log_odds)))
@@ -178,24 +180,26 @@ def draw_beta_j(
 
 
 def draw_posterior(
-    model: Any,
+    model: EffectModel,
     history: History,
-    robust: float,
+    robust_weight: float,
     position: Array,
     generator: np.random.Generator,
-) -> tuple[Posterior, float]:
-    """Exact draws of everything that NUTS did not see, and the history's probability.
+) -> Posterior:
+    """Exact draws of everything that NUTS did not see.
 
     Parameters
     ----------
-    model : Likelihood
+    model : EffectModel
     history : History
         In the data's units.
+    robust_weight : float
     position : ndarray of shape (N, dim)
+    generator : numpy.random.Generator
     """
-    shape = hierarchical_shape(model, history, robust)
-    arrays, unit = hierarchical_arrays(model.design, history), effect_units(model.design)
-    chosen = choose_component(shape, arrays, history.in_units(unit), robust, position, generator)
+    shape, unit = hierarchical_shape(model, history, robust_weight), model.effect_unit
+    arrays, scaled = hierarchical_arrays(model, history), history.in_units(unit)
+    chosen = choose_component(shape, arrays, scaled, robust_weight, position, generator)
     prior = effect_priors(shape, arrays, chosen)
     posterior = model.posterior(chosen.u, generator, (prior.loc, prior.precision))
     beta_t = posterior.values["beta_t"]
@@ -203,29 +207,29 @@ def draw_posterior(
     hyper = {"beta_t_bar": bar, "sigma_t_bar": unit * prior.sigma}
     if history.effects.size * len(bar) <= MAX_BETA_J:
         hyper["beta_j"] = draw_beta_j(history, bar, hyper["sigma_t_bar"], generator)
-    log_prior = log_priors(history, robust, hyper, beta_t, posterior.log_prior["beta_t"])
+    log_prior = log_priors(history, robust_weight, hyper, beta_t, posterior.log_prior["beta_t"])
     past = {"history": log_past(history, hyper)}
-    if shape.robust:
+    if shape.mixture:
         hyper["exchangeable"] = chosen.exchangeable.astype(float)
-    return (
-        Posterior(
-            posterior.values | hyper,
-            posterior.log_prior | log_prior,
-            posterior.log_likelihood | past,
-        ),
-        chosen.probability,
+    return replace(
+        posterior,
+        values=posterior.values | hyper,
+        log_prior=posterior.log_prior | log_prior,
+        log_likelihood=posterior.log_likelihood | past,
+        exchangeable_probability=chosen.probability,
     )
 
 
 def log_priors(
-    history: History, robust: float, hyper: Values, beta_t: Array, vague: Array
+    history: History, robust_weight: float, hyper: Values, beta_t: Array, vague: Array
 ) -> Values:
     """Log prior densities (N,) of what the hierarchy adds; `vague` is that of beta_t without."""
     bar, sigma = hyper["beta_t_bar"], hyper["sigma_t_bar"]
     near = log_normal_density(beta_t, bar, sigma, np).sum(axis=1)
-    if robust:
-        near = np.logaddexp(np.log1p(-robust) + near, np.log(robust) + vague)
-    spread = log_sigma_prior(history.kind, np.log(sigma), history.sigma_scale, np)
+    if robust_weight:
+        far = np.log(robust_weight) + vague
+        near = np.logaddexp(np.log1p(-robust_weight) + near, far)
+    spread = SCALE_PRIORS[history.kind].log_pdf(np.log(sigma), history.sigma_scale, np)
     out = {
         "beta_t": near,
         "beta_t_bar": log_normal_density(bar, history.loc, history.scale, np).sum(axis=1),
@@ -251,7 +255,11 @@ def log_past(history: History, hyper: Values) -> Array:
 
 
 def draw_prior(
-    history: History, robust: float, vague: Normal, n_draws: int, generator: np.random.Generator
+    history: History,
+    robust_weight: float,
+    vague: Normal,
+    n_draws: int,
+    generator: np.random.Generator,
 ) -> Values:
     """Draw sigma_t_bar and beta_t_bar given the earlier experiments, then the effect."""
     grids = [integrate(history, k) for k in range(len(history.loc))]
@@ -263,8 +271,8 @@ def draw_prior(
     bar = mean + np.sqrt(variance) * generator.standard_normal(mean.shape)
     near = bar + sigma * generator.standard_normal(mean.shape)
     values = {"beta_t": near, "beta_t_bar": bar, "sigma_t_bar": sigma}
-    if robust:
-        exchangeable = generator.uniform(size=n_draws) >= robust
+    if robust_weight:
+        exchangeable = generator.uniform(size=n_draws) >= robust_weight
         far = vague.loc + vague.scale * generator.standard_normal(mean.shape)
         values["beta_t"] = np.where(exchangeable[:, None], near, far)
         values["exchangeable"] = exchangeable.astype(float)

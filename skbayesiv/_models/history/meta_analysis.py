@@ -17,31 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skbayesiv._models.history.table import SIGMA_BAR_PRIORS, History
-from skbayesiv._models.parts.scales import (
-    HALF_T_DF,
-    log_half_cauchy,
-    log_half_t,
-    log_normal_density,
-)
+from skbayesiv._models.history.table import History
+from skbayesiv._models.parts.priors import log_normal_density
+from skbayesiv._models.parts.scales import SCALE_PRIORS
 from skbayesiv._typing import Array
 
 GRID_POINTS = 1201
 LOG_RANGE = 18.0
 NEGLIGIBLE = 45.0
 CHUNK_FLOATS = 4_000_000
-
-
-def log_sigma_prior(kind: str, log_sigma: Any, scale: Any, xp: Any) -> Any:
-    """Log density of sigma_bar under its prior, given log sigma_bar."""
-    if kind == "half-cauchy":
-        return log_half_cauchy(log_sigma, scale, xp)
-    if kind == "half-t":
-        return log_half_t(log_sigma, scale, xp)
-    if kind == "half-normal":
-        ratio = xp.exp(log_sigma) / scale
-        return 0.5 * math.log(2.0 / math.pi) - xp.log(scale) - 0.5 * ratio * ratio
-    raise ValueError(f"sigma_t_bar_prior must be one of {list(SIGMA_BAR_PRIORS)}; got {kind!r}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +185,7 @@ def integrate(history: History, treatment: int) -> Integrated:
     measured = ~np.isnan(b)
     b, s2 = b[measured], s[measured] ** 2
     loc, scale = history.loc[treatment], history.scale[treatment]
-    prior_scale = history.sigma_scale[treatment]
+    prior_scale, kind = history.sigma_scale[treatment], SCALE_PRIORS[history.kind]
 
     def evaluate(log_sigma: Array) -> tuple[Array, GivenSigma]:
         parts = [
@@ -212,7 +196,7 @@ def integrate(history: History, treatment: int) -> Integrated:
             np.concatenate([getattr(part, name) for part in parts])
             for name in ("mean", "variance", "log_evidence")
         )
-        prior = log_sigma_prior(history.kind, log_sigma, prior_scale, np) + log_sigma
+        prior = kind.log_pdf(log_sigma, prior_scale, np) + log_sigma
         return evidence + prior, GivenSigma(mean, variance, evidence)
 
     # The posterior lies about the prior's scale, the errors or the effects' range.
@@ -228,10 +212,8 @@ def integrate(history: History, treatment: int) -> Integrated:
     weight = np.exp(value - value.max())
     evidence = float(value.max() + np.log(weight.sum() * (grid[1] - grid[0])))
     # Far out p(sigma_bar | b) falls like the prior times sigma_bar^-J.
-    order = {"half-cauchy": 1.0, "half-t": HALF_T_DF, "half-normal": math.inf}[history.kind]
-    return Integrated(
-        np.exp(grid), weight / weight.sum(), given.mean, given.variance, evidence, order + len(b)
-    )
+    weight, order = weight / weight.sum(), kind.order + len(b)
+    return Integrated(np.exp(grid), weight, given.mean, given.variance, evidence, order)
 
 
 def conflict_p_value(predictive: Mixture, estimate: float, std_error: float) -> float:

@@ -8,10 +8,10 @@ import numpy as np
 
 from skbayesiv._models.history.table import History
 from skbayesiv._models.parts.priors import Normal
-from skbayesiv._models.parts.scales import HALF_T_DF
+from skbayesiv._models.parts.scales import SCALE_PRIORS
 
 
-def state_history(history: History, vague: Normal, robust: float) -> Any:
+def state_history(history: History, vague: Normal, robust_weight: float) -> Any:
     """State earlier experiments and beta_t inside a PyMC model; return beta_t.
 
     The effects are not centred: beta = beta_t_bar + sigma_t_bar w with standard normal w, which
@@ -22,7 +22,7 @@ def state_history(history: History, vague: Normal, robust: float) -> Any:
     ----------
     history : History
     vague : Normal of shape (K,)
-    robust : float
+    robust_weight : float
         Prior probability of the vague component.
     """
     import pymc as pm
@@ -30,27 +30,17 @@ def state_history(history: History, vague: Normal, robust: float) -> Any:
     model = pm.modelcontext(None)
     model.add_coord("experiment", list(history.names))
     bar = pm.Normal("beta_t_bar", history.loc, history.scale, dims="treatment")
-    sigma = _spread(history)
+    kind = SCALE_PRIORS[history.kind]
+    sigma = kind.to_pymc("sigma_t_bar", history.sigma_scale, dims="treatment")
     w_j = pm.Normal("w_j", 0.0, 1.0, dims=("experiment", "treatment"))
     beta_j = pm.Deterministic("beta_j", bar + sigma * w_j, dims=("experiment", "treatment"))
     known = np.nonzero(~np.isnan(history.effects))
     pm.Normal("effects", beta_j[known], history.std_errors[known], observed=history.effects[known])
-    if not robust:
+    if not robust_weight:
         w = pm.Normal("w", 0.0, 1.0, dims="treatment")
         return pm.Deterministic("beta_t", bar + sigma * w, dims="treatment")
     components = [
         pm.MvNormal.dist(bar, cov=pm.math.diag(sigma**2)),
         pm.MvNormal.dist(vague.loc, cov=np.diag(vague.scale**2)),
     ]
-    return pm.Mixture("beta_t", [1.0 - robust, robust], components, dims="treatment")
-
-
-def _spread(history: History) -> Any:
-    import pymc as pm
-
-    name, scale = "sigma_t_bar", history.sigma_scale
-    if history.kind == "half-cauchy":
-        return pm.HalfCauchy(name, scale, dims="treatment")
-    if history.kind == "half-normal":
-        return pm.HalfNormal(name, scale, dims="treatment")
-    return pm.HalfStudentT(name, HALF_T_DF, scale, dims="treatment")
+    return pm.Mixture("beta_t", [1.0 - robust_weight, robust_weight], components, dims="treatment")

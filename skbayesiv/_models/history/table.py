@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from skbayesiv._columns import column_names
-from skbayesiv._models.parts.priors import finite_or_auto, positive_or_auto
+from skbayesiv._models.parts.priors import PriorRow, finite_or_auto, positive_or_auto
+from skbayesiv._models.parts.scales import SCALE_PRIORS
 from skbayesiv._typing import Array
 
-SIGMA_BAR_PRIORS = {
-    "half-cauchy": "HalfCauchy",
-    "half-normal": "HalfNormal",
-    "half-t": "HalfStudentT(3)",
-}
 SHOWN = 5
 
 
@@ -60,14 +56,16 @@ class History:
             names=self.names[:j] + self.names[j + 1 :],
         )
 
-    def priors(self, robust: float) -> dict[str, list[Any]]:
-        """Rows of a table of priors: distribution, loc and scale."""
-        out: dict[str, list[Any]] = {}
-        share = f" with probability {1 - robust:g}" if robust else ""
+    def priors(self, robust_weight: float) -> dict[str, PriorRow]:
+        """Priors by parameter; the effect is exchangeable but with probability `robust_weight`."""
+        out: dict[str, PriorRow] = {}
+        share = f" with probability {1 - robust_weight:g}" if robust_weight else ""
+        label = SCALE_PRIORS[self.kind].label
         for k, name in enumerate(self.treatments):
-            out[f"beta_t_bar[{name}]"] = ["Normal", self.loc[k], self.scale[k]]
-            out[f"sigma_t_bar[{name}]"] = [SIGMA_BAR_PRIORS[self.kind], 0.0, self.sigma_scale[k]]
-            out[f"beta_t[{name}]"] = [f"Normal(beta_t_bar, sigma_t_bar){share}", np.nan, np.nan]
+            out[f"beta_t_bar[{name}]"] = PriorRow("Normal", self.loc[k], self.scale[k])
+            out[f"sigma_t_bar[{name}]"] = PriorRow(label, 0.0, self.sigma_scale[k])
+            near = f"Normal(beta_t_bar, sigma_t_bar){share}"
+            out[f"beta_t[{name}]"] = PriorRow(near, np.nan, np.nan)
         return out
 
     def in_units(self, unit: Array) -> History:
@@ -77,24 +75,36 @@ class History:
         return replace(self, **divided)
 
 
-def build_history(est: Any, treatments: Sequence[str] | None = None) -> History | None:
+class HistoryParameters(Protocol):
+    """An estimator's parameters that a history is built from."""
+
+    effects: Any
+    std_errors: Any
+    beta_t_bar_loc: Any
+    beta_t_bar_scale: Any
+    sigma_t_bar_scale: Any
+    sigma_t_bar_prior: str
+
+
+def build_history(
+    parameters: HistoryParameters, treatments: Sequence[str] | None = None
+) -> History | None:
     """History of an estimator, None without earlier effects; "auto" scales come from these.
 
     Parameters
     ----------
-    est : HierarchicalBayesianIV
-        Source of `effects`, `std_errors` and the hyper-priors' parameters.
+    parameters : HistoryParameters
     treatments : sequence of str, optional
         Those of the current experiment; by default those that `effects` names.
     """
-    if _is_empty(est.effects) and _is_empty(est.std_errors):
+    if _is_empty(parameters.effects) and _is_empty(parameters.std_errors):
         return None
     if treatments is not None and not len(treatments):
         raise ValueError(
             "effects must be None without a treatment, which they are effects of: pass t and z, or "
             "use BayesianIV."
         )
-    b, s, names, treatments = read_history(est.effects, est.std_errors, treatments)
+    b, s, names, treatments = read_history(parameters.effects, parameters.std_errors, treatments)
     unknown = [t for t, column in zip(treatments, b.T, strict=True) if np.isnan(column).all()]
     if unknown:
         raise ValueError(
@@ -107,10 +117,10 @@ def build_history(est: Any, treatments: Sequence[str] | None = None) -> History 
         s,
         names,
         treatments,
-        finite_or_auto(est.beta_t_bar_loc, "beta_t_bar_loc", k, 0.0),
-        positive_or_auto(est.beta_t_bar_scale, "beta_t_bar_scale", k, scale),
-        positive_or_auto(est.sigma_t_bar_scale, "sigma_t_bar_scale", k, spread),
-        est.sigma_t_bar_prior,
+        finite_or_auto(parameters.beta_t_bar_loc, "beta_t_bar_loc", k, 0.0),
+        positive_or_auto(parameters.beta_t_bar_scale, "beta_t_bar_scale", k, scale),
+        positive_or_auto(parameters.sigma_t_bar_scale, "sigma_t_bar_scale", k, spread),
+        parameters.sigma_t_bar_prior,
     )
 
 

@@ -29,20 +29,15 @@ Andrews, I. and Mikusheva, A. (2022). Optimal decision rules for weak GMM. Econo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from skbayesiv._data.fourth_moments import FourthMoments
-from skbayesiv._data.standardised import Standardised
-from skbayesiv._models.moment_conditions.scores import Scores, build_scores
-from skbayesiv._models.parts.priors import Normal, Priors
 from skbayesiv._models.parts.small_matrices import Matrix, cholesky, log_determinant
 from skbayesiv._typing import Array
 
 UNROLL_UP_TO = 8
-K_CLASS = 4.0
 
 
 @dataclass(frozen=True)
@@ -78,83 +73,6 @@ class CriterionArrays(NamedTuple):
     centre: Any  # (K,) b, where y~ - t~'b stands in the place of y~
     loc: Any  # (K,) prior mean of beta
     precision: Any  # (K,)
-
-
-@dataclass(frozen=True, eq=False)
-class CriterionDesign:
-    """A problem in standardised coordinates and the way back.
-
-    Attributes
-    ----------
-    shape : CriterionShape
-    arrays : CriterionArrays
-    unit : ndarray of shape (K,)
-        Raw effect = unit * standardised effect.
-    direct_scale : ndarray of shape (Q,) or None
-        Prior standard deviations of the direct effects in standardised units.
-    scores : Scores
-    std : Standardised
-    priors : Priors
-        Of the effects and the direct effects; there are no others.
-    """
-
-    shape: CriterionShape
-    arrays: CriterionArrays
-    unit: Array
-    direct_scale: Array | None
-    scores: Scores
-    std: Standardised
-    priors: Priors
-
-
-def build_criterion(
-    std: Standardised, fourth: FourthMoments, priors: Priors, *, fit_intercept: bool = True
-) -> CriterionDesign:
-    """Bring sums and priors to standardised coordinates."""
-    c = std.columns
-    q, k = len(c.instruments), len(c.treatments)
-    if not k:
-        raise ValueError(
-            'likelihood="gmm" must have t and z: its moment condition is on the effect of a '
-            'treatment; got neither. Use likelihood="normal" for a regression.'
-        )
-    units = fourth.n_rows if fourth.n_clusters is None else fourth.n_clusters
-    if 0 < units <= q:
-        kind = "rows" if fourth.n_clusters is None else "clusters"
-        raise ValueError(f"There must be more {kind} than instruments ({q}); got {units}.")
-    scores = build_scores(fourth, std, fit_intercept=fit_intercept)
-    unit = std.sd[c.y] / std.sd[c.t]
-    z, both = slice(scores.n_h, None), slice(0, 1 + k)
-    cross = scores.cross[z, both, z, both].transpose(0, 2, 1, 3)
-    cross = (cross + cross.transpose(0, 1, 3, 2)) / 2.0
-    scale = None if priors.direct is None else priors.direct.scale * std.sd[c.z] / std.sd[c.y]
-    root = scores.gram[z, z] * (0.0 if scale is None else scale)
-    arrays = CriterionArrays(
-        moment=np.sqrt(std.n) * scores.mean[z, both],
-        weight=cross,
-        direct=std.n * root @ root.T,
-        centre=scores.centre,
-        loc=priors.beta_t.loc / unit,
-        precision=(unit / priors.beta_t.scale) ** 2,
-    )
-    shape = CriterionShape(k, q, scale is not None)
-    return CriterionDesign(shape, arrays, unit, scale, scores, std, used_priors(priors))
-
-
-def used_priors(priors: Priors) -> Priors:
-    """Only the priors that the quasi-posterior has: all else is flat."""
-    none = Normal(np.empty(0), np.empty(0))
-    return replace(
-        priors,
-        intercept_y=None,
-        intercept_t=None,
-        beta_z=none,
-        gamma_y=none,
-        gamma_t=none,
-        sigma_scale=np.empty(0),
-        alpha=None,
-        centered=False,
-    )
 
 
 def log_density(shape: CriterionShape, u: Any, arrays: CriterionArrays) -> Any:
@@ -238,27 +156,3 @@ def contrasts(arrays: CriterionArrays, beta: Array) -> Array:
 def weight_matrix(weight: Any, contrast: Any, xp: Any) -> Any:
     """S(beta) of shape (..., Q, Q) at contrasts of shape (..., 1 + K)."""
     return xp.einsum("qrij,...i,...j->...qr", weight, contrast, contrast)
-
-
-def start(design: CriterionDesign) -> tuple[Array, Array]:
-    """Return a point near the mode and a rough standard deviation of each coordinate.
-
-    A k-class estimate, k = 1 - K_CLASS / n (2SLS pulled towards least squares as the instruments
-    weaken), and from there one Gauss-Newton step, which brings S and the prior in.
-    """
-    arrays, partial, n = design.arrays, design.scores.partial, design.std.n
-    q, k = design.shape.n_instruments, design.shape.n_treatments
-    if not n:
-        return np.array(arrays.loc), arrays.precision**-0.5
-    t_or_y = slice(q, None)
-    projected = partial[t_or_y, :q] @ np.linalg.solve(partial[:q, :q], partial[:q, t_or_y])
-    a = projected + K_CLASS / n * (partial[t_or_y, t_or_y] - projected)
-    beta = np.linalg.solve(a[:k, :k], a[:k, k])
-    contrast = contrasts(arrays, beta)
-    s = weight_matrix(arrays.weight, contrast, np) + arrays.direct
-    slope = arrays.moment[:, 1:]
-    weighted = np.linalg.solve(s, slope)
-    precision = slope.T @ weighted + np.diag(arrays.precision)
-    pull = weighted.T @ arrays.moment @ contrast + arrays.precision * (arrays.loc - beta)
-    covariance = np.linalg.inv(precision)
-    return beta + covariance @ pull, np.sqrt(np.diag(covariance))

@@ -21,43 +21,25 @@ Technical report, University of British Columbia.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from skbayesiv._models.moment_conditions.density import CriterionDesign, contrasts, weight_matrix
-from skbayesiv._models.parts.scales import log_normal_density
+from skbayesiv._models.moment_conditions.density import contrasts, weight_matrix
+from skbayesiv._models.moment_conditions.design import CriterionDesign
+from skbayesiv._models.parts.intercepts import at_means
+from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._typing import Array, Values
 
 CHUNK_FLOATS = 1 << 22
 
 
-@dataclass(frozen=True, eq=False)
-class RobustDraws:
-    """Draws in raw units, N of them.
-
-    Attributes
-    ----------
-    values : dict of str to ndarray of shape (N, ...)
-        By the posterior's names. `cov` is no parameter here but the sample's covariance of the
-        residuals at each draw of the effects and the first stage.
-    log_prior : dict of str to ndarray of shape (N,)
-    log_criterion : ndarray of shape (N,)
-        -Q/2 at each draw of the effects and the direct effects.
-    """
-
-    values: Values
-    log_prior: Values
-    log_criterion: Array
-
-
 def draw_given_effects(
     design: CriterionDesign, position: Array, generator: np.random.Generator
-) -> RobustDraws:
+) -> Posterior:
     """Draw all coefficients given the effects.
 
-    Without observations those with flat priors, all but the effects and the direct effects, are
-    NaN.
+    `cov` is no parameter but the sample's covariance of the residuals at each draw of the effects
+    and the first stage. Without observations coefficients with flat priors, all but the effects
+    and the direct effects, are NaN.
 
     Parameters
     ----------
@@ -86,11 +68,8 @@ def draw_given_effects(
     beta_z = scores.first_stage - np.linalg.solve(scores.gram[z, z], errors_f[:, z])
     values = _coefficients(design, position, direct, beta_z, errors_h, errors_f[:, h])
     values["cov"] = _residual_covariance(design, position, direct, beta_z)
-    prior = {
-        name: log_normal_density(values[name], normal.loc, normal.scale, np).sum(axis=1)
-        for name, normal in design.priors.normals()
-    }
-    return RobustDraws(values, prior, -0.5 * square)
+    prior = {name: normal.log_density(values[name]) for name, normal in design.priors.normals()}
+    return Posterior(values, prior, {"criterion": -0.5 * square})
 
 
 def _condition(
@@ -159,12 +138,10 @@ def _coefficients(
         values["direct"] = direct * sd_y / sd_z
     if n_h == p:
         return values
-    at_mean_y = values["beta_t"] @ std.mean[c.t] + values["gamma_y"] @ std.mean[c.x]
-    at_mean_y = at_mean_y + values.get("direct", 0.0 * direct) @ std.mean[c.z]
-    at_mean_t = std.mean[c.z] @ values["beta_z"] + std.mean[c.x] @ values["gamma_t"]
+    of_y, of_t = at_means(values, std.mean, c)
     intercepts = {
-        "intercept_y": std.mean[c.y] + outcome[:, 0] * sd_y - at_mean_y,
-        "intercept_t": std.mean[c.t] + first[:, 0] * sd_t - at_mean_t,
+        "intercept_y": std.mean[c.y] + outcome[:, 0] * sd_y - of_y,
+        "intercept_t": std.mean[c.t] + first[:, 0] * sd_t - of_t,
     }
     return intercepts | values
 

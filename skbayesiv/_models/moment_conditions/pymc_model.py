@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from skbayesiv._models.moment_conditions.density import CriterionDesign, start
-from skbayesiv._models.normal.pymc_sampling import STATS, run_nuts
+from skbayesiv._models.moment_conditions.design import CriterionDesign
+from skbayesiv._models.moment_conditions.start import start
 from skbayesiv._models.parts.names import DIMS, coordinates
 from skbayesiv._models.parts.priors import Normal
+from skbayesiv._sampling.pymc_nuts import run_nuts, statistics
 from skbayesiv._sampling.target import Draws, Settings
 from skbayesiv._typing import Array
 
 
-def build_criterion_model(design: CriterionDesign, effects: Callable[[], Any] | None = None) -> Any:
+def state_criterion(design: CriterionDesign, state_effects: Callable[[], Any] | None = None) -> Any:
     """State prior(beta_t) prior(direct) exp(-Q / 2) in PyMC, in the data's own units.
 
     The sums are of z~ d with d = (y~ - t~'centre, t~). With a = (1, centre - beta_t),
@@ -29,7 +30,7 @@ def build_criterion_model(design: CriterionDesign, effects: Callable[[], Any] | 
     Parameters
     ----------
     design : CriterionDesign
-    effects : callable, optional
+    state_effects : callable, optional
         Called in the model's context to make ``beta_t`` of dims treatment, instead of its normal
         prior: a hierarchical one, for example.
 
@@ -48,7 +49,7 @@ def build_criterion_model(design: CriterionDesign, effects: Callable[[], Any] | 
     instruments, pairs = ("instrument", "instrument_"), ("equation", "equation_")
     coords |= {f"{dim}_": coords[dim] for dim in ("instrument", "equation")}
     with pm.Model(coords=coords) as model:
-        beta = _normal("beta_t", design.priors.beta_t) if effects is None else effects()
+        beta = _normal("beta_t", design.priors.beta_t) if state_effects is None else state_effects()
         centre = pm.Data("centre", design.arrays.centre * design.unit, dims="treatment")
         contrast = pm.math.concatenate([[1.0], centre - beta])
         g = pm.Data("score_mean", mean, dims=("instrument", "equation")) @ contrast
@@ -77,7 +78,7 @@ def sample_criterion(model: Any, design: CriterionDesign, settings: Settings) ->
     direct = {} if design.priors.direct is None else {"direct": design.priors.direct.loc}
     tree = run_nuts(model, [{"beta_t": point} | direct for point in points], settings)
     position = tree.posterior["beta_t"].to_numpy() / design.unit
-    return Draws(position, {name: tree.sample_stats[name].to_numpy() for name in STATS})
+    return Draws(position, statistics(tree))
 
 
 def raw_sums(design: CriterionDesign) -> tuple[Array, Array, Array]:

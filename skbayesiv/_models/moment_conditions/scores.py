@@ -19,7 +19,14 @@ import numpy as np
 
 from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.products import shift_matrix, transform
-from skbayesiv._data.standardised import CANONICAL_BITS, Standardised, round_bits, round_to
+from skbayesiv._data.standardised import (
+    CANONICAL_BITS,
+    Standardised,
+    partial_out,
+    round_bits,
+    round_to,
+)
+from skbayesiv._linear.two_stage import first_stage
 from skbayesiv._typing import Array
 
 NEGLIGIBLE = 1e-7
@@ -80,35 +87,26 @@ def build_scores(fourth: FourthMoments, std: Standardised, *, fit_intercept: boo
     c, n = std.columns, std.n
     p, q, k = len(c.covariates), len(c.instruments), len(c.treatments)
     _check_same_rows(fourth, std)
-    x, rest = c.x, slice(c.x.stop, None)
-    ratio = np.zeros_like(std.mean) if fit_intercept else std.mean / std.sd
-    second = std.corr + np.outer(ratio, ratio)
-    on_x = np.linalg.solve(second[x, x], second[x, rest]) if p else np.zeros((0, q + k + 1))
-    partial = second[rest, rest] - second[rest, x] @ on_x
-    first_stage = np.linalg.solve(partial[:q, :q], partial[:q, q : q + k])
+    x = c.x
+    second = std.second_moments(fit_intercept=fit_intercept)
+    partial, on_x = partial_out(second, p)
+    stage = first_stage(partial, q)
     first = int(fit_intercept)
     h = p + first
     gram = np.zeros((h + q, h + q))
     gram[:first, :first], gram[first:h, first:h] = 1.0, second[x, x]
     gram[h:, h:] = partial[:q, :q]
-    centre = two_stage_effects(partial, first_stage) if n else np.zeros(k)
+    centre = stage.effects() if n else np.zeros(k)
     mean, cross = _centred(fourth, std, fit_intercept=fit_intercept)
     residual = np.zeros((1 + 2 * k, 2 + q + k))
     residual[0, 1 + q :] = np.append(-centre, 1.0)
     residual[1 : 1 + k, 1 + q : 1 + q + k] = residual[1 + k :, 1 + q : 1 + q + k] = np.eye(k)
-    residual[1 + k :, 1 : 1 + q] = -first_stage.T
+    residual[1 + k :, 1 : 1 + q] = -stage.coef.T
     keep = np.eye(1 + p + q)[1 - first :]
     reach = keep @ np.sqrt(np.einsum("fefe->fe", cross)) @ np.abs(residual).T
     mean, cross = _canonical(*transform(mean, cross, keep, residual), reach)
     on_h = np.vstack([np.zeros((first, q + k + 1)), on_x])
-    return Scores(n, mean, cross, gram, on_h, first_stage, partial, centre)
-
-
-def two_stage_effects(partial: Array, first_stage: Array) -> Array:
-    """2SLS effects (K,) from the second moments of (z~, t~, y~): (t^'t~)^-1 t^'y~, t^ = Pi'z~."""
-    q, k = first_stage.shape
-    on_fitted = first_stage.T @ partial[:q, q:]
-    return np.asarray(np.linalg.solve(on_fitted[:, :k], on_fitted[:, k]))
+    return Scores(n, mean, cross, gram, on_h, stage.coef, partial, centre)
 
 
 def _check_same_rows(fourth: FourthMoments, std: Standardised) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,10 @@ from skbayesiv._models.normal.density import (
     error_products,
 )
 from skbayesiv._models.normal.design import Design
+from skbayesiv._models.normal.log_prior import log_prior
 from skbayesiv._models.parts import error_covariance as cov
+from skbayesiv._models.parts.intercepts import at_means
+from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._models.parts.small_matrices import invert_lower
 from skbayesiv._sampling.threads import one_blas_thread
 from skbayesiv._typing import Array
@@ -24,32 +26,12 @@ from skbayesiv._typing import Array
 CHUNK_FLOATS = 1 << 22
 
 
-@dataclass(frozen=True, eq=False)
-class Parameters:
-    """Draws in raw units: N draws, P covariates, Q instruments, K treatments, D = 1 + K.
-
-    Attributes
-    ----------
-    values : dict of str to ndarray of shape (N, ...)
-        By the posterior's names: ``intercept_y``, ``beta_t``, ``gamma_y``, ``direct``,
-        ``intercept_t``, ``beta_z``, ``gamma_t``, ``sigma``, ``corr``, ``cov``.
-    log_likelihood : ndarray of shape (N,)
-        Of all rows together.
-    centered : dict of str to ndarray
-        The intercepts as their priors see them: at the regressors' means, or raw.
-    """
-
-    values: dict[str, Array]
-    log_likelihood: Array
-    centered: dict[str, Array]
-
-
-def draw_parameters(
+def draw_posterior(
     design: Design,
     position: Array,
     generator: np.random.Generator,
     effect_prior: tuple[Array, Array] | None = None,
-) -> Parameters:
+) -> Posterior:
     """Draw all coefficients given the covariance.
 
     Parameters
@@ -75,7 +57,8 @@ def draw_parameters(
     dense, phi, log_likelihood = (np.concatenate(piece) for piece in zip(*parts, strict=True))
     values, centered = _coefficients(design, dense, phi)
     values.update(_covariances(design, position))
-    return Parameters(values, log_likelihood, centered)
+    densities = log_prior(design.priors, values, centered)
+    return Posterior(values, densities, {"total": log_likelihood}, centered)
 
 
 def _draw_chunk(
@@ -149,12 +132,9 @@ def _coefficients(
         intercepts["intercept_t"] = intercepts["intercept_t"] + design.response_mean[1:]
     centered = dict(intercepts)
     if design.priors.centered:
-        at_mean_y = values["beta_t"] @ std.mean[c.t] + values["gamma_y"] @ std.mean[c.x]
-        if "direct" in values:
-            at_mean_y = at_mean_y + values["direct"] @ std.mean[c.z]
-        at_mean_t = std.mean[c.z] @ values["beta_z"] + std.mean[c.x] @ values["gamma_t"]
-        intercepts["intercept_y"] = intercepts["intercept_y"] - at_mean_y
-        intercepts["intercept_t"] = intercepts["intercept_t"] - at_mean_t
+        of_y, of_t = at_means(values, std.mean, c)
+        intercepts["intercept_y"] = intercepts["intercept_y"] - of_y
+        intercepts["intercept_t"] = intercepts["intercept_t"] - of_t
     if design.priors.intercept_y is None:
         return values, {}
     return {**intercepts, **values}, centered

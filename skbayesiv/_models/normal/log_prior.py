@@ -1,54 +1,49 @@
-"""Log prior density of draws by parameter, in raw units."""
+"""Log prior density of draws by parameter, in raw units (LKJ up to its constant)."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from skbayesiv._models.normal.design import Design
-from skbayesiv._models.normal.draws import Parameters
-from skbayesiv._models.parts.priors import Normal
-from skbayesiv._models.parts.scales import (
-    log_half_cauchy,
-    log_half_t,
-    log_normal_density,
-)
-from skbayesiv._typing import Array
+from skbayesiv._models.parts.error_covariance import split_outcome
+from skbayesiv._models.parts.priors import Normal, Priors
+from skbayesiv._models.parts.scales import HALF_CAUCHY, HALF_T
+from skbayesiv._typing import Values
 
 
-def log_prior(design: Design, parameters: Parameters) -> dict[str, Array]:
-    """Log prior density of each draw by parameter, in raw units (LKJ up to its constant)."""
-    priors, values = design.priors, parameters.values
-    out = {}
-    for name, prior in priors.normals():
-        if name == "alpha":
-            continue
-        value = parameters.centered.get(name, values.get(name))
-        out[name] = _log_normal(np.asarray(value), prior)
-    log_sigma = np.log(values["sigma"])
-    if priors.alpha is None:
-        out["sigma"] = log_half_cauchy(log_sigma, priors.sigma_scale, np).sum(-1)
-        if values["sigma"].shape[1] > 1:
-            out["corr"] = (priors.lkj_eta - 1.0) * np.linalg.slogdet(values["corr"])[1]
-        return out
-    return out | _log_prior_regression(values, priors)
+def log_prior(priors: Priors, values: Values, centered: Values) -> Values:
+    """Log prior density of each draw by parameter.
+
+    Parameters
+    ----------
+    priors : Priors
+    values : dict of str to ndarray of shape (N, ...)
+        By the posterior's names.
+    centered : dict of str to ndarray
+        The intercepts as their priors see them.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (N,)
+    """
+    out = {
+        name: prior.log_density(np.asarray(centered.get(name, values.get(name))))
+        for name, prior in priors.normals()
+        if name != "alpha"
+    }
+    if priors.alpha is not None:
+        return out | _regression(values, priors, priors.alpha)
+    out["sigma"] = HALF_CAUCHY.log_pdf(np.log(values["sigma"]), priors.sigma_scale, np).sum(-1)
+    if values["sigma"].shape[1] > 1:
+        out["corr"] = (priors.lkj_eta - 1.0) * np.linalg.slogdet(values["corr"])[1]
+    return out
 
 
-def _log_prior_regression(values: dict[str, Array], priors: Any) -> dict[str, Array]:
+def _regression(values: Values, priors: Priors, alpha_prior: Normal) -> Values:
     """Half-t and half-Cauchy scales under ``sigma``; alpha and the treatments' R under ``corr``."""
-    matrix = values["cov"]
-    within = matrix[:, 1:, 1:]
-    alpha = np.linalg.solve(within, matrix[:, 1:, :1])[..., 0]
-    rest = matrix[:, 0, 0] - np.einsum("nk,nk->n", alpha, matrix[:, 0, 1:])
+    alpha, variance = split_outcome(values["cov"])
     log_sigma = np.log(values["sigma"][:, 1:])
-    sigma = log_half_cauchy(log_sigma, priors.sigma_scale[1:], np).sum(-1)
-    sigma = sigma + log_half_t(0.5 * np.log(rest), priors.sigma_scale[0], np)
-    corr = _log_normal(alpha, priors.alpha)
+    sigma = HALF_CAUCHY.log_pdf(log_sigma, priors.sigma_scale[1:], np).sum(-1)
+    sigma = sigma + HALF_T.log_pdf(0.5 * np.log(variance), priors.sigma_scale[0], np)
     log_det = np.linalg.slogdet(values["corr"][:, 1:, 1:])[1]
-    return {"sigma": sigma, "corr": corr + (priors.lkj_eta - 1.0) * log_det}
-
-
-def _log_normal(value: Array, prior: Normal) -> Array:
-    density = log_normal_density(value, prior.loc, prior.scale, np)
-    return np.asarray(density.reshape(len(value), -1).sum(axis=1))
+    corr = alpha_prior.log_density(alpha) + (priors.lkj_eta - 1.0) * log_det
+    return {"sigma": sigma, "corr": corr}

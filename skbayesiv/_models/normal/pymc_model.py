@@ -13,15 +13,16 @@ import numpy as np
 
 from skbayesiv._data.rows import IVData
 from skbayesiv._models.normal.design import Design
+from skbayesiv._models.parts.error_covariance import join_outcome
 from skbayesiv._models.parts.names import DIMS, coordinates
 from skbayesiv._models.parts.priors import Normal, Priors
-from skbayesiv._models.parts.scales import HALF_T_DF
+from skbayesiv._models.parts.scales import HALF_CAUCHY, HALF_T
 from skbayesiv._typing import Array
 
 Term = tuple[Any, Array, Any]
 
 
-def build_model(data: IVData, design: Design, effects: Callable[[], Any] | None = None) -> Any:
+def state_rows(data: IVData, design: Design, state_effects: Callable[[], Any] | None = None) -> Any:
     """State the model of all rows in PyMC, in the data's own units.
 
     With D = 1 + K equations, the outcome's first::
@@ -36,7 +37,7 @@ def build_model(data: IVData, design: Design, effects: Callable[[], Any] | None 
         Frequency weights, if any, multiply the rows' log densities.
     design : Design
         The priors, and the means at which centred intercepts are taken.
-    effects : callable, optional
+    state_effects : callable, optional
         States `beta_t` inside the model and returns it, in place of its normal prior.
 
     Returns
@@ -65,8 +66,9 @@ def build_model(data: IVData, design: Design, effects: Callable[[], Any] | None 
         x = _regressors("x", data.x, "covariate")
         z = _regressors("z", data.z, "instrument")
         t = _regressors("t", data.t, "treatment")
+        beta_t = state_effects() if state_effects else _normal("beta_t", priors.beta_t)
         outcome = [
-            (t, mean[columns.t], effects() if effects else _normal("beta_t", priors.beta_t)),
+            (t, mean[columns.t], beta_t),
             (x, mean[columns.x], _normal("gamma_y", priors.gamma_y)),
             (z, mean[columns.z], _normal("direct", priors.direct)),
         ]
@@ -121,7 +123,7 @@ def _error_covariance(design: Design) -> Any:
     import pymc as pm
 
     if not design.shape.n_treatments:
-        sigma = pm.HalfCauchy("sigma", design.priors.sigma_scale, dims=DIMS["sigma"])
+        sigma = HALF_CAUCHY.to_pymc("sigma", design.priors.sigma_scale, dims=DIMS["sigma"])
         matrix = pm.Deterministic("cov", pm.math.diag(sigma**2), dims=DIMS["cov"])
     else:
         if design.priors.alpha is None:
@@ -141,12 +143,12 @@ def _lkj_factor(name: str, design: Design, first: int) -> Any:
 
     scale = design.priors.sigma_scale[first:]
     if len(scale) == 1:
-        return pm.HalfCauchy("sigma_t", scale, dims="treatment")[None]
+        return HALF_CAUCHY.to_pymc("sigma_t", scale, dims="treatment")[None]
     return pm.LKJCholeskyCov(
         name,
         eta=design.priors.lkj_eta,
         n=len(scale),
-        sd_dist=pm.HalfCauchy.dist(scale),
+        sd_dist=HALF_CAUCHY.to_pymc(None, scale),
         store_in_trace=False,
     )[0]
 
@@ -159,12 +161,8 @@ def _regression_covariance(design: Design) -> Any:
     assert prior is not None
     factor = _lkj_factor("chol_cov_t", design, 1)
     alpha = pm.Normal("alpha", prior.loc, prior.scale, dims="treatment")
-    sd_v = pm.HalfStudentT("sigma_v", HALF_T_DF, design.priors.sigma_scale[0])
-    within = factor @ factor.T
-    across = within @ alpha
-    outcome = pm.math.concatenate([(alpha @ across + sd_v**2)[None], across])
-    treatments = pm.math.concatenate([across[:, None], within], axis=1)
-    return pm.math.concatenate([outcome[None], treatments])
+    sd_v = HALF_T.to_pymc("sigma_v", design.priors.sigma_scale[0])
+    return join_outcome(alpha, sd_v**2, factor @ factor.T, pm.math)
 
 
 def _observe(data: IVData, mean: Any, matrix: Any) -> None:

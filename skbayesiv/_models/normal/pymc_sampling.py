@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from skbayesiv._models.normal.design import Design
-from skbayesiv._models.normal.draws import Parameters, draw_parameters
+from skbayesiv._models.normal.draws import draw_posterior
+from skbayesiv._models.normal.log_prior import log_prior
 from skbayesiv._models.normal.start import start
 from skbayesiv._models.parts import error_covariance as cov
-from skbayesiv._sampling.target import MAX_TREE_DEPTH, Draws, Settings
+from skbayesiv._models.parts.posterior import Posterior
+from skbayesiv._sampling.pymc_nuts import run_nuts, statistics
+from skbayesiv._sampling.target import Draws, Settings
 from skbayesiv._typing import Array
 
-STATS = ("diverging", "tree_depth", "n_steps", "acceptance_rate", "energy", "lp", "step_size")
 
-
-def sample_model(model: Any, design: Design, settings: Settings) -> tuple[Draws, Parameters]:
+def sample_rows(model: Any, design: Design, settings: Settings) -> tuple[Draws, Posterior]:
     """Sample the row-level model with PyMC's NUTS, one chain after the other.
 
     Chains start at draws from around the posterior's bulk, as NumPyro's do.
@@ -25,7 +26,7 @@ def sample_model(model: Any, design: Design, settings: Settings) -> tuple[Draws,
     Parameters
     ----------
     model : pymc.Model
-        Of :func:`build_model`.
+        Of :func:`state_rows`.
     design : Design
     settings : Settings
 
@@ -33,37 +34,14 @@ def sample_model(model: Any, design: Design, settings: Settings) -> tuple[Draws,
     -------
     draws : Draws
         Positions are the covariance's coordinates in standardised units.
-    parameters : Parameters
-        Draws in raw units, flat over chains.
+    posterior : Posterior
     """
     tree = run_nuts(model, _initial_values(model, design, settings), settings)
-    stats = {name: tree.sample_stats[name].to_numpy() for name in STATS}
     values = _flat(tree.posterior)
     entries = np.moveaxis(values["cov"] / np.outer(design.response_sd, design.response_sd), 0, -1)
     position = cov.coordinates([list(row) for row in entries], np).T
     shaped = position.reshape(settings.chains, settings.draws, -1)
-    return Draws(shaped, stats), _parameters(design, values)
-
-
-def run_nuts(model: Any, initial: list[dict[str, Array]], settings: Settings) -> Any:
-    """Run PyMC's NUTS from one point for each chain; returns its tree."""
-    import pymc as pm
-
-    return pm.sample(
-        settings.draws,
-        tune=settings.tune,
-        chains=settings.chains,
-        cores=1,
-        random_seed=settings.seed,
-        nuts_sampler="pymc",
-        nuts={"target_accept": settings.target_accept, "max_treedepth": MAX_TREE_DEPTH},
-        init="adapt_diag",
-        initvals=initial,
-        progressbar=False,
-        quiet=True,
-        compute_convergence_checks=False,
-        model=model,
-    )
+    return Draws(shaped, statistics(tree)), _posterior(design, values)
 
 
 def _initial_values(model: Any, design: Design, settings: Settings) -> list[dict[str, Array]]:
@@ -71,7 +49,7 @@ def _initial_values(model: Any, design: Design, settings: Settings) -> list[dict
     at, spread = start(design)
     generator = np.random.default_rng(settings.seed)
     jitter = generator.uniform(-1.0, 1.0, (settings.chains, at.size))
-    drawn = draw_parameters(design, at + jitter * spread, generator)
+    drawn = draw_posterior(design, at + jitter * spread, generator)
     values = drawn.values | {f"{name}_centered": value for name, value in drawn.centered.items()}
     values |= _covariance_values(drawn.values["cov"])
     free = [variable.name for variable in model.free_RVs]
@@ -80,15 +58,14 @@ def _initial_values(model: Any, design: Design, settings: Settings) -> list[dict
 
 def _covariance_values(matrix: Array) -> dict[str, Array]:
     """Free variables of every form of the covariance's prior, at covariances (N, D, D)."""
-    within, across = matrix[:, 1:, 1:], matrix[:, 1:, :1]
-    alpha = np.linalg.solve(within, across)[..., 0]
-    v = matrix[:, 0, 0] - np.einsum("nk,nk->n", alpha, across[..., 0])
+    within = matrix[:, 1:, 1:]
+    alpha, variance = cov.split_outcome(matrix)
     return {
         "chol_cov": _packed(matrix),
         "chol_cov_t": _packed(within),
         "sigma_t": np.sqrt(np.diagonal(within, axis1=1, axis2=2)),
         "alpha": alpha,
-        "sigma_v": np.sqrt(v),
+        "sigma_v": np.sqrt(variance),
     }
 
 
@@ -104,7 +81,7 @@ def _flat(posterior: Any) -> dict[str, Array]:
     return {name: value.reshape(-1, *value.shape[2:]) for name, value in values.items()}
 
 
-def _parameters(design: Design, values: dict[str, Array]) -> Parameters:
+def _posterior(design: Design, values: dict[str, Array]) -> Posterior:
     """Choose and complete the posterior's variables: those without entries are not in PyMC."""
     c, n_draws = design.std.columns, len(values["cov"])
     p, q, k = len(c.covariates), len(c.instruments), len(c.treatments)
@@ -118,7 +95,8 @@ def _parameters(design: Design, values: dict[str, Array]) -> Parameters:
             centered[name] = values.get(f"{name}_centered", values[name])
     kept = {"intercept_y", "direct", "sigma", "corr", "cov", *empty}
     values = {name: value for name, value in (empty | values).items() if name in kept}
-    return Parameters(values, _log_likelihood(design, values), centered)
+    total = {"total": _log_likelihood(design, values)}
+    return Posterior(values, log_prior(design.priors, values, centered), total, centered)
 
 
 def _log_likelihood(design: Design, values: dict[str, Array]) -> Array:

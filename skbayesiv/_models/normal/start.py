@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skbayesiv._data.standardised import Standardised
+from skbayesiv._data.standardised import Standardised, partial_out
+from skbayesiv._linear.two_stage import first_stage
 from skbayesiv._models.normal.density import conditional
 from skbayesiv._models.normal.design import Design
 from skbayesiv._models.parts import error_covariance as cov
@@ -12,6 +13,7 @@ from skbayesiv._typing import Array
 
 EM_STEPS = 4
 K_CLASS = 4.0
+RIDGE = 1e-10  # covariates of a regression without treatment may be linearly dependent
 
 
 def start(design: Design) -> tuple[Array, Array]:
@@ -55,35 +57,20 @@ def _spread(u: Array, size: int, n: float, effect_variance: Array, precision: Ar
 def _k_class(std: Standardised, *, has_intercept: bool) -> tuple[Array, Array]:
     """Residual covariance in standardised units, and the variance of the effects.
 
-    k = 1 - K_CLASS / n: beta = (T'(I - kM)T)^-1 T'(I - kM)Y with M the annihilator of z.
+    Of the k-class estimate with k = 1 - K_CLASS / n.
     """
     c = std.columns
-    moment = std.corr.copy()
-    if not has_intercept:
-        moment += np.outer(std.mean / std.sd, std.mean / std.sd)
-    moment = _partial_out(moment, c.x.stop)
     q, k = len(c.instruments), len(c.treatments)
-    residual = _partial_out(moment, q)
-    projected = moment[q:, q:] - residual
-    within_t, within_ty, within_y = residual[:k, :k], residual[:k, k], residual[k, k]
+    second = std.second_moments(fit_intercept=has_intercept)
+    partial, _ = partial_out(second, c.x.stop, RIDGE)
+    stage = first_stage(partial, q, RIDGE)
     if not k:
-        return np.array([[within_y]]), np.empty(0)
-    small = K_CLASS / std.n
-    a = projected[:k, :k] + small * within_t
-    beta = np.linalg.solve(a, projected[:k, k] + small * within_ty)
-    full = moment[q:, q:]
+        return stage.left, np.empty(0)
+    beta = stage.effects(K_CLASS / std.n)
     contrast = np.append(-beta, 1.0)
     sigma = np.empty((k + 1, k + 1))
-    sigma[0, 0] = contrast @ full @ contrast
-    sigma[0, 1:] = sigma[1:, 0] = within_ty - within_t @ beta
-    sigma[1:, 1:] = within_t
-    return sigma, np.diag(np.linalg.inv(a)) * sigma[0, 0] / std.n
-
-
-def _partial_out(moment: Array, width: int) -> Array:
-    """Schur complement: what is left of the moments after the first columns are regressed out."""
-    if not width:
-        return moment
-    ridge = moment[:width, :width] + 1e-10 * np.eye(width)
-    across = moment[:width, width:]
-    return np.asarray(moment[width:, width:] - across.T @ np.linalg.solve(ridge, across))
+    sigma[0, 0] = contrast @ partial[q:, q:] @ contrast
+    sigma[0, 1:] = sigma[1:, 0] = stage.left[:k, k] - stage.left[:k, :k] @ beta
+    sigma[1:, 1:] = stage.left[:k, :k]
+    precision = stage.precision(K_CLASS / std.n)
+    return sigma, np.diag(np.linalg.inv(precision)) * sigma[0, 0] / std.n

@@ -11,8 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from skbayesiv._models.parts.scales import log_half_cauchy, log_half_t, log_normal_density
+import numpy as np
+
+from skbayesiv._models.parts.priors import log_normal_density
+from skbayesiv._models.parts.scales import HALF_CAUCHY, HALF_T
 from skbayesiv._models.parts.small_matrices import Matrix
+from skbayesiv._typing import Array
 
 
 def dimension(n_equations: int) -> int:
@@ -109,7 +113,7 @@ def log_prior_lkj(
     jacobian = sum((2 * (size - 1 - j) + 2) * value for j, value in enumerate(log_d))
     jacobian = jacobian - size * sum(log_sigma)
     log_det_r = 2.0 * (sum(log_d) - sum(log_sigma))
-    scales = sum(log_half_cauchy(s, c, xp) for s, c in zip(log_sigma, scale, strict=True))
+    scales = sum(HALF_CAUCHY.log_pdf(s, c, xp) for s, c in zip(log_sigma, scale, strict=True))
     return jacobian + (eta - 1.0) * log_det_r + scales
 
 
@@ -138,7 +142,34 @@ def log_prior(
     order = [_equation(j, size - 1) for j in range(size - 1)]
     log_sigma = [0.5 * xp.log(sigma[d][d]) for d in order]
     total = log_prior_lkj(log_d[:-1], log_sigma, scale[1:], eta, xp)
-    total = total + log_half_t(log_d[-1], scale[0], xp) + log_d[-1]
+    total = total + HALF_T.log_pdf(log_d[-1], scale[0], xp) + log_d[-1]
     for a, s in zip(rows[-1], alpha_scale, strict=True):
         total = total + log_normal_density(a, 0.0, s, xp)
     return total
+
+
+def join_outcome(alpha: Any, variance: Any, within: Any, xp: Any) -> Any:
+    """Covariance (..., D, D) of (e_y, e_t) with e_y = alpha'e_t + v.
+
+    Parameters
+    ----------
+    alpha : (..., K)
+    variance : (...)
+        Of v.
+    within : (..., K, K)
+        Covariance of e_t.
+    xp : module
+        NumPy, or PyMC's ``math``.
+    """
+    across = (within * alpha[..., None, :]).sum(-1)
+    own = (across * alpha).sum(-1) + variance
+    outcome = xp.concatenate([own[..., None], across], axis=-1)
+    treatments = xp.concatenate([across[..., None], within], axis=-1)
+    return xp.concatenate([outcome[..., None, :], treatments], axis=-2)
+
+
+def split_outcome(matrix: Array) -> tuple[Array, Array]:
+    """Return alpha (..., K) and the variance of v (...), e_y = alpha'e_t + v, of covariances."""
+    across = matrix[..., 1:, :1]
+    alpha = np.linalg.solve(matrix[..., 1:, 1:], across)[..., 0]
+    return alpha, matrix[..., 0, 0] - (alpha * across[..., 0]).sum(-1)

@@ -10,24 +10,18 @@ is a Model again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from skbayesiv._data.rows import IVData
+from skbayesiv._data.sums import Sums
 from skbayesiv._models.parts.names import Coords
 from skbayesiv._models.parts.posterior import Posterior
-from skbayesiv._models.parts.priors import Normal
+from skbayesiv._models.parts.priors import Normal, PriorParameters, PriorRow
 from skbayesiv._sampling.target import Draws, Settings, Target
 from skbayesiv._typing import Array, Values
-
-
-class PriorRow(NamedTuple):
-    """One line of a table of priors, in the data's units."""
-
-    distribution: str
-    loc: float
-    scale: float
 
 
 class TwoStage(NamedTuple):
@@ -155,3 +149,27 @@ class EffectModel(Model, Protocol):
     def to_pymc(self, data: IVData | None, state_effects: Callable[[], Any] | None = None) -> Any:
         """State the model; `state_effects` states beta_t in place of its normal prior."""
         ...
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """A value of the parameter `likelihood`: what is known of its models before there are data.
+
+    Attributes
+    ----------
+    build : callable (parameters, sums) -> EffectModel
+    fourth : bool
+        Whether it needs fourth-order sums.
+    clusters : bool
+        Whether it allows for errors that are correlated within clusters.
+    density : bool
+        Whether it says how rows are distributed.
+    unused : tuple of str
+        Parameters of an estimator that it does not use.
+    """
+
+    build: Callable[[PriorParameters, Sums], EffectModel]
+    fourth: bool = False
+    clusters: bool = False
+    density: bool = True
+    unused: tuple[str, ...] = ()

@@ -41,3 +41,11 @@ def coordinates(columns: Columns, experiments: tuple[str, ...] = ()) -> Coords:
         "right_": ["1", *regressed],
         "regressed": regressed,
     }
+
+
+def entry_name(name: str, index: tuple[int, ...], coords: Coords) -> str:
+    """Names of one entry along the variable's dimensions, in brackets; empty for a number."""
+    if not index:
+        return ""
+    dims = DIMS.get(name, ("treatment",))
+    return "[" + ", ".join(coords[dim][i] for dim, i in zip(dims, index, strict=True)) + "]"

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from skbayesiv._typing import Array
+from skbayesiv._typing import Values
 
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """Draws of everything, flat over chains: each array has shape (chains * draws, ...).
+    """Draws in raw units, flat over chains: each array has shape (N, ...) for N draws.
 
     Attributes
     ----------
     values : dict of str to ndarray
         By the posterior's names.
-    log_prior : dict of str to ndarray of shape (chains * draws,)
-    log_likelihood : dict of str to ndarray of shape (chains * draws,)
+    log_prior : dict of str to ndarray of shape (N,)
+        Log prior density of each draw by parameter.
+    log_likelihood : dict of str to ndarray of shape (N,)
+        Of all rows together, or the criterion -Q/2, and of the earlier experiments.
+    centered : dict of str to ndarray
+        The intercepts as their priors see them: at the regressors' means, or raw.
+    exchangeable_probability : float or None
+        Posterior probability that the effect belongs with the earlier ones; None without them.
     """
 
-    values: dict[str, Array]
-    log_prior: dict[str, Array]
-    log_likelihood: dict[str, Array]
+    values: Values
+    log_prior: Values
+    log_likelihood: Values
+    centered: Values = field(default_factory=dict)
+    exchangeable_probability: float | None = None

@@ -1,35 +1,40 @@
-"""Draws from the priors."""
+"""Draws of all parameters from their priors, where these are proper."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from skbayesiv._models.parts.priors import Normal, Priors
-from skbayesiv._models.parts.scales import HALF_T_DF
+from skbayesiv._columns import Columns
+from skbayesiv._models.parts.error_covariance import join_outcome
+from skbayesiv._models.parts.intercepts import at_means
+from skbayesiv._models.parts.priors import Priors
+from skbayesiv._models.parts.scales import HALF_CAUCHY, HALF_T
 from skbayesiv._typing import Array, Values
 
 
 def prior_draws(
     priors: Priors,
-    mean: dict[str, Array],
+    mean: Array,
+    columns: Columns,
     n_draws: int,
     generator: np.random.Generator,
     beta_t: Array | None = None,
 ) -> Values:
-    """Draw all parameters from their priors, where these are proper.
+    """Draw all parameters from their priors.
 
     Parameters
     ----------
     priors : Priors
-    mean : dict with ``x`` (P,), ``z`` (Q,), ``t`` (K,)
-        Means of the regressors, at which centred intercepts are defined.
+    mean : ndarray of shape (C,)
+        Means of the columns, at which centred intercepts are defined.
+    columns : Columns
     n_draws : int
     generator : numpy.random.Generator
     beta_t : ndarray of shape (n_draws, K), optional
         Draws of the effects, where their prior is another than in `priors`.
     """
     values = {
-        name: _draw_normal(prior, n_draws, generator)
+        name: prior.draw(n_draws, generator)
         for name, prior in (
             ("beta_t", priors.beta_t),
             ("beta_z", priors.beta_z),
@@ -40,42 +45,29 @@ def prior_draws(
     if beta_t is not None:
         values["beta_t"] = beta_t
     if priors.direct is not None:
-        values["direct"] = _draw_normal(priors.direct, n_draws, generator)
+        values["direct"] = priors.direct.draw(n_draws, generator)
     if priors.intercept_y is not None and priors.intercept_t is not None:
-        y = _draw_normal(priors.intercept_y, n_draws, generator)
-        t = _draw_normal(priors.intercept_t, n_draws, generator)
+        y = priors.intercept_y.draw(n_draws, generator)
+        t = priors.intercept_t.draw(n_draws, generator)
         if priors.centered:
-            y = y - values["beta_t"] @ mean["t"] - values["gamma_y"] @ mean["x"]
-            if "direct" in values:
-                y = y - values["direct"] @ mean["z"]
-            t = t - mean["z"] @ values["beta_z"] - mean["x"] @ values["gamma_t"]
+            of_y, of_t = at_means(values, mean, columns)
+            y, t = y - of_y, t - of_t
         values |= {"intercept_y": y, "intercept_t": t}
     if not priors.sigma_scale.size:  # moment conditions have no error covariance
         return values
     return values | _draw_covariance(priors, n_draws, generator)
 
 
-def _draw_normal(prior: Normal, n_draws: int, generator: np.random.Generator) -> Array:
-    noise = generator.standard_normal((n_draws, *prior.loc.shape))
-    return np.asarray(prior.loc + prior.scale * noise)
-
-
 def _draw_covariance(priors: Priors, n_draws: int, generator: np.random.Generator) -> Values:
     size = len(priors.sigma_scale)
     within = size if priors.alpha is None else size - 1
-    scale = priors.sigma_scale[size - within :]
-    sigma = scale * np.abs(generator.standard_cauchy((n_draws, within)))
+    sigma = HALF_CAUCHY.draw(priors.sigma_scale[size - within :], (n_draws, within), generator)
     corr = lkj_draws(within, priors.lkj_eta, n_draws, generator)
     cov = corr * sigma[:, :, None] * sigma[:, None, :]
     if priors.alpha is not None:
-        alpha = _draw_normal(priors.alpha, n_draws, generator)
-        v = priors.sigma_scale[0] * generator.standard_t(HALF_T_DF, n_draws)
-        across = np.einsum("nk,nkl->nl", alpha, cov)
-        full = np.empty((n_draws, size, size))
-        full[:, 1:, 1:] = cov
-        full[:, 0, 1:] = full[:, 1:, 0] = across
-        full[:, 0, 0] = v**2 + (across * alpha).sum(-1)
-        cov = full
+        alpha = priors.alpha.draw(n_draws, generator)
+        v = HALF_T.draw(priors.sigma_scale[0], (n_draws,), generator)
+        cov = join_outcome(alpha, v**2, cov, np)
     sigma = np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1))
     return {"sigma": sigma, "cov": cov, "corr": cov / (sigma[:, :, None] * sigma[:, None, :])}
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from skbayesiv._data.standardised import Standardised
+from skbayesiv._models.parts.names import Coords, entry_name
+from skbayesiv._models.parts.scales import HALF_CAUCHY, HALF_T
 from skbayesiv._typing import Array
 
 AUTO_WIDTH = 2.5
+
+
+def log_normal_density(x: Any, loc: Any, scale: Any, xp: Any) -> Any:
+    """Log density of x under N(loc, scale^2)."""
+    ratio = (x - loc) / scale
+    return -0.5 * ratio * ratio - xp.log(scale) - 0.5 * math.log(2 * math.pi)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +30,47 @@ class Normal:
 
     loc: Array
     scale: Array
+
+    def log_density(self, value: Array) -> Array:
+        """Log density of draws (N, ...), summed over the parameter's entries, shape (N,)."""
+        density = log_normal_density(value, self.loc, self.scale, np)
+        return np.asarray(density.reshape(len(value), -1).sum(axis=1))
+
+    def draw(self, n_draws: int, generator: np.random.Generator) -> Array:
+        """Draws of shape (n_draws, ...)."""
+        noise = generator.standard_normal((n_draws, *self.loc.shape))
+        return np.asarray(self.loc + self.scale * noise)
+
+
+class PriorParameters(Protocol):
+    """An estimator's parameters that a model is built from; see :class:`BayesianIV`."""
+
+    intercept_y_loc: Any
+    intercept_y_scale: Any
+    intercept_t_loc: Any
+    intercept_t_scale: Any
+    beta_t_loc: Any
+    beta_t_scale: Any
+    beta_z_loc: Any
+    beta_z_scale: Any
+    gamma_y_loc: Any
+    gamma_t_loc: Any
+    gamma_scale: Any
+    sigma_scale: Any
+    lkj_eta: float
+    sigma_prior: str
+    likelihood: str
+    exclusion_scale: Any
+    intercept_prior: str
+    fit_intercept: bool
+
+
+class PriorRow(NamedTuple):
+    """One line of a table of priors, in the data's units."""
+
+    distribution: str
+    loc: float
+    scale: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +116,30 @@ class Priors:
             if isinstance(value, Normal) and value.loc.size:
                 yield field.name, value
 
+    def table(self, coords: Coords) -> dict[str, PriorRow]:
+        """Priors by parameter, entry by entry, in the data's units."""
+        rows: dict[str, PriorRow] = {}
+        for name, prior in self.normals():
+            label = f"{name} (centered)" if self.centered and "intercept" in name else name
+            for index in np.ndindex(prior.loc.shape):
+                row = PriorRow("Normal", float(prior.loc[index]), float(prior.scale[index]))
+                rows[label + entry_name(name, index, coords)] = row
+        for d, equation in enumerate(coords["equation"][: len(self.sigma_scale)]):
+            given_t = self.alpha is not None and d == 0
+            kind = HALF_T if given_t else HALF_CAUCHY
+            label = f"sigma[{equation} | t]" if given_t else f"sigma[{equation}]"
+            rows[label] = PriorRow(kind.label, 0.0, self.sigma_scale[d])
+        if len(self.sigma_scale) > (1 if self.alpha is None else 2):
+            rows["corr"] = PriorRow(f"LKJ({self.lkj_eta:g})", np.nan, np.nan)
+        return rows
 
-def build_priors(est: Any, std: Standardised) -> Priors:
+
+def build_priors(parameters: PriorParameters, std: Standardised) -> Priors:
     """Priors of an estimator; "auto" scales come from the weighted moments of the data.
 
     Parameters
     ----------
-    est : BayesianIV
-        Source of the parameters ``*_loc``, ``*_scale``, `lkj_eta`, `sigma_prior`,
-        `intercept_prior`, `exclusion_scale` and `fit_intercept`.
+    parameters : PriorParameters
     std : Standardised
     """
     c = std.columns
@@ -82,30 +147,32 @@ def build_priors(est: Any, std: Standardised) -> Priors:
     p, q, k = len(sd_x), len(sd_z), len(sd_t)
     wide = AUTO_WIDTH
     intercept_y = intercept_t = None
-    if est.fit_intercept:
-        intercept_y = _normal(est, "intercept_y", (), std.mean[c.y], wide * sd_y)
-        intercept_t = _normal(est, "intercept_t", (k,), std.mean[c.t], wide * sd_t)
+    if parameters.fit_intercept:
+        intercept_y = _normal(parameters, "intercept_y", (), std.mean[c.y], wide * sd_y)
+        intercept_t = _normal(parameters, "intercept_t", (k,), std.mean[c.t], wide * sd_t)
     auto_y, auto_t = wide * sd_y / sd_x, wide * sd_t / sd_x[:, None]
-    gamma = positive_or_auto(est.gamma_scale, "gamma_scale", (p,), np.nan)
-    sigma = positive_or_auto(est.sigma_scale, "sigma_scale", (1 + k,), wide * np.append(sd_y, sd_t))
+    gamma = positive_or_auto(parameters.gamma_scale, "gamma_scale", (p,), np.nan)
+    sigma = positive_or_auto(
+        parameters.sigma_scale, "sigma_scale", (1 + k,), wide * np.append(sd_y, sd_t)
+    )
     return Priors(
         intercept_y=intercept_y,
         intercept_t=intercept_t,
-        beta_t=_normal(est, "beta_t", (k,), 0.0, wide * sd_y / sd_t),
-        beta_z=_normal(est, "beta_z", (q, k), 0.0, wide * sd_t / sd_z[:, None]),
+        beta_t=_normal(parameters, "beta_t", (k,), 0.0, wide * sd_y / sd_t),
+        beta_z=_normal(parameters, "beta_z", (q, k), 0.0, wide * sd_t / sd_z[:, None]),
         gamma_y=Normal(
-            finite_or_auto(est.gamma_y_loc, "gamma_y_loc", (p,), 0.0),
+            finite_or_auto(parameters.gamma_y_loc, "gamma_y_loc", (p,), 0.0),
             np.where(np.isnan(gamma), auto_y, gamma),
         ),
         gamma_t=Normal(
-            finite_or_auto(est.gamma_t_loc, "gamma_t_loc", (p, k), 0.0),
+            finite_or_auto(parameters.gamma_t_loc, "gamma_t_loc", (p, k), 0.0),
             np.where(np.isnan(gamma[:, None]), auto_t, gamma[:, None]),
         ),
-        direct=_direct(est.exclusion_scale, q),
+        direct=_direct(parameters.exclusion_scale, q),
         sigma_scale=sigma,
-        alpha=_alpha(est.sigma_prior, wide * sd_y / sd_t),
-        lkj_eta=float(est.lkj_eta),
-        centered=est.intercept_prior == "centered" and bool(est.fit_intercept),
+        alpha=_alpha(parameters.sigma_prior, wide * sd_y / sd_t),
+        lkj_eta=float(parameters.lkj_eta),
+        centered=parameters.intercept_prior == "centered" and bool(parameters.fit_intercept),
     )
 
 
@@ -129,11 +196,11 @@ def _direct(scale: ArrayLike, q: int) -> Normal | None:
 
 
 def _normal(
-    est: Any, name: str, shape: tuple[int, ...], loc: ArrayLike, scale: ArrayLike
+    parameters: PriorParameters, name: str, shape: tuple[int, ...], loc: ArrayLike, scale: ArrayLike
 ) -> Normal:
     return Normal(
-        finite_or_auto(getattr(est, f"{name}_loc"), f"{name}_loc", shape, loc),
-        positive_or_auto(getattr(est, f"{name}_scale"), f"{name}_scale", shape, scale),
+        finite_or_auto(getattr(parameters, f"{name}_loc"), f"{name}_loc", shape, loc),
+        positive_or_auto(getattr(parameters, f"{name}_scale"), f"{name}_scale", shape, scale),
     )
 
 

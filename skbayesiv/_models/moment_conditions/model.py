@@ -1,0 +1,149 @@
+"""The model of the moment conditions: its contract with whoever fits, searches or reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from skbayesiv._data.rows import IVData
+from skbayesiv._data.standardised import standardise
+from skbayesiv._data.sums import Sums
+from skbayesiv._linear.two_stage import two_stage_effects
+from skbayesiv._models.moment_conditions import density
+from skbayesiv._models.moment_conditions.density import CriterionArrays, CriterionShape
+from skbayesiv._models.moment_conditions.design import CriterionDesign, build_criterion
+from skbayesiv._models.moment_conditions.draws import draw_given_effects
+from skbayesiv._models.moment_conditions.pymc_model import sample_criterion, state_criterion
+from skbayesiv._models.moment_conditions.start import start
+from skbayesiv._models.parts.model import Likelihood, TwoStage
+from skbayesiv._models.parts.names import Coords, coordinates
+from skbayesiv._models.parts.posterior import Posterior
+from skbayesiv._models.parts.prior_draws import prior_draws
+from skbayesiv._models.parts.priors import Normal, PriorParameters, PriorRow, build_priors
+from skbayesiv._sampling.target import Draws, Settings, Target
+from skbayesiv._typing import Array, Values
+
+UNUSED = (
+    "intercept_y_loc",
+    "intercept_y_scale",
+    "intercept_t_loc",
+    "intercept_t_scale",
+    "beta_z_loc",
+    "beta_z_scale",
+    "gamma_y_loc",
+    "gamma_t_loc",
+    "gamma_scale",
+    "sigma_scale",
+    "lkj_eta",
+    "sigma_prior",
+    "intercept_prior",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CriterionModel:
+    """The GMM criterion of E[z e] = 0; the coordinates are the effects."""
+
+    design: CriterionDesign
+    clustered: bool
+    given_prior: Callable[..., Any] = density.log_likelihood_and_prior
+
+    has_density: ClassVar[bool] = False
+    robust: ClassVar[bool] = True
+    when_weak: ClassVar[str] = 'likelihood="gmm" already allows for weak instruments'
+
+    @classmethod
+    def build(cls, parameters: PriorParameters, sums: Sums) -> CriterionModel:
+        """Compress sums and an estimator's parameters."""
+        std = standardise(sums.moments)
+        priors = build_priors(parameters, std)
+        if sums.fourth is None:
+            raise ValueError(
+                'fourth_moments must be given with likelihood="gmm": its criterion needs '
+                "fourth-order sums, which moments do not hold. Pass fit_moments(moments, "
+                "fourth_moments) with FourthMoments.from_frame, or fit to rows."
+            )
+        fit_intercept = parameters.fit_intercept
+        design = build_criterion(std, sums.fourth, priors, fit_intercept=fit_intercept)
+        return cls(design, sums.fourth.n_clusters is not None)
+
+    @property
+    def shape(self) -> CriterionShape:
+        """What is static in the density."""
+        return self.design.shape
+
+    @property
+    def arrays(self) -> CriterionArrays:
+        """Numbers that the density works on."""
+        return self.design.arrays
+
+    @property
+    def coords(self) -> Coords:
+        """Names along the posterior's dimensions."""
+        return coordinates(self.design.std.columns)
+
+    @property
+    def effect_prior(self) -> Normal:
+        """Prior of the effects in raw units."""
+        return self.design.priors.beta_t
+
+    @property
+    def effect_unit(self) -> Array:
+        """Raw effect = unit * standardised effect."""
+        return self.design.unit
+
+    @property
+    def prior_parameters(self) -> dict[str, str]:
+        """Parameters that decide each component of the prior: there is one."""
+        return {"beta_t": "beta_t_scale"}
+
+    def target(self) -> Target:
+        """Quasi-posterior of the effects."""
+        return Target(density.log_density, self.shape, self.arrays, *start(self.design))
+
+    def posterior(
+        self,
+        position: Array,
+        generator: np.random.Generator,
+        effect_prior: tuple[Array, Array] | None = None,
+    ) -> Posterior:
+        """Exact draws of the other coefficients; the effects' prior has no part in them."""
+        return draw_given_effects(self.design, position, generator)
+
+    def prior_draws(
+        self, n_draws: int, generator: np.random.Generator, beta_t: Array | None = None
+    ) -> Values:
+        """Draws of the effects and the direct effects from their priors."""
+        std, priors = self.design.std, self.design.priors
+        return prior_draws(priors, std.mean, std.columns, n_draws, generator, beta_t)
+
+    def prior_table(self) -> dict[str, PriorRow]:
+        """Priors by parameter."""
+        return self.design.priors.table(self.coords)
+
+    def two_stage(self) -> TwoStage:
+        """2SLS with the scores' robust or clustered errors, and direct effects where allowed."""
+        scores, direct, std = self.design.scores, self.design.priors.direct, self.design.std
+        z = slice(scores.n_h, None)
+        effects, std_errors = two_stage_effects(
+            std,
+            fit_intercept=scores.n_h > len(std.columns.covariates),
+            score_variance=scores.cross[z, 0, z, 0] / scores.n,
+            direct_scale=None if direct is None else direct.scale,
+        )
+        return TwoStage(effects, std_errors)
+
+    def to_pymc(self, data: IVData | None, state_effects: Callable[[], Any] | None = None) -> Any:
+        """State priors and criterion; the rows are in the sums already."""
+        return state_criterion(self.design, state_effects)
+
+    def sample_pymc(self, data: IVData | None, settings: Settings) -> tuple[Draws, Posterior]:
+        """Sample the effects; all else is drawn exactly given these."""
+        draws = sample_criterion(self.to_pymc(data), self.design, settings)
+        return draws, self.posterior(draws.flat, settings.generator())
+
+
+GMM = Likelihood(CriterionModel.build, fourth=True, clusters=True, density=False, unused=UNUSED)

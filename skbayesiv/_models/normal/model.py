@@ -1,0 +1,141 @@
+"""The joint normal model: its contract with whoever fits, searches or reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from skbayesiv._data.rows import KEPT_ROWS, IVData
+from skbayesiv._data.standardised import standardise
+from skbayesiv._data.sums import Sums
+from skbayesiv._linear.two_stage import two_stage_effects
+from skbayesiv._models.normal import density
+from skbayesiv._models.normal.design import Arrays, Design, Shape, build_design
+from skbayesiv._models.normal.draws import draw_posterior
+from skbayesiv._models.normal.pymc_model import state_rows
+from skbayesiv._models.normal.pymc_sampling import sample_rows
+from skbayesiv._models.normal.start import start
+from skbayesiv._models.parts.model import Likelihood, TwoStage
+from skbayesiv._models.parts.names import Coords, coordinates
+from skbayesiv._models.parts.posterior import Posterior
+from skbayesiv._models.parts.prior_draws import prior_draws
+from skbayesiv._models.parts.priors import Normal, PriorParameters, PriorRow, build_priors
+from skbayesiv._sampling.target import Draws, Settings, Target
+from skbayesiv._typing import Array, Values
+
+REFIT = 'refit with likelihood="gmm"'
+
+
+@dataclass(frozen=True, eq=False)
+class NormalModel:
+    """Jointly normal errors; the coordinates are the error covariance's."""
+
+    design: Design
+    given_prior: Callable[..., Any] = density.log_likelihood_and_prior
+
+    has_density: ClassVar[bool] = True
+    robust: ClassVar[bool] = False
+    clustered: ClassVar[bool] = False
+
+    @classmethod
+    def build(cls, parameters: PriorParameters, sums: Sums) -> NormalModel:
+        """Compress moments and an estimator's parameters."""
+        std = standardise(sums.moments)
+        return cls(build_design(std, build_priors(parameters, std), parameters.sigma_prior))
+
+    @property
+    def shape(self) -> Shape:
+        """What is static in the density."""
+        return self.design.shape
+
+    @property
+    def arrays(self) -> Arrays:
+        """Numbers that the density works on."""
+        return self.design.arrays
+
+    @property
+    def coords(self) -> Coords:
+        """Names along the posterior's dimensions."""
+        return coordinates(self.design.std.columns)
+
+    @property
+    def effect_prior(self) -> Normal:
+        """Prior of the effects in raw units."""
+        return self.design.priors.beta_t
+
+    @property
+    def effect_unit(self) -> Array:
+        """Raw effect = unit * standardised effect."""
+        return np.asarray(self.design.unit[list(self.shape.effect_positions)])
+
+    @property
+    def prior_parameters(self) -> dict[str, str]:
+        """Parameters that decide each component of the prior."""
+        regression = self.design.priors.alpha is not None
+        return {
+            "beta_t": "beta_t_scale",
+            "correlation": "sigma_prior" if regression else "lkj_eta or sigma_prior",
+            "rest": "beta_z_scale, gamma_scale, sigma_scale and the intercepts' scales",
+        }
+
+    @property
+    def when_weak(self) -> str:
+        """What to do about weak instruments."""
+        if self.design.priors.alpha is not None:
+            return f"{REFIT}, which keeps coverage"
+        return f'{REFIT} or sigma_prior="regression", which keep coverage'
+
+    def target(self) -> Target:
+        """Collapsed posterior of the error covariance."""
+        return Target(density.log_density, self.shape, self.arrays, *start(self.design))
+
+    def posterior(
+        self,
+        position: Array,
+        generator: np.random.Generator,
+        effect_prior: tuple[Array, Array] | None = None,
+    ) -> Posterior:
+        """Exact draws of the coefficients given the covariance."""
+        return draw_posterior(self.design, position, generator, effect_prior)
+
+    def prior_draws(
+        self, n_draws: int, generator: np.random.Generator, beta_t: Array | None = None
+    ) -> Values:
+        """Draws of all parameters from their priors."""
+        std, priors = self.design.std, self.design.priors
+        return prior_draws(priors, std.mean, std.columns, n_draws, generator, beta_t)
+
+    def prior_table(self) -> dict[str, PriorRow]:
+        """Priors by parameter."""
+        return self.design.priors.table(self.coords)
+
+    def two_stage(self) -> TwoStage:
+        """2SLS with classical errors, and direct effects where they are allowed."""
+        priors = self.design.priors
+        effects, std_errors = two_stage_effects(
+            self.design.std,
+            fit_intercept=priors.intercept_y is not None,
+            direct_scale=None if priors.direct is None else priors.direct.scale,
+        )
+        return TwoStage(effects, std_errors)
+
+    def to_pymc(self, data: IVData | None, state_effects: Callable[[], Any] | None = None) -> Any:
+        """State the model row by row."""
+        if data is None:
+            raise ValueError(
+                f"X, t, y and z must be given: a fit keeps at most {KEPT_ROWS} rows, and none "
+                "of a fit from moments."
+            )
+        return state_rows(data, self.design, state_effects)
+
+    def sample_pymc(self, data: IVData | None, settings: Settings) -> tuple[Draws, Posterior]:
+        """Sample the model of all rows."""
+        if data is None:
+            raise ValueError('backend="pymc" samples a model of all rows: fit to rows.')
+        return sample_rows(self.to_pymc(data), self.design, settings)
+
+
+NORMAL = Likelihood(NormalModel.build)
