@@ -98,4 +98,4 @@ def partial_out(second: Array, width: int, ridge: float = 0.0) -> tuple[Array, A
     """
     on, rest = slice(0, width), slice(width, None)
     coef = np.linalg.solve(second[on, on] + ridge * np.eye(width), second[on, rest])
-    return second[rest, rest] - second[rest, on] @ coef, coef
+    return second[rest, rest] - second[on, rest].T @ coef, coef

@@ -35,17 +35,17 @@ class FirstStage:
     left: Array
     coef: Array
 
-    def effects(self, c: float = 0.0) -> Array:
-        """k-class effects (K,) with kappa = 1 - c."""
-        a = self._mixed(c)
-        return np.asarray(np.linalg.solve(a[:-1, :-1], a[:-1, -1]))
+    def two_stage(self) -> Array:
+        """2SLS effects (K,): E[t^ t~'] beta = E[t^ y~] with the fitted treatments t^ = Pi'z~."""
+        return np.asarray(np.linalg.solve(self.fitted[:-1, :-1].T, self.fitted[-1, :-1]))
 
-    def precision(self, c: float = 0.0) -> Array:
-        """F_tt + c W_tt: n times it over the error's variance is the effects' precision, (K, K)."""
-        return self._mixed(c)[:-1, :-1]
+    def k_class(self, c: float) -> tuple[Array, Array]:
+        """k-class effects (K,) with kappa = 1 - c, and the matrix F_tt + c W_tt that they solve.
 
-    def _mixed(self, c: float) -> Array:
-        return self.fitted + c * self.left if c else self.fitted
+        Over the error's variance, n times the matrix is the effects' precision.
+        """
+        a = self.fitted + c * self.left
+        return np.asarray(np.linalg.solve(a[:-1, :-1], a[:-1, -1])), a[:-1, :-1]
 
 
 def first_stage(partial: Array, n_instruments: int, ridge: float = 0.0) -> FirstStage:
@@ -53,8 +53,11 @@ def first_stage(partial: Array, n_instruments: int, ridge: float = 0.0) -> First
 
     `ridge` is added to the instruments' own, where they may be linearly dependent.
     """
+    z, rest = slice(0, n_instruments), slice(n_instruments, None)
     left, coef = partial_out(partial, n_instruments, ridge)
-    return FirstStage(partial[n_instruments:, n_instruments:] - left, left, coef[:, :-1])
+    # The difference would cancel when instruments are weak; under a ridge the parts must add up.
+    fitted = partial[rest, rest] - left if ridge else partial[rest, z] @ coef
+    return FirstStage(fitted, left, coef[:, :-1])
 
 
 def two_stage_effects(
@@ -81,7 +84,7 @@ def two_stage_effects(
     c, q = std.columns, len(std.columns.instruments)
     partial, _ = partial_out(std.second_moments(fit_intercept=fit_intercept), c.x.stop)
     stage, gram = first_stage(partial, q), partial[:q, :q]
-    beta = stage.effects()
+    beta = stage.two_stage()
     variance = score_variance
     if variance is None:
         contrast = np.append(-beta, 1.0)

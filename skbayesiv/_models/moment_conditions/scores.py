@@ -96,7 +96,7 @@ def build_scores(fourth: FourthMoments, std: Standardised, *, fit_intercept: boo
     gram = np.zeros((h + q, h + q))
     gram[:first, :first], gram[first:h, first:h] = 1.0, second[x, x]
     gram[h:, h:] = partial[:q, :q]
-    centre = stage.effects() if n else np.zeros(k)
+    centre = stage.two_stage() if n else np.zeros(k)
     mean, cross = _centred(fourth, std, fit_intercept=fit_intercept)
     residual = np.zeros((1 + 2 * k, 2 + q + k))
     residual[0, 1 + q :] = np.append(-centre, 1.0)

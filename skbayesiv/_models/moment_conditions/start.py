@@ -21,7 +21,8 @@ def start(design: CriterionDesign) -> tuple[Array, Array]:
     arrays, n = design.arrays, design.std.n
     if not n:
         return np.array(arrays.loc), arrays.precision**-0.5
-    beta = first_stage(design.scores.partial, design.shape.n_instruments).effects(K_CLASS / n)
+    stage = first_stage(design.scores.partial, design.shape.n_instruments)
+    beta, _ = stage.k_class(K_CLASS / n)
     contrast = contrasts(arrays, beta)
     s = weight_matrix(arrays.weight, contrast, np) + arrays.direct
     slope = arrays.moment[:, 1:]

@@ -66,11 +66,10 @@ def _k_class(std: Standardised, *, has_intercept: bool) -> tuple[Array, Array]:
     stage = first_stage(partial, q, RIDGE)
     if not k:
         return stage.left, np.empty(0)
-    beta = stage.effects(K_CLASS / std.n)
+    beta, precision = stage.k_class(K_CLASS / std.n)
     contrast = np.append(-beta, 1.0)
     sigma = np.empty((k + 1, k + 1))
     sigma[0, 0] = contrast @ partial[q:, q:] @ contrast
     sigma[0, 1:] = sigma[1:, 0] = stage.left[:k, k] - stage.left[:k, :k] @ beta
     sigma[1:, 1:] = stage.left[:k, :k]
-    precision = stage.precision(K_CLASS / std.n)
     return sigma, np.diag(np.linalg.inv(precision)) * sigma[0, 0] / std.n
