@@ -20,7 +20,7 @@ from skbayesiv._data.rows import IVData
 from skbayesiv._data.standardised import Standardised
 from skbayesiv._estimators.bayesian import BayesianIV
 from skbayesiv._models.normal import design as _design
-from skbayesiv._models.normal.pymc_model import build_model
+from skbayesiv._models.normal.pymc_model import state_rows
 from skbayesiv._models.normal.start import start
 from skbayesiv._models.parts.priors import build_priors
 
@@ -275,7 +275,7 @@ def points(case):
     """Points over several posterior standard deviations, where both densities count."""
     prob = problem(case)
     rng = np.random.default_rng(7)
-    model = build_model(prob.data, prob.design)
+    model = state_rows(prob.data, prob.design)
     log_p = model.compile_logp(jacobian=False, **FAST)
     rows = stacked(prob)
     at, spread = start(prob.design)

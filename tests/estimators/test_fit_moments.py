@@ -12,8 +12,9 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, Moments, TwoStageLS
+from skbayesiv._columns import Roles
 from skbayesiv._data.fourth_moments import FourthMoments
-from skbayesiv._data.rows import gather
+from skbayesiv._data.rows import read_rows
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import NoTreatmentWarning
 
@@ -36,7 +37,7 @@ def data():
 
 def moments_of(data, at=slice(None), weight=None):
     columns = {name: data[name][at] for name in ("X", "t", "y", "z")}
-    return Moments.from_data(gather(TwoStageLS(), **columns, sample_weight=weight))
+    return Moments.from_data(read_rows(**columns, sample_weight=weight, roles=Roles()))
 
 
 def by_cluster(data):
@@ -97,7 +98,7 @@ def test_clusters_from_a_data_frame():
 
 
 def test_least_squares_from_moments(data):
-    moments = Moments.from_data(gather(TwoStageLS(), data["X"], data["y"], None, None, None))
+    moments = Moments.from_data(read_rows(data["X"], data["y"], roles=Roles()))
     est = TwoStageLS(cov_type="unadjusted")
     with pytest.warns(NoTreatmentWarning):
         sums = clone(est).fit_moments(moments)

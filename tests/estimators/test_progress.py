@@ -99,5 +99,5 @@ def test_steps_end_when_their_draws_are_made(rows, monkeypatch):
 
     ready = []
     monkeypatch.setattr(nuts, "_programs", lambda: (begin, recorded))
-    nuts.sample(est._target(est._model), est._settings(), track)
+    nuts.sample(est._model.target(), est._settings(), track)
     assert ready == [True] * PIECES

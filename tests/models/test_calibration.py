@@ -16,9 +16,11 @@ from skbayesiv._columns import Columns
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.standardised import Standardised, standardise
-from skbayesiv._models.build import NormalLikelihood, build_likelihood
+from skbayesiv._data.sums import Sums
+from skbayesiv._models.build import build_model
 from skbayesiv._models.normal.design import build_design
-from skbayesiv._models.normal.draws import draw_parameters
+from skbayesiv._models.normal.draws import draw_posterior
+from skbayesiv._models.normal.model import NormalModel
 from skbayesiv._models.parts.prior_draws import prior_draws
 from skbayesiv._models.parts.priors import build_priors
 from skbayesiv._results.predictive import NewRows, simulate
@@ -49,7 +51,7 @@ def fit_all(models, draws=300, tune=500):
         for i, (model, d) in enumerate(zip(part, drawn, strict=True)):
             flat = d.position.reshape(-1, d.position.shape[-1])
             generator = np.random.default_rng([start, i])
-            out.append(draw_parameters(model.design, flat, generator).values)
+            out.append(draw_posterior(model.design, flat, generator).values)
     return out
 
 
@@ -79,15 +81,14 @@ def test_ranks_are_uniform(k, q, p, extra):
         columns, 0.0, np.zeros(p + q + k + 1), np.ones(p + q + k + 1), np.eye(p + q + k + 1)
     )
     priors = build_priors(est, unit)
-    mean = {"x": np.zeros(p), "z": np.zeros(q), "t": np.zeros(k)}
-    truths, models = prior_draws(priors, mean, count, rng), []
+    truths, models = prior_draws(priors, unit.mean, columns, count, rng), []
     for i in range(count):
         one = {name: value[i : i + 1] for name, value in truths.items()}
         x, z = rng.normal(size=(n, p)), rng.normal(size=(n, q))
         made = simulate(one, NewRows(x, z), rng)
         data = IVData(x, z, made["t"][0], made["y"][0], None, columns)
         std = standardise(Moments.from_data(data))
-        models.append(NormalLikelihood(build_design(std, priors, est.sigma_prior)))
+        models.append(NormalModel(build_design(std, priors, est.sigma_prior)))
     posteriors = fit_all(models)
     ranks = {}
     for name, value in truths.items():
@@ -119,7 +120,7 @@ def coverage(f_statistic, n=100, rho=0.8, count=400, **parameters):
         t = slope * z + v
         y = t + rho * v + np.sqrt(1 - rho**2) * rng.normal(size=n)
         data = IVData(np.empty((n, 0)), z[:, None], t[:, None], y, None, columns)
-        models.append(build_likelihood(est, standardise(Moments.from_data(data)), None))
+        models.append(build_model(est, Sums(Moments.from_data(data))))
     hits = 0
     for values in fit_all(models, draws=800):
         low, high = np.quantile(values["beta_t"][:, 0], [0.05, 0.95])

@@ -17,7 +17,6 @@ from skbayesiv import (
 from skbayesiv._columns import Columns
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.standardised import standardise
-from skbayesiv._models.build import NormalLikelihood
 from skbayesiv._models.history import density as history_density
 from skbayesiv._models.history import draws as draws_of_history
 from skbayesiv._models.history.draws import effect_priors
@@ -25,7 +24,8 @@ from skbayesiv._models.history.meta_analysis import Mixture, integrate
 from skbayesiv._models.history.table import build_history
 from skbayesiv._models.normal import density as normal_density
 from skbayesiv._models.normal.design import build_design
-from skbayesiv._models.normal.draws import draw_parameters
+from skbayesiv._models.normal.draws import draw_posterior
+from skbayesiv._models.normal.model import NormalModel
 from skbayesiv._models.normal.start import start
 from skbayesiv._models.parts import error_covariance
 from skbayesiv._models.parts.prior_draws import lkj_draws, prior_draws
@@ -105,7 +105,7 @@ def prior_sample(k, q, p, log_density=normal_density.log_density, **parameters):
     position = draws.position[:, ::thin].reshape(-1, draws.position.shape[-1])
     flat = spread_out(position.T, 1 + k, n_lkj(design.shape), np)[0].T
     assert len(flat) > 1000
-    values = draw_parameters(design, flat, np.random.default_rng(1)).values
+    values = draw_posterior(design, flat, np.random.default_rng(1)).values
     return priors, values
 
 
@@ -197,8 +197,8 @@ def test_lkj_draws(size):
 def test_direct_prior_draws_agree_with_the_sampler(sigma_prior):
     """`sample_prior_predictive` and prior-only NUTS are two statements of one prior."""
     priors, values = prior_sample(2, 2, 0, sigma_prior=sigma_prior)
-    mean = {"x": np.zeros(0), "z": np.zeros(2), "t": np.zeros(2)}
-    direct = prior_draws(priors, mean, 8000, np.random.default_rng(5))
+    columns = Columns((), ("z0", "z1"), ("t0", "t1"), "y")
+    direct = prior_draws(priors, np.zeros(5), columns, 8000, np.random.default_rng(5))
     for d in range(3):
         assert stats.ks_2samp(values["sigma"][:, d], direct["sigma"][:, d]).pvalue > 1e-4
         for e in range(d):
@@ -238,15 +238,15 @@ def history_draws(robust, kind="half-cauchy", n_draws=8000):
     """
     est = HierarchicalBayesianIV(**EARLIER, **PRIOR, sigma_t_bar_prior=kind)
     std = standardise(Moments.empty(Columns((), ("z",), ("t",), "y")))
-    model = NormalLikelihood(build_design(std, build_priors(est, std), "lkj"))
+    model = NormalModel(build_design(std, build_priors(est, std), "lkj"))
     history, rng = build_history(est), np.random.default_rng(0)
     grid = integrate(history, 0)
-    unit = history_density.effect_units(model.design)
+    unit = model.effect_unit
     u = rng.normal(size=(n_draws, 3))
     log_sigma = np.log(grid.sigma_quantile(rng.uniform(size=(n_draws, 1))) / unit)
     flags = rng.uniform(size=n_draws) >= robust
     shape = history_density.hierarchical_shape(model, history, robust)
-    arrays = history_density.hierarchical_arrays(model.design, history)
+    arrays = history_density.hierarchical_arrays(model, history)
     chosen = draws_of_history.Chosen(u, log_sigma, flags, 1.0 - robust)
     prior = draws_of_history.effect_priors(shape, arrays, chosen)
     beta_t = model.posterior(u, rng, (prior.loc, prior.precision)).values["beta_t"]
@@ -334,10 +334,10 @@ def sigma_bar_p_value(log_density=history_density.log_density):
     """NUTS without rows: sigma_bar against its posterior given the history."""
     est = HierarchicalBayesianIV(**EARLIER, **PRIOR)
     std = standardise(Moments.empty(Columns((), ("z",), ("t",), "y")))
-    model = NormalLikelihood(build_design(std, build_priors(est, std), "lkj"))
+    model = NormalModel(build_design(std, build_priors(est, std), "lkj"))
     history = build_history(est)
     shape = history_density.hierarchical_shape(model, history, 0.0)
-    arrays = history_density.hierarchical_arrays(model.design, history)
+    arrays = history_density.hierarchical_arrays(model, history)
     target = history_density.hierarchical_target(model.target(), shape, arrays)
     density = of_sigma_bar(log_density)
     target = replace(target, log_density=density, start=target.start[3:], spread=target.spread[3:])
@@ -345,7 +345,7 @@ def sigma_bar_p_value(log_density=history_density.log_density):
     ess = float(array_stats.ess(draws, chain_axis=0, draw_axis=1, method="bulk"))
     thinned = np.exp(draws[:, :: int(np.ceil(2 * draws.size / ess))].ravel())
     assert thinned.size > 1000
-    grid = integrate(history.in_units(history_density.effect_units(model.design)), 0)
+    grid = integrate(history.in_units(model.effect_unit), 0)
     below = np.cumsum(grid.weight) - 0.5 * grid.weight
     law = np.interp(np.log(thinned), np.log(grid.sigma), below)
     return stats.kstest(law, "uniform").pvalue

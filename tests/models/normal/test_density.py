@@ -22,14 +22,14 @@ from scipy import stats
 from skbayesiv import HierarchicalBayesianIV
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.standardised import standardise
-from skbayesiv._models.build import NormalLikelihood
 from skbayesiv._models.history import density as _borrowed
 from skbayesiv._models.history.table import build_history
 from skbayesiv._models.normal import design as _design
 from skbayesiv._models.normal.density import log_density, log_likelihood_and_prior
+from skbayesiv._models.normal.model import NormalModel
 from skbayesiv._models.normal.start import start
 from skbayesiv._models.parts import error_covariance
-from skbayesiv._models.parts.scales import log_half_cauchy
+from skbayesiv._models.parts.scales import HALF_CAUCHY
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:PyTensor could not link to a BLAS installation:UserWarning"
@@ -79,7 +79,7 @@ def test_constant_does_not_depend_on_the_prior_of_the_effect(case):
 
 def no_jacobian(log_d, log_sigma, scale, eta, xp):
     """A prior of (log d, a) without the Jacobian of the change of variables."""
-    scales = [log_half_cauchy(s, c, xp) for s, c in zip(log_sigma, scale, strict=True)]
+    scales = [HALF_CAUCHY.log_pdf(s, c, xp) for s, c in zip(log_sigma, scale, strict=True)]
     return (eta - 1.0) * 2.0 * (sum(log_d) - sum(log_sigma)) + sum(scales)
 
 
@@ -215,10 +215,10 @@ def test_density_with_a_history(case, kind):
     """Both components against the rows' dense normal density, from the same base density."""
     prob, history = problem(case), history_for(case.k, kind)
     design = prob.design
-    model = NormalLikelihood(design)
+    model = NormalModel(design)
     shape = _borrowed.hierarchical_shape(model, history, 0.5)
-    arrays = _borrowed.hierarchical_arrays(design, history)
-    unit, prior = _borrowed.effect_units(design), design.priors.beta_t
+    arrays = _borrowed.hierarchical_arrays(model, history)
+    unit, prior = model.effect_unit, design.priors.beta_t
     rng = np.random.default_rng(0)
     near, vague = [], []
     for u in points(case).u:
@@ -245,9 +245,9 @@ def test_density_with_a_history(case, kind):
 def test_jax_density_with_a_history(case):
     """What NUTS sees is the sum of both components' densities."""
     history = history_for(case.k, "half-cauchy")
-    model = NormalLikelihood(problem(case).design)
+    model = NormalModel(problem(case).design)
     shape = _borrowed.hierarchical_shape(model, history, 0.5)
-    arrays = _borrowed.hierarchical_arrays(model.design, history)
+    arrays = _borrowed.hierarchical_arrays(model, history)
     u = points(case).u
     whole = np.concatenate([u[0], np.full(case.k, -0.3), u[1]])
     with jax.enable_x64(True):

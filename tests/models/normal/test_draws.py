@@ -7,7 +7,7 @@ import pytest
 from rowwise import CASES, N_POINTS, cases, points, problem, rows_log_density, stacked
 from scipy import stats
 
-from skbayesiv._models.normal.draws import draw_parameters
+from skbayesiv._models.normal.draws import draw_posterior
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:PyTensor could not link to a BLAS installation:UserWarning"
@@ -39,7 +39,7 @@ def normal_p_value(z):
 def test_draws_have_the_conditional_distribution(case):
     prob, rows, n = problem(case), stacked(problem(case)), 20_000
     u = points(case).u[1]
-    drawn = draw_parameters(prob.design, np.tile(u, (n, 1)), np.random.default_rng(1))
+    drawn = draw_posterior(prob.design, np.tile(u, (n, 1)), np.random.default_rng(1))
     mean, a = rows.conditional(prob.weight, drawn.values["cov"][0])
     theta = rows.stack(drawn.values | drawn.centered)
     assert normal_p_value((theta - mean) @ np.linalg.cholesky(a)) > 1e-4
@@ -52,7 +52,7 @@ def test_draws_given_another_prior_of_the_effect():
     loc, scale = np.array([4.0]), np.array([0.5])
     prior = (np.tile(loc / unit, (n, 1)), np.tile((unit / scale) ** 2, (n, 1)))
     u = np.tile(points(case).u[1], (n, 1))
-    drawn = draw_parameters(prob.design, u, np.random.default_rng(2), prior)
+    drawn = draw_posterior(prob.design, u, np.random.default_rng(2), prior)
     at = next(list(at) for name, _, at in rows.labels if name == "beta_t")
     rows.loc[at], rows.scale[at] = loc, scale
     mean, a = rows.conditional(prob.weight, drawn.values["cov"][0])
@@ -63,9 +63,9 @@ def test_draws_given_another_prior_of_the_effect():
 @cases()
 def test_draws_log_likelihood_is_the_rows(case):
     prob = problem(case)
-    drawn = draw_parameters(prob.design, points(case).u, np.random.default_rng(3))
+    drawn = draw_posterior(prob.design, points(case).u, np.random.default_rng(3))
     expected = [rows_log_density(prob, drawn.values, i) for i in range(N_POINTS)]
-    np.testing.assert_allclose(drawn.log_likelihood, expected, rtol=1e-9)
+    np.testing.assert_allclose(drawn.log_likelihood["total"], expected, rtol=1e-9)
     sigma, corr = drawn.values["sigma"], drawn.values["corr"]
     cov = corr * sigma[:, :, None] * sigma[:, None, :]
     np.testing.assert_allclose(drawn.values["cov"], cov, rtol=1e-12)

@@ -10,8 +10,8 @@ from skbayesiv import BayesianIV
 from skbayesiv._columns import Columns
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
-from skbayesiv._data.standardised import standardise
-from skbayesiv._models.build import build_likelihood
+from skbayesiv._data.sums import Sums
+from skbayesiv._models.build import build_model
 
 SIGMA_SCALE, ETA = np.array([1.5, 0.7, 2.0]), 2.5
 FORMS = {
@@ -42,7 +42,7 @@ def test_log_prior_is_the_density_of_each_draw(form):
     est = BayesianIV(**parameters, sigma_scale=SIGMA_SCALE, lkj_eta=ETA, **FORMS[form])
     columns = Columns(("x0", "x1"), ("z0", "z1", "z2"), ("t0", "t1"), "y")
     moments = Moments.from_data(IVData(x, z, t, y, None, columns))
-    model = build_likelihood(est, standardise(moments), None)
+    model = build_model(est, Sums(moments))
     drawn = model.posterior(0.5 * rng.normal(size=(200, 6)), rng)
     p = drawn.values
     expected = {
