@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from skbayesiv._data.standardised import Standardised
 from skbayesiv._models.history.meta_analysis import (
@@ -19,8 +21,9 @@ from skbayesiv._models.history.meta_analysis import (
 from skbayesiv._models.history.table import History
 from skbayesiv._models.moment_conditions.scores import two_stage_effects
 from skbayesiv._models.parts.scales import log_normal_density
-from skbayesiv._reports.meta_analysis import EffectSummary
+from skbayesiv._reports.meta_analysis import COLUMNS, EffectSummary
 from skbayesiv._typing import Array
+from skbayesiv.diagnostics._report import Block, Pairs, Report, Table
 from skbayesiv.exceptions import OURS, PriorDataConflictWarning
 
 CONFLICT_LEVEL = 0.05
@@ -113,8 +116,8 @@ def warn_of_conflict(est: Any, history: History) -> None:
             )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Borrowing:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Borrowing(Report):
     """What the history contributes to one treatment's effect.
 
     Attributes
@@ -157,23 +160,29 @@ class Borrowing:
     conflict_p_value: float
     exchangeable_probability: float | None
     heterogeneity: Heterogeneity
-    leave_one_out: Any
+    leave_one_out: pd.DataFrame
 
-    def __str__(self) -> str:
-        lines = [f"{name:<21}{value}" for name, value in self._lines().items()]
-        return "\n".join([*lines, "", self.leave_one_out.to_string(float_format="%.4g")])
+    def to_frame(self) -> pd.DataFrame:
+        """One row for the effect without the history, as it predicts it, and with it.
 
-    def __repr__(self) -> str:
-        return str(self)
+        Returns
+        -------
+        pandas.DataFrame
+            With columns mean, sd, median, 2.5% and 97.5%, in units of the effect.
+        """
+        rows = {name: effect.numbers() for name, effect in self._effects().items()}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
 
-    def _repr_html_(self) -> str:
-        from html import escape
+    def _blocks(self) -> Iterator[Block]:
+        yield (Pairs(tuple(self._lines().items()), width=21),)
+        yield (Table(self.leave_one_out, "%.4g"),)
 
-        rows = "".join(
-            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
-            for name, value in self._lines().items()
-        )
-        return f"<table>{rows}</table>{self.leave_one_out.to_html(float_format='%.4g')}"
+    def _effects(self) -> dict[str, EffectSummary]:
+        return {
+            "without history": self.without,
+            "history predicts": self.history,
+            "with history": self.combined,
+        }
 
     def _lines(self) -> dict[str, str]:
         worth = f"{self.rows:,.0f} rows of this experiment"
@@ -181,9 +190,7 @@ class Borrowing:
             worth += ": the history adds uncertainty"
         lines = {
             "effect of": self.treatment,
-            "without history": str(self.without),
-            "history predicts": str(self.history),
-            "with history": str(self.combined),
+            **{name: str(effect) for name, effect in self._effects().items()},
             "shrinkage": f"{self.shrinkage:.2f}  (the history's share of the precision)",
             "worth": worth,
             "conflict p-value": f"{self.conflict_p_value:.2g}",
@@ -235,15 +242,13 @@ def effect_draws(est: Any) -> Array:
     return np.asarray(draws.reshape(-1, draws.shape[-1]))
 
 
-def leave_one_out(est: Any, history: History, treatment: int) -> Any:
+def leave_one_out(est: Any, history: History, treatment: int) -> pd.DataFrame:
     """Leave each earlier experiment out: the prediction, and the effect by reweighting.
 
     The history enters the posterior through the effects' joint prior only, so the draws are
     reweighted by the ratio of two such densities, exactly up to Monte Carlo error. Hyper-priors
     stay as they are. At most 1,000 experiments are shown.
     """
-    import pandas as pd
-
     effects = effect_draws(est)
     base = log_effects_prior(est, history, effects)
     rows = []

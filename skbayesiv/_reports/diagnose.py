@@ -5,22 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.estimate import direct_estimate
 from skbayesiv._reports.diagnosis import SENSITIVE, Diagnosis
 from skbayesiv._reports.iv_summary import strength_or_reason
 from skbayesiv._typing import Array
+from skbayesiv.diagnostics import InstrumentStrength
 from skbayesiv.exceptions import OURS, HeteroskedasticityWarning, WeakInstrumentWarning
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from skbayesiv.diagnostics import InstrumentStrength
-
 
 DIFFERENT = 0.20
 TAILS = (0.025, 0.975)
@@ -39,7 +35,7 @@ def diagnose(est: Any, rows: Equation) -> Diagnosis:
     table = convergence_table(est)
     divergences = int(est.idata_.sample_stats["diverging"].sum())
     if not est.n_treatments_:
-        return Diagnosis(table, divergences)
+        return Diagnosis(convergence=table, divergences=divergences)
     strength, reason = strength_or_reason(rows, level=0.95, debiased=False)
     unchecked = rows.classical_only and est.likelihood != "gmm"
     errors, sensitivity = standard_errors(rows), prior_sensitivity(est)
@@ -47,14 +43,14 @@ def diagnose(est: Any, rows: Equation) -> Diagnosis:
     for warning in found:
         warnings.warn(warning, skip_file_prefixes=OURS)
     return Diagnosis(
-        table,
-        divergences,
-        error_correlation(est),
-        sensitivity,
-        errors,
-        strength,
-        "\n".join(note for note in (reason, UNCHECKED if unchecked else "") if note),
-        tuple(found),
+        convergence=table,
+        divergences=divergences,
+        correlation=error_correlation(est),
+        sensitivity=sensitivity,
+        std_errors=errors,
+        strength=strength,
+        note="\n".join(note for note in (reason, UNCHECKED if unchecked else "") if note),
+        warnings=found,
     )
 
 
@@ -70,8 +66,6 @@ def convergence_table(est: Any) -> pd.DataFrame:
 
 def error_correlation(est: Any) -> pd.DataFrame | None:
     """Posterior of the correlations of the outcome's error with the treatments'."""
-    import pandas as pd
-
     if est.likelihood == "gmm":
         return None
     draws = est.idata_.posterior["corr"].to_numpy()[..., 0, 1:]
@@ -83,8 +77,6 @@ def error_correlation(est: Any) -> pd.DataFrame | None:
 
 def standard_errors(rows: Equation) -> pd.DataFrame:
     """Standard errors of the 2SLS effects under each account of the errors that rows allow."""
-    import pandas as pd
-
     kinds = {"classical": "unadjusted"}
     if not rows.classical_only:
         robust = "robust" if rows.clusters is None else "clustered"
@@ -105,8 +97,6 @@ def prior_sensitivity(est: Any) -> pd.DataFrame:
     Kallioinen, N., Paananen, T., Bürkner, P.-C. and Vehtari, A. (2024). Detecting and diagnosing
     prior and likelihood sensitivity with power-scaling. Statistics and Computing 34, 57.
     """
-    import pandas as pd
-
     names = [str(name) for name in est.idata_.log_prior.data_vars]
     values = {
         component: _power_scaling(est.idata_, members)

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
 from skbayesiv._models.build import NOT_USED
 from skbayesiv._reports.coefficients import check_level
 from skbayesiv._typing import Array
+from skbayesiv.diagnostics._fitted import fitted_estimator
+from skbayesiv.diagnostics._report import Block, Paragraph, Report, Table
 from skbayesiv.exceptions import PriorDataConflictWarning
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 DOUBLINGS = 6
 TOLERANCE = 0.02
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ExclusionSensitivity:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ExclusionSensitivity(Report):
     """Posterior of an effect as direct effects of the instruments are allowed.
 
     Attributes
@@ -55,25 +54,14 @@ class ExclusionSensitivity:
         """Return `table`."""
         return self.table
 
-    def __str__(self) -> str:
-        return f"{self._title()}\n{self.table.to_string(float_format='%.4g')}\n{self._last()}"
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        table = self.table.to_html(float_format="%.4g")
-        return f"<p>{escape(self._title())}</p>{table}<p>{escape(self._last())}</p>"
-
-    def _title(self) -> str:
-        return (
+    def _blocks(self) -> Iterator[Block]:
+        title = Paragraph(
             f"Effect of {self.treatment} on {self.outcome} when the instruments may act directly, "
             f"{self.level:.4g} intervals"
         )
+        yield title, Table(self.table, "%.4g"), Paragraph(self._conclusion())
 
-    def _last(self) -> str:
+    def _conclusion(self) -> str:
         if self.breakdown == 0.0:
             return "The interval contains 0 under exact exclusion."
         if self.breakdown == inf:
@@ -119,10 +107,6 @@ def exclusion_sensitivity(
     >>> 1 < result.breakdown < 2
     True
     """
-    import pandas as pd
-
-    from skbayesiv.diagnostics._fitted import fitted_estimator
-
     est = fitted_estimator(est)
     if not hasattr(est, "exclusion_scale"):
         raise ValueError(
@@ -146,11 +130,11 @@ def exclusion_sensitivity(
     columns = ["mean", "sd", "lower", "upper", "p_positive"]
     index = pd.Index(chosen, name="exclusion_scale")
     return ExclusionSensitivity(
-        pd.DataFrame(rows, columns=columns, index=index),
-        _breakdown(lambda scale: _distance(row(scale)), chosen),
-        level,
-        c.treatments[at],
-        c.outcome,
+        table=pd.DataFrame(rows, columns=columns, index=index),
+        breakdown=_breakdown(lambda scale: _distance(row(scale)), chosen),
+        level=level,
+        treatment=c.treatments[at],
+        outcome=c.outcome,
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from skbayesiv._linear.equation import Equation
@@ -24,15 +25,13 @@ from skbayesiv._reports.experiment_lines import (
 )
 from skbayesiv._reports.given_rows import given_rows
 from skbayesiv._typing import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from skbayesiv.diagnostics import ConfidenceSet
+from skbayesiv.diagnostics import ConfidenceSet
+from skbayesiv.diagnostics._fitted import fitted_estimator
+from skbayesiv.diagnostics._report import Block, Paragraph, Report, Table
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ExperimentReport:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ExperimentReport(Report):
     """What an experiment with non-compliance says, in the words of an analyst.
 
     Attributes
@@ -78,27 +77,15 @@ class ExperimentReport:
         """Return `table`."""
         return self.table
 
-    def __str__(self) -> str:
-        arms = [] if self.arms is None else [self._printed_arms().to_string()]
-        parts = [self.title, *arms, self.statement, self._printed().to_string(), *self.notes]
-        return "\n\n".join(parts)
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        arms = "" if self.arms is None else self._printed_arms().to_html()
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
-        return (
-            f"<p>{escape(self.title)}</p>{arms}<p>{escape(self.statement)}</p>"
-            f"{self._printed().to_html()}{notes}"
-        )
-
-    def _printed_arms(self) -> pd.DataFrame:
-        assert self.arms is not None
-        return self.arms.map(format_number).assign(rows=self.arms["rows"].map("{:,.12g}".format))
+    def _blocks(self) -> Iterator[Block]:
+        yield (Paragraph(self.title),)
+        if self.arms is not None:
+            rows = self.arms["rows"].map("{:,.12g}".format)
+            yield (Table(self.arms.map(format_number).assign(rows=rows)),)
+        yield (Paragraph(self.statement),)
+        yield (Table(self._printed()),)
+        for note in self.notes:
+            yield (Paragraph(note),)
 
     def _printed(self) -> pd.DataFrame:
         numbers = self.table.drop(columns="errors")
@@ -169,8 +156,6 @@ def experiment_report(
     >>> report.table.loc["complier share", "estimate"].round(4)
     np.float64(0.7176)
     """
-    from skbayesiv.diagnostics._fitted import fitted_estimator
-
     est = fitted_estimator(est)
     if not est.n_treatments_:
         raise ValueError("est must be fitted with t and z; got an estimator without treatment.")
@@ -192,17 +177,19 @@ def experiment_report(
     for name, chance in _named(chances, est):
         lines[name] = (chance, nothing, nothing, nothing, "posterior")
     return ExperimentReport(
-        f"Experiment: {', '.join(rows.columns.treatments)} on {rows.columns.outcome}, "
+        title=f"Experiment: {', '.join(rows.columns.treatments)} on {rows.columns.outcome}, "
         f"{rows.n:,.12g} observations, {level:.4g} intervals",
-        _table(lines),
-        found.arms,
-        found.kind,
-        found.statement,
-        level,
-        _value(chances, "P(effect > cost)"),
-        _value(chances, "P(effect in ROPE)"),
-        robust_set,
-        tuple(_notes(rows, found, draws is None and not (cost is None and rope is None), why)),
+        table=_table(lines),
+        arms=found.arms,
+        compliance=found.kind,
+        statement=found.statement,
+        level=level,
+        p_above_cost=_value(chances, "P(effect > cost)"),
+        p_in_rope=_value(chances, "P(effect in ROPE)"),
+        anderson_rubin=robust_set,
+        notes=tuple(
+            _notes(rows, found, draws is None and not (cost is None and rope is None), why)
+        ),
     )
 
 
@@ -267,8 +254,6 @@ def _value(chances: dict[str, Array], name: str) -> float | Array | None:
 
 
 def _table(lines: dict[str, Line]) -> pd.DataFrame:
-    import pandas as pd
-
     columns = ["estimate", "std_err", "lower", "upper", "errors"]
     return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
 
