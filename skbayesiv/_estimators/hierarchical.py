@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skbayesiv._columns import treatment_position
 from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
@@ -35,7 +36,6 @@ from skbayesiv._models.history.table import SIGMA_BAR_PRIORS, History, build_his
 from skbayesiv._models.parts.names import Coords, coordinates
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._reports.borrowing import Borrowing, borrowing_report, warn_of_conflict
-from skbayesiv._reports.exclusion import treatment_position
 from skbayesiv._reports.meta_analysis import MetaAnalysis
 from skbayesiv._sampling.target import Draws, Settings, Target
 from skbayesiv._typing import Array

@@ -15,7 +15,8 @@ from skbayesiv._models.build import Likelihood
 from skbayesiv._models.parts.names import DIMS, Coords, coordinates
 from skbayesiv._models.parts.prior_draws import prior_draws
 from skbayesiv._reports.coefficients import check_level
-from skbayesiv._reports.diagnosis import Diagnosis
+from skbayesiv._reports.diagnosis import Diagnosis, diagnose
+from skbayesiv._reports.given_rows import given_rows
 from skbayesiv._results.predictive import (
     NewRows,
     check_n_draws,
@@ -120,9 +121,6 @@ class PosteriorReport(BaseIV):
             likelihood is normal.
         """
         check_is_fitted(self)
-        from skbayesiv._reports.diagnose import diagnose
-        from skbayesiv._reports.given_rows import given_rows
-
         return diagnose(self, given_rows(self, X, t, y, z, sample_weight, clusters))
 
     def prior_summary(self) -> Any:

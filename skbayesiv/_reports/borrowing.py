@@ -21,6 +21,7 @@ from skbayesiv._models.history.meta_analysis import (
 from skbayesiv._models.history.table import History
 from skbayesiv._models.moment_conditions.scores import two_stage_effects
 from skbayesiv._models.parts.scales import log_normal_density
+from skbayesiv._reports.fitted import FittedHistory, FittedPosterior, effect_draws
 from skbayesiv._reports.meta_analysis import COLUMNS, EffectSummary
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._report import Block, Pairs, Report, Table
@@ -94,7 +95,7 @@ def current_estimate(est: Any) -> tuple[Array, Array]:
     )
 
 
-def warn_of_conflict(est: Any, history: History) -> None:
+def warn_of_conflict(est: FittedHistory, history: History) -> None:
     """Warn when the current estimate lies far out in what the history predicts."""
     for k, (b, s) in enumerate(zip(*current_estimate(est), strict=True)):
         predictive = integrate(history, k).predictive
@@ -200,7 +201,9 @@ class Borrowing(Report):
         return lines | {"Cochran's Q": str(self.heterogeneity)}
 
 
-def borrowing_report(est: Any, alone: Any, history: History, treatment: int) -> Borrowing:
+def borrowing_report(
+    est: FittedHistory, alone: FittedPosterior, history: History, treatment: int
+) -> Borrowing:
     """Build the report for one treatment of a fitted estimator.
 
     Parameters
@@ -236,13 +239,7 @@ def borrowing_report(est: Any, alone: Any, history: History, treatment: int) -> 
     )
 
 
-def effect_draws(est: Any) -> Array:
-    """Posterior draws of the effects, shape (N, K)."""
-    draws = est.idata_.posterior["beta_t"].to_numpy()
-    return np.asarray(draws.reshape(-1, draws.shape[-1]))
-
-
-def leave_one_out(est: Any, history: History, treatment: int) -> pd.DataFrame:
+def leave_one_out(est: FittedHistory, history: History, treatment: int) -> pd.DataFrame:
     """Leave each earlier experiment out: the prediction, and the effect by reweighting.
 
     The history enters the posterior through the effects' joint prior only, so the draws are
@@ -269,7 +266,7 @@ def leave_one_out(est: Any, history: History, treatment: int) -> pd.DataFrame:
     return pd.DataFrame(rows, index=index, columns=columns)
 
 
-def log_effects_prior(est: Any, history: History, effects: Array) -> Array:
+def log_effects_prior(est: FittedHistory, history: History, effects: Array) -> Array:
     """Log density of the effects (N, K) given the earlier experiments, shape (N,).
 
     All treatments come from the history or, with probability `robust_weight`, all from the vague

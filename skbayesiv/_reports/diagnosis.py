@@ -1,18 +1,35 @@
-"""What a diagnosis of a posterior found, as tables."""
+"""Diagnosis of a posterior: its instruments, errors, prior and sampler."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from skbayesiv._linear.equation import Equation
+from skbayesiv._reports.diagnosis_tables import (
+    convergence_table,
+    error_correlation,
+    prior_sensitivity,
+    standard_errors,
+)
+from skbayesiv._reports.diagnosis_warnings import (
+    SENSITIVE,
+    heteroskedasticity,
+    is_robust,
+    weakness,
+)
+from skbayesiv._reports.fitted import FittedPosterior
+from skbayesiv._reports.iv_summary import strength_or_reason
 from skbayesiv._results.convergence import MAX_RHAT, MIN_ESS
 from skbayesiv.diagnostics import InstrumentStrength
 from skbayesiv.diagnostics._report import Block, Pairs, Paragraph, Report, Verbatim
+from skbayesiv.exceptions import OURS
 
-SENSITIVE = 0.05
+UNCHECKED = "Heteroskedasticity was not checked, which needs rows: pass X, t, y and z."
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -97,3 +114,34 @@ class Diagnosis(Report):
             yield (self.strength,)
         if self.note:
             yield (Paragraph(self.note),)
+
+
+def diagnose(est: FittedPosterior, rows: Equation) -> Diagnosis:
+    """Diagnose a fitted posterior and warn of what was found.
+
+    Parameters
+    ----------
+    est : fitted BayesianIV or HierarchicalBayesianIV
+    rows : Equation
+        Rows of the fit, or rows made up from its moments.
+    """
+    table = convergence_table(est)
+    divergences = int(est.idata_.sample_stats["diverging"].sum())
+    if not est.n_treatments_:
+        return Diagnosis(convergence=table, divergences=divergences)
+    strength, reason = strength_or_reason(rows, level=0.95, debiased=False)
+    unchecked = rows.classical_only and not is_robust(est)
+    errors, sensitivity = standard_errors(rows), prior_sensitivity(est)
+    found = (*weakness(est, strength, sensitivity), *heteroskedasticity(est, errors))
+    for warning in found:
+        warnings.warn(warning, skip_file_prefixes=OURS)
+    return Diagnosis(
+        convergence=table,
+        divergences=divergences,
+        correlation=error_correlation(est),
+        sensitivity=sensitivity,
+        std_errors=errors,
+        strength=strength,
+        note="\n".join(note for note in (reason, UNCHECKED if unchecked else "") if note),
+        warnings=found,
+    )

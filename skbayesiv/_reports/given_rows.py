@@ -10,14 +10,14 @@ import numpy as np
 from skbayesiv._data.checks import check_clusters
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import gather
-from skbayesiv._estimators.base import BaseIV
 from skbayesiv._linear.equation import Equation
+from skbayesiv._reports.fitted import FittedIV
 
 CLOSE = 1e-6
 
 
 def given_rows(
-    est: BaseIV,
+    est: FittedIV,
     X: Any = None,
     t: Any = None,
     y: Any = None,
