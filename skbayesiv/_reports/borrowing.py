@@ -6,12 +6,10 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skbayesiv._data.standardised import Standardised
 from skbayesiv._models.history.meta_analysis import (
     Heterogeneity,
     cochran_q,
@@ -19,7 +17,6 @@ from skbayesiv._models.history.meta_analysis import (
     integrate,
 )
 from skbayesiv._models.history.table import History
-from skbayesiv._models.moment_conditions.scores import two_stage_effects
 from skbayesiv._models.parts.scales import log_normal_density
 from skbayesiv._reports.fitted import FittedHistory, FittedPosterior, effect_draws
 from skbayesiv._reports.meta_analysis import COLUMNS, EffectSummary
@@ -32,72 +29,9 @@ MAX_LEAVE_ONE_OUT = 1_000
 MIN_ESS = 100.0
 
 
-def two_stage_effect(
-    std: Standardised,
-    *,
-    fit_intercept: bool = True,
-    score_variance: Array | None = None,
-    direct_scale: Array | None = None,
-) -> tuple[Array, Array]:
-    """2SLS effects (K,) and their standard errors, in raw units.
-
-    With (1, X) partialled out (tilde) and first stage Pi the estimate is off by L'g, where
-    g = E_n[z~ e] and L = Pi (Pi'E_n[z~ z~']Pi)^-1, so that its variance is L'V L with V that of g.
-
-    Parameters
-    ----------
-    std : Standardised
-    fit_intercept : bool, default=True
-    score_variance : ndarray of shape (Q, Q), optional
-        V in standardised units; by default the classical E_n[e^2] E_n[z~ z~'] / n.
-    direct_scale : ndarray of shape (Q,), optional
-        Prior standard deviations of direct effects in raw units, which shift g and add to V.
-    """
-    c, q, k = std.columns, len(std.columns.instruments), len(std.columns.treatments)
-    ratio = np.zeros_like(std.mean) if fit_intercept else std.mean / std.sd
-    second = std.corr + np.outer(ratio, ratio)
-    x, rest = c.x, slice(c.x.stop, None)
-    partial = second[rest, rest]
-    if c.x.stop:
-        partial = partial - second[rest, x] @ np.linalg.solve(second[x, x], second[x, rest])
-    gram = partial[:q, :q]
-    first_stage = np.linalg.solve(gram, partial[:q, q : q + k])
-    beta = two_stage_effects(partial, first_stage)
-    variance = score_variance
-    if variance is None:
-        contrast = np.append(-beta, 1.0)
-        variance = contrast @ partial[q:, q:] @ contrast * gram / std.n
-    if direct_scale is not None:
-        shift = gram * (direct_scale * std.sd[c.z] / std.sd[c.y])
-        variance = variance + shift @ shift.T
-    pull = first_stage @ np.linalg.inv(first_stage.T @ gram @ first_stage)
-    unit = std.sd[c.y] / std.sd[c.t]
-    return beta * unit, np.sqrt(np.diag(pull.T @ variance @ pull)) * unit
-
-
-def current_estimate(est: Any) -> tuple[Array, Array]:
-    """2SLS effects and errors of a fitted posterior, under what it assumes of the errors.
-
-    Moment conditions bring their robust or clustered variance, `exclusion_scale` that of the
-    direct effects.
-    """
-    design = est._model.design
-    robust = None
-    if est.likelihood == "gmm":
-        z = slice(design.scores.n_h, None)
-        robust = design.scores.cross[z, 0, z, 0] / design.scores.n
-    direct = design.priors.direct
-    return two_stage_effect(
-        design.std,
-        fit_intercept=est.fit_intercept,
-        score_variance=robust,
-        direct_scale=None if direct is None else direct.scale,
-    )
-
-
 def warn_of_conflict(est: FittedHistory, history: History) -> None:
     """Warn when the current estimate lies far out in what the history predicts."""
-    for k, (b, s) in enumerate(zip(*current_estimate(est), strict=True)):
+    for k, (b, s) in enumerate(zip(*est._model.two_stage(), strict=True)):
         predictive = integrate(history, k).predictive
         p = conflict_p_value(predictive, float(b), float(s))
         if p < CONFLICT_LEVEL:
@@ -217,7 +151,7 @@ def borrowing_report(
     """
     grid = integrate(history, treatment)
     combined, without = (effect_draws(e)[:, treatment] for e in (est, alone))
-    estimate, error = current_estimate(est)
+    estimate, error = est._model.two_stage()
     sigma = est.idata_.posterior["sigma_t_bar"].to_numpy()[..., treatment].ravel()
     prior_variance = np.interp(sigma, grid.sigma, grid.variance) + sigma**2
     share = without.var() / (without.var() + prior_variance)
@@ -278,6 +212,6 @@ def log_effects_prior(est: FittedHistory, history: History, effects: Array) -> A
     w = est.robust_weight
     if not w:
         return np.asarray(near)
-    vague = est._model.design.priors.beta_t
+    vague = est._model.effect_prior
     far = log_normal_density(effects, vague.loc, vague.scale, np).sum(axis=1)
     return np.logaddexp(np.log1p(-w) + near, np.log(w) + far)

@@ -16,12 +16,7 @@ from skbayesiv._reports.diagnosis_tables import (
     prior_sensitivity,
     standard_errors,
 )
-from skbayesiv._reports.diagnosis_warnings import (
-    SENSITIVE,
-    heteroskedasticity,
-    is_robust,
-    weakness,
-)
+from skbayesiv._reports.diagnosis_warnings import SENSITIVE, heteroskedasticity, weakness
 from skbayesiv._reports.fitted import FittedPosterior
 from skbayesiv._reports.iv_summary import strength_or_reason
 from skbayesiv._results.convergence import MAX_RHAT, MIN_ESS
@@ -130,9 +125,12 @@ def diagnose(est: FittedPosterior, rows: Equation) -> Diagnosis:
     if not est.n_treatments_:
         return Diagnosis(convergence=table, divergences=divergences)
     strength, reason = strength_or_reason(rows, level=0.95, debiased=False)
-    unchecked = rows.classical_only and not is_robust(est)
+    unchecked = rows.classical_only and not est._model.robust
     errors, sensitivity = standard_errors(rows), prior_sensitivity(est)
-    found = (*weakness(est, strength, sensitivity), *heteroskedasticity(est, errors))
+    found = (
+        *weakness(est._model, strength, sensitivity),
+        *heteroskedasticity(est._model, errors),
+    )
     for warning in found:
         warnings.warn(warning, skip_file_prefixes=OURS)
     return Diagnosis(

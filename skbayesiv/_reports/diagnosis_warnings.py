@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from skbayesiv._models.parts.model import Model
 from skbayesiv.diagnostics import InstrumentStrength
 from skbayesiv.exceptions import HeteroskedasticityWarning, WeakInstrumentWarning
 
@@ -15,16 +15,11 @@ SENSITIVE = 0.05
 DIFFERENT = 0.20
 
 
-def is_robust(est: Any) -> bool:
-    """Whether a posterior's errors may have unequal variances."""
-    return bool(est.likelihood == "gmm")
-
-
 def weakness(
-    est: Any, strength: InstrumentStrength | None, sensitivity: pd.DataFrame
+    model: Model, strength: InstrumentStrength | None, sensitivity: pd.DataFrame
 ) -> Iterator[WeakInstrumentWarning]:
     """One warning of instruments that may be weak and of priors that the effect leans on."""
-    sentences = list(_leaning(est, sensitivity))
+    sentences = list(_leaning(model, sensitivity))
     if strength is not None and strength.weakness:
         found = strength.anderson_rubin
         report = (
@@ -33,7 +28,7 @@ def weakness(
             if found is not None
             else ""
         )
-        advice = f"{report}{_refit(est)}."
+        advice = f"{report}{model.when_weak}."
         advice = advice[0].upper() + advice[1:]
         sentences = [
             f"The instruments may be weak: {strength.weakness}.",
@@ -44,43 +39,25 @@ def weakness(
         yield WeakInstrumentWarning(" ".join(sentences))
 
 
-def _leaning(est: Any, sensitivity: pd.DataFrame) -> Iterator[str]:
+def _leaning(model: Model, sensitivity: pd.DataFrame) -> Iterator[str]:
     """Sentences on the components of the prior that the effects are sensitive to."""
     for component, value in sensitivity.drop(columns="direct", errors="ignore").max().items():
         if value > SENSITIVE:
             yield (
                 f"The effect leans on the prior of {component} (power-scaling sensitivity "
                 f"{value:.2g}, above {SENSITIVE}): report what other values of "
-                f"{_parameters(est, str(component))} give."
+                f"{model.prior_parameters[str(component)]} give."
             )
 
 
-def _parameters(est: Any, component: str) -> str:
-    """Parameters of an estimator that are a component of its prior."""
-    if component == "beta_t":
-        history = hasattr(est, "beta_t_bar_scale")
-        return "beta_t_bar_scale and sigma_t_bar_scale" if history else "beta_t_scale"
-    if component == "correlation":
-        return "sigma_prior" if est.sigma_prior == "regression" else "lkj_eta or sigma_prior"
-    return "beta_z_scale, gamma_scale, sigma_scale and the intercepts' scales"
-
-
-def _refit(est: Any) -> str:
-    if is_robust(est):
-        return 'likelihood="gmm" already allows for weak instruments'
-    if est.sigma_prior == "regression":
-        return 'refit with likelihood="gmm", which keeps coverage'
-    return 'refit with likelihood="gmm" or sigma_prior="regression", which keep coverage'
-
-
-def heteroskedasticity(est: Any, errors: pd.DataFrame) -> Iterator[HeteroskedasticityWarning]:
+def heteroskedasticity(model: Model, errors: pd.DataFrame) -> Iterator[HeteroskedasticityWarning]:
     """A warning of standard errors that tell whether errors are unequal or clustered."""
     clustered = errors.columns[-1] == "clustered"
-    allowed = is_robust(est) and (not clustered or est.fourth_moments_.n_clusters is not None)
+    allowed = model.robust and (model.clustered or not clustered)
     if allowed or errors.shape[1] < 2:
         return
     assumed = "takes rows as independent" if clustered else "assumes errors of one variance"
-    who = "fit" if is_robust(est) else "joint normal likelihood"
+    who = "fit" if model.robust else "joint normal likelihood"
     refit = 'likelihood="gmm"' + (" and fit(..., clusters=...)" if clustered else "")
     classical, robust = errors.to_numpy().T
     apart = np.abs(robust / classical - 1.0)

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from skbayesiv._data.moments import Moments
+from skbayesiv._models.parts.model import Model
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import Fitted
 
@@ -62,10 +63,12 @@ class FittedClassical(FittedIV, Protocol):
 
 @runtime_checkable
 class FittedPosterior(FittedIV, Protocol):
-    """A posterior, its draws in `idata_`."""
+    """A posterior: its draws in `idata_`, and the model, which says what it assumes."""
 
     idata_: Any
-    _model: Any
+
+    @property
+    def _model(self) -> Model: ...
 
 
 @runtime_checkable

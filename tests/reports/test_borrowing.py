@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from skbayesiv import HierarchicalBayesianIV, TwoStageLS
-from skbayesiv._reports.borrowing import current_estimate
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import PriorDataConflictWarning
 
@@ -68,13 +67,13 @@ def test_conflicts_are_judged_with_the_likelihoods_own_error():
         warnings.simplefilter("error", PriorDataConflictWarning)
         gmm.fit(None, **data, clusters=clusters)
     # Up to small-sample factors of 60 clusters and 3,000 rows.
-    assert current_estimate(normal)[1] == pytest.approx(error["iid"], rel=1e-3)
-    assert current_estimate(gmm)[1] == pytest.approx(error["clustered"], rel=0.02)
+    assert normal._model.two_stage().std_errors == pytest.approx(error["iid"], rel=1e-3)
+    assert gmm._model.two_stage().std_errors == pytest.approx(error["clustered"], rel=0.02)
     assert gmm.borrowing().conflict_p_value > 0.05
     assert normal.borrowing().conflict_p_value < 0.05
     with pytest.warns(PriorDataConflictWarning):
         unclustered = HierarchicalBayesianIV(**parameters, likelihood="gmm").fit(None, **data)
-    assert current_estimate(unclustered)[1] == pytest.approx(error["robust"], rel=1e-3)
+    assert unclustered._model.two_stage().std_errors == pytest.approx(error["robust"], rel=1e-3)
 
 
 def test_direct_effects_widen_the_conflicts_error(two):
@@ -89,9 +88,11 @@ def test_direct_effects_widen_the_conflicts_error(two):
     t, z = (np.asarray(two[name]) - np.asarray(two[name]).mean(axis=0) for name in ("t", "z"))
     projected = z @ np.linalg.solve(z.T @ z, z.T @ t)
     c = np.linalg.solve(projected.T @ t, projected.T @ z)
-    expected = np.sqrt(current_estimate(plain)[1] ** 2 + np.diag(c @ np.diag(scale**2) @ c.T))
-    assert current_estimate(est)[1] == pytest.approx(expected, rel=1e-8)
-    assert current_estimate(est)[0] == pytest.approx(TwoStageLS().fit(None, **two).effect_)
+    expected = np.sqrt(
+        plain._model.two_stage().std_errors ** 2 + np.diag(c @ np.diag(scale**2) @ c.T)
+    )
+    assert est._model.two_stage().std_errors == pytest.approx(expected, rel=1e-8)
+    assert est._model.two_stage().effects == pytest.approx(TwoStageLS().fit(None, **two).effect_)
 
 
 def test_the_warning_is_about_the_callers_line(rows):
