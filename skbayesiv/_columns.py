@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,18 @@ def _position(item: Any, names: tuple[str, ...], argument: str) -> int:
     raise ValueError(
         f"{argument} must name columns of X, by name or position: {list(names)}; got {item!r}"
         f"{hint if unnamed else ''}."
+    )
+
+
+def treatment_position(treatment: int | str, names: tuple[str, ...]) -> int:
+    """Position of a treatment given by name or by position."""
+    if isinstance(treatment, str) and treatment in names:
+        return names.index(treatment)
+    number = isinstance(treatment, Integral) and not isinstance(treatment, bool)
+    if number and -len(names) <= int(treatment) < len(names):
+        return int(treatment) % len(names)
+    raise ValueError(
+        f"treatment must be one of {list(names)}, by name or position; got {treatment!r}."
     )
 
 

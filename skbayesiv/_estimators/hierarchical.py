@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skbayesiv._columns import treatment_position
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import BaseIV
 from skbayesiv._estimators.bayesian import BayesianIV
@@ -27,7 +28,6 @@ from skbayesiv._models.parts.model import Model
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._models.parts.scales import SCALE_PRIORS
 from skbayesiv._reports.borrowing import Borrowing, borrowing_report, warn_of_conflict
-from skbayesiv._reports.exclusion import treatment_position
 from skbayesiv._reports.meta_analysis import MetaAnalysis
 from skbayesiv.exceptions import OURS
 

@@ -16,8 +16,7 @@ from skbayesiv._estimators.pickling import pack_tree, unpack_tree
 from skbayesiv._models.parts.model import Model
 from skbayesiv._models.parts.priors import PriorRow
 from skbayesiv._reports.coefficients import check_level
-from skbayesiv._reports.diagnose import diagnose
-from skbayesiv._reports.diagnosis import Diagnosis
+from skbayesiv._reports.diagnosis import Diagnosis, diagnose
 from skbayesiv._reports.given_rows import given_rows
 from skbayesiv._results.predictive import (
     NewRows,

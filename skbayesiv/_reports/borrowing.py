@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from skbayesiv._models.history.meta_analysis import (
     Heterogeneity,
@@ -17,8 +18,10 @@ from skbayesiv._models.history.meta_analysis import (
 )
 from skbayesiv._models.history.table import History
 from skbayesiv._models.parts.priors import log_normal_density
-from skbayesiv._reports.meta_analysis import EffectSummary
+from skbayesiv._reports.fitted import FittedHistory, FittedPosterior, effect_draws
+from skbayesiv._reports.meta_analysis import COLUMNS, EffectSummary
 from skbayesiv._typing import Array
+from skbayesiv.diagnostics._report import Block, Pairs, Report, Table
 from skbayesiv.exceptions import OURS, PriorDataConflictWarning
 
 CONFLICT_LEVEL = 0.05
@@ -26,14 +29,9 @@ MAX_LEAVE_ONE_OUT = 1_000
 MIN_ESS = 100.0
 
 
-def current_estimate(est: Any) -> tuple[Array, Array]:
-    """2SLS effects and errors of a fitted posterior, under what it assumes of the errors."""
-    return est._model.two_stage()
-
-
-def warn_of_conflict(est: Any, history: History) -> None:
+def warn_of_conflict(est: FittedHistory, history: History) -> None:
     """Warn when the current estimate lies far out in what the history predicts."""
-    for k, (b, s) in enumerate(zip(*current_estimate(est), strict=True)):
+    for k, (b, s) in enumerate(zip(*est._model.two_stage(), strict=True)):
         predictive = integrate(history, k).predictive
         p = conflict_p_value(predictive, float(b), float(s))
         if p < CONFLICT_LEVEL:
@@ -53,8 +51,8 @@ def warn_of_conflict(est: Any, history: History) -> None:
             )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Borrowing:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Borrowing(Report):
     """What the history contributes to one treatment's effect.
 
     Attributes
@@ -97,23 +95,29 @@ class Borrowing:
     conflict_p_value: float
     exchangeable_probability: float | None
     heterogeneity: Heterogeneity
-    leave_one_out: Any
+    leave_one_out: pd.DataFrame
 
-    def __str__(self) -> str:
-        lines = [f"{name:<21}{value}" for name, value in self._lines().items()]
-        return "\n".join([*lines, "", self.leave_one_out.to_string(float_format="%.4g")])
+    def to_frame(self) -> pd.DataFrame:
+        """One row for the effect without the history, as it predicts it, and with it.
 
-    def __repr__(self) -> str:
-        return str(self)
+        Returns
+        -------
+        pandas.DataFrame
+            With columns mean, sd, median, 2.5% and 97.5%, in units of the effect.
+        """
+        rows = {name: effect.numbers() for name, effect in self._effects().items()}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
 
-    def _repr_html_(self) -> str:
-        from html import escape
+    def _blocks(self) -> Iterator[Block]:
+        yield (Pairs(tuple(self._lines().items()), width=21),)
+        yield (Table(self.leave_one_out, "%.4g"),)
 
-        rows = "".join(
-            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
-            for name, value in self._lines().items()
-        )
-        return f"<table>{rows}</table>{self.leave_one_out.to_html(float_format='%.4g')}"
+    def _effects(self) -> dict[str, EffectSummary]:
+        return {
+            "without history": self.without,
+            "history predicts": self.history,
+            "with history": self.combined,
+        }
 
     def _lines(self) -> dict[str, str]:
         worth = f"{self.rows:,.0f} rows of this experiment"
@@ -121,9 +125,7 @@ class Borrowing:
             worth += ": the history adds uncertainty"
         lines = {
             "effect of": self.treatment,
-            "without history": str(self.without),
-            "history predicts": str(self.history),
-            "with history": str(self.combined),
+            **{name: str(effect) for name, effect in self._effects().items()},
             "shrinkage": f"{self.shrinkage:.2f}  (the history's share of the precision)",
             "worth": worth,
             "conflict p-value": f"{self.conflict_p_value:.2g}",
@@ -133,7 +135,9 @@ class Borrowing:
         return lines | {"Cochran's Q": str(self.heterogeneity)}
 
 
-def borrowing_report(est: Any, alone: Any, history: History, treatment: int) -> Borrowing:
+def borrowing_report(
+    est: FittedHistory, alone: FittedPosterior, history: History, treatment: int
+) -> Borrowing:
     """Build the report for one treatment of a fitted estimator.
 
     Parameters
@@ -147,7 +151,7 @@ def borrowing_report(est: Any, alone: Any, history: History, treatment: int) -> 
     """
     grid = integrate(history, treatment)
     combined, without = (effect_draws(e)[:, treatment] for e in (est, alone))
-    estimate, error = current_estimate(est)
+    estimate, error = est._model.two_stage()
     sigma = est.idata_.posterior["sigma_t_bar"].to_numpy()[..., treatment].ravel()
     prior_variance = np.interp(sigma, grid.sigma, grid.variance) + sigma**2
     share = without.var() / (without.var() + prior_variance)
@@ -169,21 +173,13 @@ def borrowing_report(est: Any, alone: Any, history: History, treatment: int) -> 
     )
 
 
-def effect_draws(est: Any) -> Array:
-    """Posterior draws of the effects, shape (N, K)."""
-    draws = est.idata_.posterior["beta_t"].to_numpy()
-    return np.asarray(draws.reshape(-1, draws.shape[-1]))
-
-
-def leave_one_out(est: Any, history: History, treatment: int) -> Any:
+def leave_one_out(est: FittedHistory, history: History, treatment: int) -> pd.DataFrame:
     """Leave each earlier experiment out: the prediction, and the effect by reweighting.
 
     The history enters the posterior through the effects' joint prior only, so the draws are
     reweighted by the ratio of two such densities, exactly up to Monte Carlo error. Hyper-priors
     stay as they are. At most 1,000 experiments are shown.
     """
-    import pandas as pd
-
     effects = effect_draws(est)
     base = log_effects_prior(est, history, effects)
     rows = []
@@ -204,7 +200,7 @@ def leave_one_out(est: Any, history: History, treatment: int) -> Any:
     return pd.DataFrame(rows, index=index, columns=columns)
 
 
-def log_effects_prior(est: Any, history: History, effects: Array) -> Array:
+def log_effects_prior(est: FittedHistory, history: History, effects: Array) -> Array:
     """Log density of the effects (N, K) given the earlier experiments, shape (N,).
 
     All treatments come from the history or, with probability `robust_weight`, all from the vague

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from skbayesiv._typing import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from skbayesiv.diagnostics._report import Block, Paragraph, Report, Table
 
 DECIMALS = 4
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class CoefficientTable:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class CoefficientTable(Report):
     """Estimates with standard errors, tests and intervals.
 
     Attributes
@@ -36,20 +33,14 @@ class CoefficientTable:
     title: str
     table: pd.DataFrame
 
-    def __str__(self) -> str:
-        return f"{self.title}\n{self._printed().to_string()}"
+    def to_frame(self) -> pd.DataFrame:
+        """Return `table`."""
+        return self.table
 
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<p>{escape(self.title)}</p>{self._printed().to_html()}"
-
-    def _printed(self) -> pd.DataFrame:
-        printed = self.table.map(format_number)
-        return printed.assign(p_value=self.table["p_value"].map(f"{{:.{DECIMALS}f}}".format))
+    def _blocks(self) -> Iterator[Block]:
+        p_value = self.table["p_value"].map(f"{{:.{DECIMALS}f}}".format)
+        printed = self.table.map(format_number).assign(p_value=p_value)
+        yield Paragraph(self.title), Table(printed)
 
 
 def coefficient_table(
@@ -62,8 +53,6 @@ def coefficient_table(
     level: float,
 ) -> CoefficientTable:
     """Table of normal or t statistics (`dof` finite) and intervals of probability `level`."""
-    from pandas import DataFrame
-
     with np.errstate(divide="ignore", invalid="ignore"):  # an exact fit has no standard error
         t_stat = estimate / std_errors
     reach = interval_reach(dof, level) * std_errors
@@ -75,7 +64,7 @@ def coefficient_table(
         "lower": estimate - reach,
         "upper": estimate + reach,
     }
-    return CoefficientTable(title, DataFrame(values, index=names))
+    return CoefficientTable(title=title, table=pd.DataFrame(values, index=names))
 
 
 def interval_reach(dof: float, level: float) -> float:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from skbayesiv._data.moments import Moments
 from skbayesiv._linear.equation import Equation
 from skbayesiv._typing import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 NOBODY = 1e-9
 
@@ -43,7 +39,7 @@ STATEMENTS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Compliance:
     """Arms and compliance of an experiment.
 
@@ -75,17 +71,19 @@ def compliance(moments: Moments, rows: Equation) -> Compliance:
     one_treatment, one_instrument = len(c.treatments) == 1, len(c.instruments) == 1
     codes = _two_values(moments, c.z.start, rows, rows.instruments) if one_instrument else None
     if codes is None or not one_treatment:
-        return Compliance("general", STATEMENTS["general"], None)
+        return Compliance(kind="general", statement=STATEMENTS["general"], arms=None)
     binary = _two_values(moments, c.t.start, rows, rows.endogenous) == (0.0, 1.0)
     arms = _arms(moments, codes, "uptake" if binary else f"mean {c.treatments[0]}")
     if not binary or not rows.n_constants:
-        return Compliance("general", STATEMENTS["no intercept" if binary else "general"], arms)
+        why = "no intercept" if binary else "general"
+        return Compliance(kind="general", statement=STATEMENTS[why], arms=arms)
     control, assigned = arms["uptake"]
     kind, whose = _kind(control, assigned)
     names = ["without assignment", "with assignment"]
     flipped = bool(control > assigned)
     without, with_ = names[::-1] if flipped else names
-    return Compliance(kind, STATEMENTS[whose].format(without=without, with_=with_), arms, flipped)
+    statement = STATEMENTS[whose].format(without=without, with_=with_)
+    return Compliance(kind=kind, statement=statement, arms=arms, flipped=flipped)
 
 
 def coded(rows: Equation, found: Compliance) -> Equation:
@@ -122,8 +120,6 @@ def _two_values(
 
 def _arms(moments: Moments, codes: tuple[float, float], treatment: str) -> pd.DataFrame:
     """Means by arm: m + (z - m_z) S_z. / S_zz for an assignment of two values."""
-    import pandas as pd
-
     c, mean, scatter = moments.columns, moments.mean, moments.scatter
     z = c.z.start
     slope = scatter[z] / scatter[z, z]

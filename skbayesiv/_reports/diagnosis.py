@@ -1,25 +1,34 @@
-"""What a diagnosis of a posterior found, as tables."""
+"""Diagnosis of a posterior: its instruments, errors, prior and sampler."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
+from skbayesiv._linear.equation import Equation
+from skbayesiv._reports.diagnosis_tables import (
+    convergence_table,
+    error_correlation,
+    prior_sensitivity,
+    standard_errors,
+)
+from skbayesiv._reports.diagnosis_warnings import SENSITIVE, heteroskedasticity, weakness
+from skbayesiv._reports.fitted import FittedPosterior
+from skbayesiv._reports.iv_summary import strength_or_reason
 from skbayesiv._results.convergence import MAX_RHAT, MIN_ESS
+from skbayesiv.diagnostics import InstrumentStrength
+from skbayesiv.diagnostics._report import Block, Pairs, Paragraph, Report, Verbatim
+from skbayesiv.exceptions import OURS
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from skbayesiv.diagnostics import InstrumentStrength
-
-SENSITIVE = 0.05
+UNCHECKED = "Heteroskedasticity was not checked, which needs rows: pass X, t, y and z."
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Diagnosis:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Diagnosis(Report):
     """Sampler, errors, prior and instruments of a fitted posterior.
 
     Attributes
@@ -67,8 +76,6 @@ class Diagnosis:
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each quantity, with its value and the limit it should keep."""
-        import pandas as pd
-
         rows = [
             ("R-hat", self.rhat, MAX_RHAT),
             ("effective sample size", self.ess, MIN_ESS),
@@ -83,35 +90,56 @@ class Diagnosis:
         frame = pd.DataFrame(rows, columns=["name", "value", "limit"])
         return frame.set_index("name").astype(float)
 
-    def __str__(self) -> str:
-        blocks = [f"{title}\n{body}" for title, body in self._blocks()]
-        strength = [] if self.strength is None else [str(self.strength)]
-        return "\n\n".join([*blocks, *strength, *([self.note] if self.note else [])])
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        blocks = "".join(
-            f"<p>{escape(title)}</p><pre>{escape(body)}</pre>" for title, body in self._blocks()
+    def _blocks(self) -> Iterator[Block]:
+        sampler = (
+            ("R-hat", f"{self.rhat:.3f} at most (limit {MAX_RHAT})"),
+            ("effective sample size", f"{self.ess:,.0f} at least (limit {MIN_ESS})"),
+            ("divergences", str(self.divergences)),
         )
-        strength = "" if self.strength is None else self.strength._repr_html_()
-        return blocks + strength + (f"<p>{escape(self.note)}</p>" if self.note else "")
-
-    def _blocks(self) -> Iterator[tuple[str, str]]:
-        """Titles and text of all but the instruments' strength."""
-        lines = (
-            f"R-hat                  {self.rhat:.3f} at most (limit {MAX_RHAT})",
-            f"effective sample size  {self.ess:,.0f} at least (limit {MIN_ESS})",
-            f"divergences            {self.divergences}",
-        )
-        yield "Sampler", "\n".join(lines)
+        yield Paragraph("Sampler"), Verbatim(str(Pairs(sampler)))
         for title, table, digits in (
             ("Correlation of the outcome's error with the treatment's", self.correlation, 4),
             (f"Prior sensitivity of the effect (limit {SENSITIVE})", self.sensitivity, 3),
             ("Standard errors of 2SLS", self.std_errors, 4),
         ):
             if table is not None:
-                yield title, table.to_string(float_format=f"%.{digits}f")
+                text = Verbatim(table.to_string(float_format=f"%.{digits}f"))
+                yield Paragraph(title), text
+        if self.strength is not None:
+            yield (self.strength,)
+        if self.note:
+            yield (Paragraph(self.note),)
+
+
+def diagnose(est: FittedPosterior, rows: Equation) -> Diagnosis:
+    """Diagnose a fitted posterior and warn of what was found.
+
+    Parameters
+    ----------
+    est : fitted BayesianIV or HierarchicalBayesianIV
+    rows : Equation
+        Rows of the fit, or rows made up from its moments.
+    """
+    table = convergence_table(est)
+    divergences = int(est.idata_.sample_stats["diverging"].sum())
+    if not est.n_treatments_:
+        return Diagnosis(convergence=table, divergences=divergences)
+    strength, reason = strength_or_reason(rows, level=0.95, debiased=False)
+    unchecked = rows.classical_only and not est._model.robust
+    errors, sensitivity = standard_errors(rows), prior_sensitivity(est)
+    found = (
+        *weakness(est._model, strength, sensitivity),
+        *heteroskedasticity(est._model, errors),
+    )
+    for warning in found:
+        warnings.warn(warning, skip_file_prefixes=OURS)
+    return Diagnosis(
+        convergence=table,
+        divergences=divergences,
+        correlation=error_correlation(est),
+        sensitivity=sensitivity,
+        std_errors=errors,
+        strength=strength,
+        note="\n".join(note for note in (reason, UNCHECKED if unchecked else "") if note),
+        warnings=found,
+    )

@@ -3,32 +3,62 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
 from math import inf
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
+from skbayesiv._columns import treatment_position
 from skbayesiv._models.build import NOT_USED
 from skbayesiv._reports.coefficients import check_level
+from skbayesiv._reports.fitted import FittedIV, Refittable, check_has_treatment, effect_draws
 from skbayesiv._typing import Array
+from skbayesiv.diagnostics._fitted import fitted_estimator
+from skbayesiv.diagnostics._report import Block, Paragraph, Report, Table
 from skbayesiv.exceptions import PriorDataConflictWarning
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 DOUBLINGS = 6
 TOLERANCE = 0.02
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ExclusionSensitivity:
+@dataclass(frozen=True, kw_only=True)
+class EffectPosterior:
+    """Posterior of the effect at one scale of the direct effects: a row of the table."""
+
+    mean: float
+    sd: float
+    lower: float
+    upper: float
+    p_positive: float
+
+    @classmethod
+    def from_draws(cls, draws: Array, level: float) -> EffectPosterior:
+        """Summarise draws of shape (N,), with an equal-tailed interval."""
+        lower, upper = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+        return cls(
+            mean=float(draws.mean()),
+            sd=float(draws.std()),
+            lower=float(lower),
+            upper=float(upper),
+            p_positive=float((draws > 0).mean()),
+        )
+
+    @property
+    def distance(self) -> float:
+        """Distance of the interval from zero, negative inside it."""
+        return max(self.lower, -self.upper)
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ExclusionSensitivity(Report):
     """Posterior of an effect as direct effects of the instruments are allowed.
 
     Attributes
@@ -55,25 +85,14 @@ class ExclusionSensitivity:
         """Return `table`."""
         return self.table
 
-    def __str__(self) -> str:
-        return f"{self._title()}\n{self.table.to_string(float_format='%.4g')}\n{self._last()}"
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        table = self.table.to_html(float_format="%.4g")
-        return f"<p>{escape(self._title())}</p>{table}<p>{escape(self._last())}</p>"
-
-    def _title(self) -> str:
-        return (
+    def _blocks(self) -> Iterator[Block]:
+        title = Paragraph(
             f"Effect of {self.treatment} on {self.outcome} when the instruments may act directly, "
             f"{self.level:.4g} intervals"
         )
+        yield title, Table(self.table, "%.4g"), Paragraph(self._conclusion())
 
-    def _last(self) -> str:
+    def _conclusion(self) -> str:
         if self.breakdown == 0.0:
             return "The interval contains 0 under exact exclusion."
         if self.breakdown == inf:
@@ -119,50 +138,26 @@ def exclusion_sensitivity(
     >>> 1 < result.breakdown < 2
     True
     """
-    import pandas as pd
-
-    from skbayesiv.diagnostics._fitted import fitted_estimator
-
     est = fitted_estimator(est)
-    if not hasattr(est, "exclusion_scale"):
+    if not isinstance(est, Refittable):
         raise ValueError(
             "est must be a fitted BayesianIV or HierarchicalBayesianIV, whose exclusion_scale is "
             f"varied; got {type(est).__name__}."
         )
-    if not est.n_treatments_:
-        raise ValueError("est must be fitted with t and z; got an estimator without treatment.")
+    check_has_treatment(est)
     check_level(level)
     c = est.moments_.columns
     at = treatment_position(treatment, c.treatments)
     chosen = _default_scales(est) if scales is None else _checked(scales)
-    cache: dict[float, Array] = {}
-
-    def row(scale: float) -> Array:
-        if scale not in cache:
-            cache[scale] = _refit(est, scale, level, at)
-        return cache[scale]
-
-    rows = [row(scale) for scale in chosen]
-    columns = ["mean", "sd", "lower", "upper", "p_positive"]
+    refit = cache(lambda scale: EffectPosterior.from_draws(_refit(est, scale)[:, at], level))
+    rows = [asdict(refit(scale)) for scale in chosen]
     index = pd.Index(chosen, name="exclusion_scale")
     return ExclusionSensitivity(
-        pd.DataFrame(rows, columns=columns, index=index),
-        _breakdown(lambda scale: _distance(row(scale)), chosen),
-        level,
-        c.treatments[at],
-        c.outcome,
-    )
-
-
-def treatment_position(treatment: int | str, names: tuple[str, ...]) -> int:
-    """Position of a treatment given by name or by position."""
-    if isinstance(treatment, str) and treatment in names:
-        return names.index(treatment)
-    number = isinstance(treatment, Integral) and not isinstance(treatment, bool)
-    if number and -len(names) <= int(treatment) < len(names):
-        return int(treatment) % len(names)
-    raise ValueError(
-        f"treatment must be one of {list(names)}, by name or position; got {treatment!r}."
+        table=pd.DataFrame(rows, index=index),
+        breakdown=_breakdown(lambda scale: refit(scale).distance, chosen),
+        level=level,
+        treatment=c.treatments[at],
+        outcome=c.outcome,
     )
 
 
@@ -173,28 +168,21 @@ def _checked(scales: ArrayLike) -> list[float]:
     return [float(value) for value in np.unique(values)]
 
 
-def _default_scales(est: Any) -> list[float]:
+def _default_scales(est: FittedIV) -> list[float]:
     through = est.first_stage_coef_[:, : est.n_instruments_].T @ est.coef_[: est.n_treatments_]
     largest = float(np.abs(through).max())
     return [float(f"{share * largest:.2g}") for share in SHARES]
 
 
-def _refit(est: Any, scale: float, level: float, treatment: int) -> Array:
-    """Mean, sd, lower, upper and P(effect > 0) at one scale, with one seed for all scales."""
+def _refit(est: Refittable, scale: float) -> Array:
+    """Draws of the effects (N, K) at one scale, with one seed for all scales."""
     seed = int(est.random_state) if isinstance(est.random_state, Integral) else 0
     new = clone(est).set_params(exclusion_scale=scale, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PriorDataConflictWarning)  # est has said so
         warnings.filterwarnings("ignore", message=NOT_USED)
         new.fit_moments(est.moments_, getattr(est, "fourth_moments_", None))
-    draws = new.idata_.posterior["beta_t"].to_numpy()[..., treatment]
-    lower, upper = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return np.array([draws.mean(), draws.std(), lower, upper, (draws > 0).mean()])
-
-
-def _distance(row: Array) -> float:
-    """Distance of the interval from zero, negative inside it."""
-    return float(max(row[2], -row[3]))
+    return effect_draws(new)
 
 
 def _breakdown(distance: Callable[[float], float], scales: list[float]) -> float:

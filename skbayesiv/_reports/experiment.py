@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from skbayesiv._linear.equation import Equation
 from skbayesiv._reports.coefficients import check_level, format_number
 from skbayesiv._reports.compliance import Compliance, coded, compliance
+from skbayesiv._reports.experiment_chances import (
+    Chances,
+    check_cost,
+    check_rope,
+    number_or_array,
+)
 from skbayesiv._reports.experiment_lines import (
     ERRORS,
     Line,
     anderson_rubin_set,
-    effect_draws,
     least_squares_lines,
     own_lines,
-    set_line,
     two_stage_lines,
+)
+from skbayesiv._reports.fitted import (
+    FittedClassical,
+    FittedPosterior,
+    check_has_treatment,
+    effect_draws,
 )
 from skbayesiv._reports.given_rows import given_rows
 from skbayesiv._typing import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from skbayesiv.diagnostics import ConfidenceSet
+from skbayesiv.diagnostics import ConfidenceSet
+from skbayesiv.diagnostics._fitted import fitted_estimator
+from skbayesiv.diagnostics._report import Block, Paragraph, Report, Table
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ExperimentReport:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ExperimentReport(Report):
     """What an experiment with non-compliance says, in the words of an analyst.
 
     Attributes
@@ -78,27 +87,15 @@ class ExperimentReport:
         """Return `table`."""
         return self.table
 
-    def __str__(self) -> str:
-        arms = [] if self.arms is None else [self._printed_arms().to_string()]
-        parts = [self.title, *arms, self.statement, self._printed().to_string(), *self.notes]
-        return "\n\n".join(parts)
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        arms = "" if self.arms is None else self._printed_arms().to_html()
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
-        return (
-            f"<p>{escape(self.title)}</p>{arms}<p>{escape(self.statement)}</p>"
-            f"{self._printed().to_html()}{notes}"
-        )
-
-    def _printed_arms(self) -> pd.DataFrame:
-        assert self.arms is not None
-        return self.arms.map(format_number).assign(rows=self.arms["rows"].map("{:,.12g}".format))
+    def _blocks(self) -> Iterator[Block]:
+        yield (Paragraph(self.title),)
+        if self.arms is not None:
+            rows = self.arms["rows"].map("{:,.12g}".format)
+            yield (Table(self.arms.map(format_number).assign(rows=rows)),)
+        yield (Paragraph(self.statement),)
+        yield (Table(self._printed()),)
+        for note in self.notes:
+            yield (Paragraph(note),)
 
     def _printed(self) -> pd.DataFrame:
         numbers = self.table.drop(columns="errors")
@@ -169,113 +166,53 @@ def experiment_report(
     >>> report.table.loc["complier share", "estimate"].round(4)
     np.float64(0.7176)
     """
-    from skbayesiv.diagnostics._fitted import fitted_estimator
-
     est = fitted_estimator(est)
-    if not est.n_treatments_:
-        raise ValueError("est must be fitted with t and z; got an estimator without treatment.")
-    bounds, costs = _bounds(rope), _costs(cost, est.n_treatments_)
+    check_has_treatment(est)
+    bounds, costs = check_rope(rope), check_cost(cost, est.n_treatments_)
     check_level(level)
     rows = given_rows(est, X, t, y, z, sample_weight, clusters)
+    return _report(est, rows, costs, bounds, level)
+
+
+def _report(
+    est: FittedClassical | FittedPosterior,
+    rows: Equation,
+    cost: Array | None,
+    rope: tuple[float, float] | None,
+    level: float,
+) -> ExperimentReport:
     if not rows.classical_only:
         rows = replace(rows, cov_type="robust" if rows.clusters is None else "clustered")
-    found, draws = compliance(est.moments_, rows), effect_draws(est)
-    rows = coded(rows, found)
-    lines: dict[str, Line] = dict(least_squares_lines(rows, found, level))
+    found = compliance(est.moments_, rows)
+    rows, treatments = coded(rows, found), rows.columns.treatments
+    draws = effect_draws(est) if isinstance(est, FittedPosterior) else None
+    chances = Chances.from_draws(draws, cost, rope)
+    robust_set, why = anderson_rubin_set(rows, level)
+    lines = dict(least_squares_lines(rows, found, level))
     lines |= dict(own_lines(est, found, level))
     lines |= dict(two_stage_lines(rows, found, level))
-    robust_set, why = anderson_rubin_set(rows, level)
-    if est.n_treatments_ == 1:
-        lines["Anderson-Rubin"] = set_line(robust_set, ERRORS[rows.cov_type])
-    chances = _chances(draws, costs, bounds)
-    nothing = np.nan
-    for name, chance in _named(chances, est):
-        lines[name] = (chance, nothing, nothing, nothing, "posterior")
+    if len(treatments) == 1:
+        lines["Anderson-Rubin"] = Line.hull(robust_set, ERRORS[rows.cov_type])
+    lines |= {name: Line.chance(chance) for name, chance in chances.rows(treatments)}
+    unanswered = draws is None and not (cost is None and rope is None)
     return ExperimentReport(
-        f"Experiment: {', '.join(rows.columns.treatments)} on {rows.columns.outcome}, "
+        title=f"Experiment: {', '.join(treatments)} on {rows.columns.outcome}, "
         f"{rows.n:,.12g} observations, {level:.4g} intervals",
-        _table(lines),
-        found.arms,
-        found.kind,
-        found.statement,
-        level,
-        _value(chances, "P(effect > cost)"),
-        _value(chances, "P(effect in ROPE)"),
-        robust_set,
-        tuple(_notes(rows, found, draws is None and not (cost is None and rope is None), why)),
+        table=pd.DataFrame([asdict(line) for line in lines.values()], index=list(lines)),
+        arms=found.arms,
+        compliance=found.kind,
+        statement=found.statement,
+        level=level,
+        p_above_cost=number_or_array(chances.above_cost),
+        p_in_rope=number_or_array(chances.in_rope),
+        anderson_rubin=robust_set,
+        notes=tuple(_notes(rows, found, unanswered, why)),
     )
 
 
-def _bounds(rope: float | tuple[float, float] | None) -> tuple[float, float] | None:
-    if rope is None:
-        return None
-    values = _numbers(rope)
-    if values is not None and values.shape == ():
-        values = np.array([-1.0, 1.0]) * values
-    if values is None or values.shape != (2,) or not values[0] < values[1]:
-        raise ValueError(
-            f"rope must be a positive number or (low, high) with low < high; got {rope!r}."
-        )
-    return float(values[0]), float(values[1])
-
-
-def _costs(cost: float | ArrayLike | None, n_treatments: int) -> Array | None:
-    if cost is None:
-        return None
-    values = _numbers(cost)
-    if values is None or values.shape not in {(), (n_treatments,)}:
-        raise ValueError(
-            f"cost must be a finite number or one per treatment ({n_treatments}); got {cost!r}."
-        )
-    return np.broadcast_to(values, (n_treatments,))
-
-
-def _numbers(value: Any) -> Array | None:
-    """Finite numbers as an array, or None if they are not."""
-    try:
-        values = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
-    return values if np.isfinite(values).all() else None
-
-
-def _chances(
-    draws: Array | None, cost: Array | None, bounds: tuple[float, float] | None
-) -> dict[str, Array]:
-    """Posterior probabilities of each effect, by what they say."""
-    if draws is None:
-        return {}
-    chances = {"P(effect > 0)": (draws > 0.0).mean(axis=0)}
-    if cost is not None:
-        chances["P(effect > cost)"] = (draws > cost).mean(axis=0)
-    if bounds is not None:
-        inside = (draws > bounds[0]) & (draws < bounds[1])
-        chances["P(effect in ROPE)"] = inside.mean(axis=0)
-    return chances
-
-
-def _named(chances: dict[str, Array], est: Any) -> Iterator[tuple[str, float]]:
-    treatments = est.moments_.columns.treatments
-    for name, values in chances.items():
-        for treatment, value in zip(treatments, values, strict=True):
-            yield (name if len(treatments) == 1 else f"{name}[{treatment}]"), float(value)
-
-
-def _value(chances: dict[str, Array], name: str) -> float | Array | None:
-    values = chances.get(name)
-    return float(values[0]) if values is not None and values.size == 1 else values
-
-
-def _table(lines: dict[str, Line]) -> pd.DataFrame:
-    import pandas as pd
-
-    columns = ["estimate", "std_err", "lower", "upper", "errors"]
-    return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
-
-
-def _notes(rows: Equation, found: Compliance, no_posterior: bool, why: str) -> Iterator[str]:
+def _notes(rows: Equation, found: Compliance, unanswered: bool, why: str) -> Iterator[str]:
     """What could not be computed; `why` the Anderson-Rubin set is missing or no interval."""
-    if no_posterior:
+    if unanswered:
         yield (
             "The probabilities that the effect exceeds the cost, or lies in the ROPE, need a "
             "posterior: fit BayesianIV."

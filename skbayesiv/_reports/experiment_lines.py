@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from math import nan
 
 import numpy as np
 
@@ -12,21 +12,56 @@ from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.estimate import direct_estimate
 from skbayesiv._reports.coefficients import interval_reach
 from skbayesiv._reports.compliance import Compliance
+from skbayesiv._reports.fitted import FittedClassical, FittedPosterior, effect_draws
 from skbayesiv._reports.regressions import least_squares_regressions
-from skbayesiv._typing import Array
+from skbayesiv.diagnostics import ConfidenceSet, anderson_rubin_confidence_set
+from skbayesiv.diagnostics._partial import partial_rows
 
-if TYPE_CHECKING:
-    from skbayesiv.diagnostics import ConfidenceSet
-
-
-# Estimate, standard error, interval, and where the error comes from.
-Line = tuple[float, float, float, float, str]
 ERRORS = {"unadjusted": "classical", "robust": "robust", "clustered": "clustered"}
+POSTERIOR = "posterior"
 
 
-def _line(estimate: float, error: float, level: float, errors: str) -> Line:
-    reach = interval_reach(np.inf, level) * error
-    return float(estimate), float(error), float(estimate - reach), float(estimate + reach), errors
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One row of the report's table.
+
+    Attributes
+    ----------
+    estimate, std_err, lower, upper : float
+        NaN where there is none.
+    errors : str
+        Where the standard error comes from.
+    """
+
+    estimate: float = nan
+    std_err: float = nan
+    lower: float = nan
+    upper: float = nan
+    errors: str
+
+    @classmethod
+    def normal(cls, estimate: float, std_err: float, level: float, errors: str) -> Line:
+        """An estimate with its normal interval."""
+        reach = interval_reach(np.inf, level) * std_err
+        return cls(
+            estimate=float(estimate),
+            std_err=float(std_err),
+            lower=float(estimate - reach),
+            upper=float(estimate + reach),
+            errors=errors,
+        )
+
+    @classmethod
+    def hull(cls, found: ConfidenceSet | None, errors: str) -> Line:
+        """Ends of a confidence set's hull, when there are any."""
+        if found is None or not found.intervals:
+            return cls(errors=errors)
+        return cls(lower=found.intervals[0][0], upper=found.intervals[-1][1], errors=errors)
+
+    @classmethod
+    def chance(cls, probability: float) -> Line:
+        """A posterior probability."""
+        return cls(estimate=probability, errors=POSTERIOR)
 
 
 def least_squares_lines(
@@ -39,25 +74,35 @@ def least_squares_lines(
     for q, instrument in enumerate(c.instruments):
         at = len(reduced.params) - len(c.instruments) + q
         name = "intention to treat" if single else f"intention to treat[{instrument}]"
-        yield name, _line(reduced.params[at], reduced.std_errors[at], level, errors)
+        yield name, Line.normal(reduced.params[at], reduced.std_errors[at], level, errors)
         for stage in stages:
             name = f"first stage[{instrument} -> {stage.outcome}]"
             sign = -1.0 if found.flipped else 1.0  # a share counts those whom either value moves
-            line = _line(sign * stage.params[at], stage.std_errors[at], level, errors)
+            line = Line.normal(sign * stage.params[at], stage.std_errors[at], level, errors)
             yield ("complier share" if found.compliers else name), line
 
 
-def own_lines(est: Any, found: Compliance, level: float) -> Iterator[tuple[str, Line]]:
-    draws = effect_draws(est)
+def own_lines(
+    est: FittedClassical | FittedPosterior, found: Compliance, level: float
+) -> Iterator[tuple[str, Line]]:
+    """The estimator's own effects, errors and intervals."""
+    if isinstance(est, FittedPosterior):
+        std_errors, errors = [draws.std() for draws in effect_draws(est).T], POSTERIOR
+    else:
+        std_errors, errors = [*est._effect_and_error()[1]], ERRORS[est.cov_type_]
     for k, treatment in enumerate(est.moments_.columns.treatments):
         step = np.eye(est.n_treatments_)[k]
         low, high = est.effect_interval(np.zeros_like(step), step, level=level)
-        if draws is None:
-            error, errors = est._effect_and_error()[1][k], ERRORS[est.cov_type_]
-        else:
-            error, errors = draws[:, k].std(), "posterior"
-        name = "effect on compliers" if found.compliers else f"effect of {treatment}"
-        yield name, (float(est.coef_[k]), float(error), float(low), float(high), errors)
+        yield (
+            "effect on compliers" if found.compliers else f"effect of {treatment}",
+            Line(
+                estimate=float(est.coef_[k]),
+                std_err=float(std_errors[k]),
+                lower=float(low),
+                upper=float(high),
+                errors=errors,
+            ),
+        )
 
 
 def two_stage_lines(rows: Equation, found: Compliance, level: float) -> Iterator[tuple[str, Line]]:
@@ -67,19 +112,16 @@ def two_stage_lines(rows: Equation, found: Compliance, level: float) -> Iterator
     first = len(fit.params) - len(c.treatments)
     for k, treatment in enumerate(c.treatments):
         name = "2SLS" if len(c.treatments) == 1 else f"2SLS[{treatment}]"
-        yield name, _line(fit.params[first + k], fit.std_errors[first + k], level, errors)
+        yield name, Line.normal(fit.params[first + k], fit.std_errors[first + k], level, errors)
     if found.compliers and not rows.synthetic:
         untreated = 1.0 - rows.endogenous
         baseline = replace(rows, y=rows.y * untreated[:, 0], endogenous=untreated)
         fit = direct_estimate(baseline, debiased=False)
-        yield "complier baseline", _line(fit.params[-1], fit.std_errors[-1], level, errors)
+        yield "complier baseline", Line.normal(fit.params[-1], fit.std_errors[-1], level, errors)
 
 
 def anderson_rubin_set(rows: Equation, level: float) -> tuple[ConfidenceSet | None, str]:
     """Anderson-Rubin confidence set of one treatment, and why it is missing or no interval."""
-    from skbayesiv.diagnostics import anderson_rubin_confidence_set
-    from skbayesiv.diagnostics._partial import partial_rows
-
     if rows.endogenous.shape[1] != 1:
         return None, ""
     try:
@@ -90,23 +132,6 @@ def anderson_rubin_set(rows: Equation, level: float) -> tuple[ConfidenceSet | No
     if not found.intervals:
         why = "no effect fits: the instruments contradict each other"
         return found, f"The Anderson-Rubin set is empty; {why}."
-    return (
-        found,
-        "" if found.kind == "interval" else f"The Anderson-Rubin set is no interval: {found}.",
-    )
-
-
-def set_line(found: ConfidenceSet | None, errors: str) -> Line:
-    """Ends of a set's hull; NaN when there are none."""
-    nothing = float("nan")
-    if found is None or not found.intervals:
-        return nothing, nothing, nothing, nothing, errors
-    return nothing, nothing, found.intervals[0][0], found.intervals[-1][1], errors
-
-
-def effect_draws(est: Any) -> Array | None:
-    """Posterior draws of the effects, shape (N, K), or None without a posterior."""
-    if not hasattr(est, "idata_"):
-        return None
-    values = est.idata_.posterior["beta_t"].to_numpy()
-    return np.asarray(values.reshape(-1, values.shape[-1]))
+    if found.kind != "interval":
+        return found, f"The Anderson-Rubin set is no interval: {found}."
+    return found, ""

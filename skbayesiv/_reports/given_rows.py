@@ -9,14 +9,14 @@ import numpy as np
 
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import read_rows, second_is_outcome
-from skbayesiv._estimators.base import BaseIV
 from skbayesiv._linear.equation import Equation
+from skbayesiv._reports.fitted import FittedIV
 
 CLOSE = 1e-6
 
 
 def given_rows(
-    est: BaseIV,
+    est: FittedIV,
     X: Any = None,
     t: Any = None,
     y: Any = None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from skbayesiv._linear.equation import Equation
 from skbayesiv._reports.coefficients import CoefficientTable
@@ -13,15 +15,13 @@ from skbayesiv._reports.regressions import (
     least_squares_regressions,
     regression_table,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from skbayesiv.diagnostics import InstrumentStrength
+from skbayesiv.diagnostics import InstrumentStrength
+from skbayesiv.diagnostics._report import Block, Paragraph, Report
+from skbayesiv.diagnostics._strength import strength_of_rows
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class IVSummary:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class IVSummary(Report):
     """What an applied reader looks for in an instrumental-variables estimate.
 
     Attributes
@@ -55,19 +55,10 @@ class IVSummary:
         """Return `table`."""
         return self.table
 
-    def __str__(self) -> str:
-        last = self.note if self.strength is None else str(self.strength)
-        return f"{self.coefficients}\n\n{self.regressions}\n\n{last}"
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        strength, note = self.strength, f"<p>{escape(self.note)}</p>"
-        last = note if strength is None else strength._repr_html_()
-        return f"{self.coefficients._repr_html_()}{self.regressions._repr_html_()}{last}"
+    def _blocks(self) -> Iterator[Block]:
+        yield (self.coefficients,)
+        yield (self.regressions,)
+        yield (Paragraph(self.note) if self.strength is None else self.strength,)
 
 
 def iv_summary(
@@ -87,21 +78,29 @@ def iv_summary(
     debiased : bool
     """
     c, table = equation.columns, coefficients.table
-    names, params, errors = tuple(table.index), table["estimate"], table["std_err"]
-    own = Regression(method, c.outcome, names, params.to_numpy(), errors.to_numpy())
+    own = Regression(
+        name=method,
+        outcome=c.outcome,
+        regressors=tuple(table.index),
+        params=table["estimate"].to_numpy(),
+        std_errors=table["std_err"].to_numpy(),
+    )
     regressions = [*least_squares_regressions(equation, debiased=debiased), own]
     constant = equation.exogenous_names[: equation.n_constants]
     order = [*constant, *c.treatments, *c.instruments, *c.covariates]
     strength, note = strength_or_reason(equation, level=level, debiased=debiased)
-    return IVSummary(coefficients, regression_table(regressions, order), strength, note)
+    return IVSummary(
+        coefficients=coefficients,
+        regressions=regression_table(regressions, order),
+        strength=strength,
+        note=note,
+    )
 
 
 def strength_or_reason(
     equation: Equation, *, level: float, debiased: bool
 ) -> tuple[InstrumentStrength | None, str]:
     """Strength of the instruments, or None and why: too few rows or clusters."""
-    from skbayesiv.diagnostics._strength import strength_of_rows
-
     try:
         return strength_of_rows(equation, level=level, debiased=debiased), ""
     except ValueError as error:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import pandas as pd
 
 from skbayesiv._models.history.meta_analysis import Heterogeneity, Mixture, cochran_q, integrate
 from skbayesiv._models.history.table import History
 from skbayesiv._typing import Array
+from skbayesiv.diagnostics._report import Block, Paragraph, Report, Table
+
+COLUMNS = ["mean", "sd", "median", "2.5%", "97.5%"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EffectSummary:
     """A distribution of an effect in five numbers: mean, sd, median and 95% interval.
 
@@ -31,13 +35,24 @@ class EffectSummary:
     def from_draws(cls, draws: Array) -> EffectSummary:
         """Summarise draws of shape (N,)."""
         low, middle, high = np.quantile(draws, [0.025, 0.5, 0.975])
-        return cls(float(draws.mean()), float(draws.std()), float(middle), float(low), float(high))
+        return cls(
+            mean=float(draws.mean()),
+            sd=float(draws.std()),
+            median=float(middle),
+            lower=float(low),
+            upper=float(high),
+        )
 
     @classmethod
     def from_mixture(cls, mixture: Mixture) -> EffectSummary:
         """Summarise a mixture of normals."""
+        mean, sd = mixture.moments()
         low, middle, high = (mixture.quantile(p) for p in (0.025, 0.5, 0.975))
-        return cls(*mixture.moments(), middle, low, high)
+        return cls(mean=mean, sd=sd, median=middle, lower=low, upper=high)
+
+    def numbers(self) -> list[float]:
+        """Row of a table with the columns `COLUMNS`."""
+        return list(asdict(self).values())
 
     def __str__(self) -> str:
         interval = f"[{self.lower:.4g}, {self.upper:.4g}]"
@@ -46,7 +61,7 @@ class EffectSummary:
         return f"{self.mean:.4g} ({self.sd:.3g}) {interval}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class TreatmentHistory:
     """The earlier experiments' account of one treatment.
 
@@ -93,14 +108,16 @@ class TreatmentHistory:
 
     def rows(self) -> dict[str, list[float]]:
         """Rows of a table: mean, sd, median, 2.5% and 97.5%."""
-        pairs = (("mean effect", self.mean_effect), ("new experiment", self.predicted))
-        out = {name: [e.mean, e.sd, e.median, e.lower, e.upper] for name, e in pairs}
         spread = [math.nan, math.nan, self.sigma_median, self.sigma_lower, self.sigma_upper]
-        return out | {"spread of effects": spread}
+        return {
+            "mean effect": self.mean_effect.numbers(),
+            "new experiment": self.predicted.numbers(),
+            "spread of effects": spread,
+        }
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class MetaAnalysis:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class MetaAnalysis(Report):
     """Random-effects meta-analysis of the earlier experiments, for each treatment.
 
     Attributes
@@ -116,9 +133,9 @@ class MetaAnalysis:
     def from_history(cls, history: History) -> MetaAnalysis:
         """Integrate each treatment's history."""
         each = (TreatmentHistory.from_history(history, k) for k in range(len(history.loc)))
-        return cls(tuple(each), history.n_experiments)
+        return cls(treatments=tuple(each), n_experiments=history.n_experiments)
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> pd.DataFrame:
         """One row for each quantity and, with several, treatment.
 
         Returns
@@ -126,37 +143,19 @@ class MetaAnalysis:
         pandas.DataFrame
             With columns mean, sd, median, 2.5% and 97.5%, in units of the effects.
         """
-        import pandas as pd
-
         several = len(self.treatments) > 1
         rows = {
             f"{name}[{item.name}]" if several else name: values
             for item in self.treatments
             for name, values in item.rows().items()
         }
-        columns = ["mean", "sd", "median", "2.5%", "97.5%"]
-        return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+        return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
 
-    def __str__(self) -> str:
-        table = self.to_frame().to_string(float_format="%.4g", na_rep="")
-        return "\n".join([self._title(), table, *self._tests()])
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        table = self.to_frame().to_html(float_format="%.4g", na_rep="")
-        rest = "".join(f"<p>{escape(line)}</p>" for line in self._tests())
-        return f"<p>{escape(self._title())}</p>{table}{rest}"
-
-    def _title(self) -> str:
-        return f"{self.n_experiments} earlier experiments"
-
-    def _tests(self) -> list[str]:
+    def _blocks(self) -> Iterator[Block]:
         several = len(self.treatments) > 1
-        return [
+        tests = [
             f"Cochran's Q{f'[{item.name}]' if several else ''}: {item.heterogeneity}"
             for item in self.treatments
         ]
+        title = Paragraph(f"{self.n_experiments} earlier experiments")
+        yield title, Table(self.to_frame(), "%.4g", missing=""), *map(Paragraph, tests)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.estimate import direct_estimate
 from skbayesiv._reports.coefficients import format_number
 from skbayesiv._typing import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from skbayesiv.diagnostics._report import Block, Report, Table
 
 MAX_PRINTED = 20
 ROUNDING = 1e-12  # a coefficient this small relative to the outcome is zero
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Regression:
     """One regression: what it explains, by what, with which coefficients."""
 
@@ -31,8 +29,8 @@ class Regression:
     std_errors: Array
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class RegressionTable:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class RegressionTable(Report):
     """Regressions side by side.
 
     Attributes
@@ -51,19 +49,11 @@ class RegressionTable:
         """Return `table`."""
         return self.table
 
-    def __str__(self) -> str:
-        return self._printed().to_string(index_names=False)
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return str(self._printed().to_html())
+    def _blocks(self) -> Iterator[Block]:
+        yield (Table(self._printed()),)
 
     def _printed(self) -> pd.DataFrame:
         """Standard errors in brackets beneath the estimates."""
-        from pandas import DataFrame
-
         rows: list[list[str]] = [list(self.outcomes.values())]
         labels = [""]
         for name in self.table.index[:MAX_PRINTED]:
@@ -75,7 +65,7 @@ class RegressionTable:
         if left > 0:
             rows.append([""] * len(self.outcomes))
             labels.append(f"and {left} more in the attribute table")
-        return DataFrame(rows, index=labels, columns=list(self.outcomes))
+        return pd.DataFrame(rows, index=labels, columns=list(self.outcomes))
 
 
 def least_squares_regressions(equation: Equation, *, debiased: bool) -> list[Regression]:
@@ -92,15 +82,13 @@ def least_squares_regressions(equation: Equation, *, debiased: bool) -> list[Reg
 
 def regression_table(regressions: list[Regression], order: list[str]) -> RegressionTable:
     """Regressions side by side, the regressors in the given order."""
-    import pandas as pd
-
     columns = {}
     for regression in regressions:
         values = {"estimate": regression.params, "std_err": regression.std_errors}
         for label, column in values.items():
             columns[regression.name, label] = pd.Series(column, index=regression.regressors)
     table = pd.DataFrame(columns).reindex(order)
-    return RegressionTable(table, {r.name: r.outcome for r in regressions})
+    return RegressionTable(table=table, outcomes={r.name: r.outcome for r in regressions})
 
 
 def _regression(
@@ -116,7 +104,13 @@ def _regression(
     params, errors = (
         np.where(np.abs(part) * size < ROUNDING, 0.0, part) for part in (fit.params, fit.std_errors)
     )
-    return Regression(name, outcome, tuple(model.exogenous_names), params, errors)
+    return Regression(
+        name=name,
+        outcome=outcome,
+        regressors=tuple(model.exogenous_names),
+        params=params,
+        std_errors=errors,
+    )
 
 
 def _number(value: float, frame: str = "{}") -> str:

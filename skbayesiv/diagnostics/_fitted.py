@@ -11,8 +11,9 @@ from skbayesiv._linear.equation import Equation
 class Fitted(Protocol):
     """Estimator of this package."""
 
-    def _rows_or_moments(self) -> Any:
+    def _rows_or_moments(self) -> Equation:
         """Rows of the fit, or made-up rows with the same moments."""
+        ...
 
 
 def fitted_estimator(est: Any) -> Any:

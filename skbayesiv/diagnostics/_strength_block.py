@@ -2,26 +2,24 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ._confidence_set import ConfidenceSet
 from ._effective_f import TAU, EffectiveF
 from ._first_stage import FirstStage
 from ._rank import CraggDonald, KleibergenPaap
+from ._report import Block, Pairs, Paragraph, Report
 from ._results import HypothesisTest
 from ._tf import TFInterval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _AT = TAU.index(0.10)
 _UNDER_IDENTIFIED = 0.05
 _LEAST_F = 10.0  # a rule of thumb of one treatment (Staiger and Stock 1997), for want of a better
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One line of the block: a name, its numbers, and how they are printed."""
 
@@ -35,8 +33,8 @@ class Entry:
     upper: float = np.nan
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class InstrumentStrength:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class InstrumentStrength(Report):
     """Strength of the instruments, inference that does not need it, and tests of the model.
 
     What does not apply is None, such as the effective F of several treatments.
@@ -116,33 +114,17 @@ class InstrumentStrength:
             found.append(f"the {name} F is {rank.f:.3g}, below {_LEAST_F:g} (a rule of thumb)")
         return "; ".join(found)
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self) -> pd.DataFrame:
         """One row for each statistic; columns value, dof, p_value, critical_value, lower, upper.
 
         The ends of a confidence set of several pieces are those of its hull.
         """
-        import pandas as pd
-
         rows = [asdict(entry) for entry in self._entries()]
         return pd.DataFrame(rows).drop(columns="text").set_index("name")
 
-    def __str__(self) -> str:
-        entries = list(self._entries())
-        width = max(len(entry.name) for entry in entries) + 2
-        lines = [f"{entry.name:<{width}}{entry.text}" for entry in entries]
-        return "\n".join([self._title(), *lines])
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        rows = "".join(
-            f"<tr><th>{escape(entry.name)}</th><td>{escape(entry.text)}</td></tr>"
-            for entry in self._entries()
-        )
-        return f"<p>{escape(self._title())}</p><table>{rows}</table>"
+    def _blocks(self) -> Iterator[Block]:
+        pairs = tuple((entry.name, entry.text) for entry in self._entries())
+        yield Paragraph(self._title()), Pairs(pairs)
 
     def _title(self) -> str:
         allowed = {
@@ -159,22 +141,21 @@ class InstrumentStrength:
             if test is not None:
                 yield _test_entry(test)
         for name, why in self.failed.items():
-            yield Entry(name, f"not computed: {why}")
+            yield Entry(name=name, text=f"not computed: {why}")
 
     def _first_stage_entries(self) -> Iterator[Entry]:
         if self.effective_f is not None:
             f, critical = self.effective_f.f, self.effective_f.critical_values[_AT]
             side, p = "below" if self.weak else "above", self.effective_f.p_values[_AT]
             text = f"{_f(f)}, {side} its critical value {critical:.1f} (p = {p:.4g})"
-            yield Entry("effective F", text, f, p_value=p, critical_value=critical)
+            yield Entry(name="effective F", text=text, value=f, p_value=p, critical_value=critical)
         if self.first_stage is not None:
             yield from self._regression_entries(self.first_stage)
         cd, kp = self.cragg_donald, self.kleibergen_paap
         yield _f_entry("Cragg-Donald F", cd.f, cd.dof, cd.p_value)
         if kp is not None:
             yield _f_entry("Kleibergen-Paap F", kp.f, kp.dof, kp.p_value_wald)
-            lm = HypothesisTest("", "under-identified", kp.lm, kp.dof, None, kp.p_value)
-            yield _test_entry(lm, "Kleibergen-Paap LM")
+            yield _test_entry(_lm_test(kp))
 
     def _regression_entries(self, stage: FirstStage) -> Iterator[Entry]:
         kind = "classical" if self.errors == "classical" else "robust"
@@ -182,7 +163,7 @@ class InstrumentStrength:
             of = f" of {treatment}" if len(self.treatments) > 1 else ""
             f, p, r2 = (float(part[k]) for part in (stage.f, stage.p_value, stage.partial_r2))
             yield _f_entry(f"first-stage F{of}, {kind}", f, stage.dof, p)
-            yield Entry(f"partial R2{of}", f"{r2:.4g}", r2)
+            yield Entry(name=f"partial R2{of}", text=f"{r2:.4g}", value=r2)
 
     def _inference_entries(self) -> Iterator[Entry]:
         if self.anderson_rubin is not None:
@@ -197,16 +178,30 @@ def _f(value: float) -> str:
     return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+def _lm_test(kp: KleibergenPaap) -> HypothesisTest:
+    return HypothesisTest(
+        name="Kleibergen-Paap LM",
+        null="under-identified",
+        statistic=kp.lm,
+        dof=kp.dof,
+        dof_denominator=None,
+        p_value=kp.p_value,
+    )
+
+
 def _f_entry(name: str, f: float, dof: float, p_value: float) -> Entry:
-    return Entry(name, f"{_f(f)}, p = {p_value:.4g}", f, dof, p_value)
+    text = f"{_f(f)}, p = {p_value:.4g}"
+    return Entry(name=name, text=text, value=f, dof=dof, p_value=p_value)
 
 
 def _test_entry(test: HypothesisTest, name: str = "") -> Entry:
     text = str(test).partition(": ")[2]
-    return Entry(name or test.name, text, test.statistic, test.dof, test.p_value)
+    name = name or test.name
+    return Entry(name=name, text=text, value=test.statistic, dof=test.dof, p_value=test.p_value)
 
 
 def _set_entry(name: str, value: ConfidenceSet) -> Entry:
     if not value.intervals:
-        return Entry(name, str(value))
-    return Entry(name, str(value), lower=value.intervals[0][0], upper=value.intervals[-1][1])
+        return Entry(name=name, text=str(value))
+    lower, upper = value.intervals[0][0], value.intervals[-1][1]
+    return Entry(name=name, text=str(value), lower=lower, upper=upper)
