@@ -1,0 +1,241 @@
+"""Laws that every model keeps: one table of models, run through one list of laws.
+
+A model that is added later is a row of `PARAMETERS`.
+"""
+
+from __future__ import annotations
+
+import pickle
+from functools import cache
+
+import numpy as np
+import pytensor.tensor as pt
+import pytest
+from arviz_stats.base.array import array_stats
+from metropolis import metropolis
+from scipy import stats
+
+from skbayesiv import BayesianIV, FourthMoments, HierarchicalBayesianIV, Moments
+from skbayesiv._columns import Columns, Roles
+from skbayesiv._data.rows import read_rows
+from skbayesiv._data.sums import Sums
+from skbayesiv._models.build import read_batch, read_sums
+from skbayesiv._models.normal.pymc_sampling import _covariance_values
+from skbayesiv._models.parts.names import DIMS
+from skbayesiv._models.sampling import sample_model, sample_models
+from skbayesiv._sampling.nuts import sample
+from skbayesiv._sampling.target import Settings
+
+HISTORY = {"effects": [1.0, 1.4, 0.8], "std_errors": [0.3, 0.2, 0.4]}
+REGRESSION, GMM = {"sigma_prior": "regression"}, {"likelihood": "gmm"}
+ROBUST = {"robust_weight": 0.3, "sigma_t_bar_prior": "half-t"}
+PARAMETERS = {
+    "normal": BayesianIV(),
+    "regression": BayesianIV(**REGRESSION),
+    "gmm": BayesianIV(**GMM),
+    "normal, history": HierarchicalBayesianIV(**HISTORY),
+    "normal, robust history": HierarchicalBayesianIV(**HISTORY, **ROBUST),
+    "gmm, history": HierarchicalBayesianIV(**HISTORY, **GMM),
+}
+QUICK = Settings(draws=20, tune=20, chains=2, target_accept=0.8, seed=3)
+LONG = Settings(draws=1000, tune=500, chains=4, target_accept=0.9, seed=2)
+
+
+def every(*names):
+    """Run a law for all models, or for those named."""
+    return pytest.mark.parametrize("name", names or PARAMETERS)
+
+
+def raw(n=80, seed=5):
+    """X (none), y, t, z of an experiment with two instruments, rounded so that sums are exact."""
+    rng = np.random.default_rng(seed)
+    z = rng.integers(0, 3, size=(n, 2)).astype(float)
+    e = rng.normal(size=n)
+    t = np.round(z @ [1.0, 0.5] + e + rng.normal(size=n), 2)
+    y = np.round(2.0 + 1.2 * t + e + rng.normal(size=n), 2)
+    return y, t, z
+
+
+def read(y, t, z, weight=None):
+    return read_rows(None, y, t, z, weight, roles=Roles())
+
+
+def model_of(name, y, t, z, weight=None):
+    est = PARAMETERS[name]
+    return est._build_model(read_sums(est, read(y, t, z, weight)))
+
+
+@cache
+def fitted(name):
+    """Model of the experiment."""
+    return model_of(name, *raw())
+
+
+@cache
+def quick(name):
+    """A short run of it."""
+    return sample_model(fitted(name), "numpyro", QUICK)
+
+
+def same(a, b):
+    """Whether two runs are equal to the last bit."""
+    (draws, posterior), (other_draws, other) = a, b
+    assert np.array_equal(draws.position, other_draws.position)
+    assert posterior.values.keys() == other.values.keys()
+    for key, value in posterior.values.items():
+        assert np.array_equal(value, other.values[key], equal_nan=True), key
+
+
+@every()
+def test_it_says_what_it_is(name):
+    model, (draws, posterior) = fitted(name), quick(name)
+    assert model.target().start.shape == draws.position.shape[2:]
+    sizes = {dim: len(names) for dim, names in model.coords.items()}
+    for key, value in posterior.values.items():
+        assert value.shape == (40, *(sizes[dim] for dim in DIMS.get(key, ()))), key
+    for part in (posterior.log_prior, posterior.log_likelihood):
+        assert all(value.shape == (40,) and np.isfinite(value).all() for value in part.values())
+    assert set(model.prior_parameters) >= {"beta_t"}
+    names = {label.partition("[")[0].partition(" ")[0] for label in model.prior_table()}
+    assert names - {"alpha"} <= set(posterior.values)
+
+
+@every()
+def test_rows_in_another_order_give_the_same_draws(name):
+    y, t, z = raw()
+    order = np.random.default_rng(1).permutation(len(y))
+    permuted = model_of(name, y[order], t[order], z[order])
+    same(quick(name), sample_model(permuted, "numpyro", QUICK))
+
+
+@every()
+def test_rows_in_chunks_give_the_same_draws(name):
+    est, (y, t, z) = PARAMETERS[name], raw()
+    sums = None
+    for at in (slice(0, 30), slice(30, 45), slice(45, None)):
+        sums = read_batch(est, read(y[at], t[at], z[at]), sums)
+    same(quick(name), sample_model(est._build_model(sums), "numpyro", QUICK))
+
+
+@every()
+def test_a_weight_of_two_is_a_row_given_twice(name):
+    y, t, z = raw(40)
+    weighted = model_of(name, y, t, z, np.full(40, 2.0))
+    repeated = model_of(name, np.tile(y, 2), np.tile(t, 2), np.tile(z, (2, 1)))
+    same(sample_model(weighted, "numpyro", QUICK), sample_model(repeated, "numpyro", QUICK))
+
+
+@every("normal", "gmm", "normal, robust history")
+def test_many_at_once_are_one_by_one(name):
+    """But for the last bits, which another compiled program may round otherwise."""
+    models = [fitted(name), model_of(name, *raw(seed=6))]
+    together = sample_models(models, "numpyro", QUICK, pad_to=3)
+    assert len(together) == 2
+    for (draws, posterior), model in zip(together, models, strict=True):
+        alone, exact = sample_model(model, "numpyro", QUICK)
+        assert np.allclose(draws.position, alone.position, rtol=1e-7, atol=1e-9)
+        for key, value in exact.values.items():
+            assert np.allclose(posterior.values[key], value, rtol=1e-6, atol=1e-8), key
+
+
+@every()
+def test_it_pickles(name):
+    again = pickle.loads(pickle.dumps(fitted(name)))
+    same(quick(name), sample_model(again, "numpyro", QUICK))
+
+
+@every()
+def test_exact_draws_depend_on_the_coordinates_and_the_generator_alone(name):
+    """Any part of the draws can be made apart, so that a backend may hand them over in pieces."""
+    if "robust" in name:
+        pytest.skip("a mixture is joined by the evidence of all draws")
+    model, (draws, posterior) = fitted(name), quick(name)
+    again = model.posterior(draws.flat, QUICK.generator())
+    for key, value in posterior.values.items():
+        assert np.array_equal(value, again.values[key]), key
+    other = model.posterior(draws.flat, np.random.default_rng(8))
+    assert not np.array_equal(posterior.values["beta_z"], other.values["beta_z"])
+
+
+@every("normal", "regression", "gmm", "normal, history")
+def test_any_sampler_gives_the_same_posterior(name):
+    model = fitted(name)
+    means, errors = [], []
+    for sampler in (sample, metropolis):
+        draws = sampler(model.target(), LONG, None)
+        beta = model.posterior(draws.flat, LONG.generator()).values["beta_t"]
+        x = np.concatenate([draws.position, beta.reshape(4, 1000, -1)], axis=-1)
+        means.append(x.mean((0, 1)))
+        errors.append(array_stats.mcse(x, chain_axis=0, draw_axis=1))
+    assert (np.abs(means[0] - means[1]) < 4.5 * np.hypot(*errors)).all()
+
+
+def empty_model(name):
+    """Model of no rows."""
+    columns = Columns((), ("z0", "z1"), ("t",), "y")
+    est = PARAMETERS[name]
+    fourth = FourthMoments.empty(columns) if est.likelihood == "gmm" else None
+    return est._build_model(Sums(Moments.empty(columns), fourth))
+
+
+def effective_share(draws):
+    """Share of draws (chains, draws) that are worth independent ones, in bulk and in tails."""
+    options = {"chain_axis": 0, "draw_axis": 1}
+    bulk = array_stats.ess(draws, method="bulk", **options)
+    tail = array_stats.ess(draws, method="tail", prob=(0.05, 0.95), **options)
+    return min(float(bulk), float(tail)) / draws.size
+
+
+@every()
+def test_without_rows_it_is_its_prior(name):
+    """What the sampler finds without rows is what is drawn from the priors."""
+    if "robust" in name:
+        pytest.skip("a mixture that is joined by evidence: see test_prior_only")
+    model = empty_model(name)
+    _, posterior = sample_model(model, "numpyro", LONG)
+    prior = model.prior_draws(4000, np.random.default_rng(4))
+    compared = set()
+    for key, exact in prior.items():
+        if not exact.size or key not in posterior.values:  # flat, or nothing to draw
+            continue
+        value, exact = posterior.values[key].reshape(4, 1000, -1), exact.reshape(4000, -1)
+        for k in range(exact.shape[-1]):
+            one, other = value[..., k], exact[:, k]
+            if np.ptp(other) == 0.0:  # the diagonal of corr
+                continue
+            thin = int(np.ceil(1.0 / effective_share(one)))
+            p = stats.ks_2samp(one[:, ::thin].ravel(), other).pvalue
+            assert p > 1e-5, (key, k, p)
+            compared.add(key)
+    assert compared >= {"beta_t"} | ({"sigma", "corr", "beta_z"} if model.has_density else set())
+
+
+@every("normal", "regression", "gmm")
+def test_its_density_is_pymcs(name):
+    """log prior + log likelihood of a draw, by this package and by PyMC, up to one constant."""
+    model, (_, posterior) = fitted(name), quick(name)
+    stated, at = model.to_pymc(read(*raw())), range(0, 40, 7)
+    parts = [*posterior.log_prior.values(), *posterior.log_likelihood.values()]
+    own = np.sum(parts, axis=0)[at]
+    density = stated.compile_logp(jacobian=False, mode="FAST_COMPILE")
+    theirs = np.array([float(density(point(stated, posterior, i))) for i in at])
+    if "chol_cov" in stated.named_vars:
+        # PyMC's density is that of the factor (s_y, s_t r, s_t (1 - r^2)^1/2).
+        s_t, r = posterior.values["sigma"][at, 1], posterior.values["corr"][at, 0, 1]
+        theirs += np.log(s_t) - 0.5 * np.log1p(-(r**2))
+    assert np.ptp(own - theirs) < 1e-8 * np.ptp(own)
+
+
+def point(stated, posterior, i):
+    """One draw as PyMC holds it, by the names of its unconstrained variables."""
+    values = posterior.values | {f"{k}_centered": v for k, v in posterior.centered.items()}
+    if "sigma" in values:
+        values = values | _covariance_values(values["cov"])
+    out = {}
+    for variable in stated.free_RVs:
+        value, transform = values[variable.name][i], stated.rvs_to_transforms[variable]
+        if transform is not None:
+            made = transform.forward(pt.as_tensor(value), *variable.owner.inputs)
+            value = made.eval(mode="FAST_COMPILE")
+        out[stated.rvs_to_values[variable].name] = value
+    return out
