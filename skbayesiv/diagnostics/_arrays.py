@@ -18,7 +18,7 @@ def read_arrays(
     parts = {name: check_columns(value, name) for name, value in given.items()}
     n_rows, n_outcomes = parts["y"].shape
     if n_outcomes != 1:
-        raise ValueError(f"y must be one outcome of shape (n_rows,); got {n_outcomes} columns.")
+        raise ValueError(f"y must be one outcome of shape (n_rows,), got shape {parts['y'].shape}.")
     for name, values in parts.items():
         check_length(values, name, n_rows)
     parts.setdefault("X", np.empty((n_rows, 0)))
