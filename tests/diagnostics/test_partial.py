@@ -153,10 +153,7 @@ LENGTHS = "inconsistent numbers of samples"
 REFUSED = {
     "missing y": ({"y": NAN}, "y must be numeric and finite: Input y contains NaN"),
     "missing t": ({"t": NAN}, "t must be numeric and finite: Input t contains NaN"),
-    "infinite z": (
-        {"z": np.nan_to_num(NAN, nan=np.inf)},
-        "z must be numeric and finite: Input z contains infinity",
-    ),
+    "infinite z": ({"z": np.where(BIT, np.inf, ROW)}, "z must be .* Input z contains infinity"),
     "missing X": ({"X": NAN[:, None]}, "X must be numeric and finite: Input X contains NaN"),
     "words": ({"t": list("abcdef")}, "t must be numeric and finite: could not convert"),
     "no rows": ({"y": []}, "y must be numeric and finite: Found array with 0 sample"),
