@@ -41,7 +41,7 @@ def _dtypes(value: Any) -> list[Any]:
 
 
 def check_columns(value: Any, name: str) -> NDArray[Any]:
-    """Return t or z as a 2-D float array, one column for each variable."""
+    """Return one or more variables as a 2-D float array, one column for each."""
     if isinstance(value, str):
         parameter = {"t": "treatment", "z": "instruments"}.get(name)
         hint = f" To name a column of X use the parameter {parameter}." if parameter else ""

@@ -58,7 +58,7 @@ class ReducedForm:
 
 def reduced_form(p: Partialled, *, robust: bool = True, debiased: bool = False) -> ReducedForm:
     """Regress (y, t) on the instruments of a partialled design."""
-    instruments, root = whiten(p)
+    instruments, root = _whiten(p)
     endogenous = np.column_stack([p.y, p.t])
     weighted = p.weights[:, None] * endogenous
     coef = instruments.T @ weighted
@@ -66,7 +66,7 @@ def reduced_form(p: Partialled, *, robust: bool = True, debiased: bool = False) 
     exact = np.sqrt(p.weights @ residuals**2) <= _ROUNDING * np.sqrt((weighted * endogenous).sum(0))
     residuals[:, exact] = 0.0
     if robust:
-        cov = score_covariance(p, instruments, residuals)
+        cov = _score_covariance(p, instruments, residuals)
     else:
         sigma = residuals.T @ (p.weights[:, None] * residuals) / p.n
         cov = np.einsum("de,qr->deqr", sigma, np.eye(p.n_instruments))
@@ -77,14 +77,14 @@ def reduced_form(p: Partialled, *, robust: bool = True, debiased: bool = False) 
     )
 
 
-def whiten(p: Partialled) -> tuple[Array, Array]:
+def _whiten(p: Partialled) -> tuple[Array, Array]:
     """Instruments Z~ with Z~'WZ~ = I, and the upper triangular R of Z = Z~ R."""
     scale = np.sqrt(p.weights)[:, None]
     orthonormal, root = np.linalg.qr(scale * p.z)
     return orthonormal / scale, root
 
 
-def score_covariance(p: Partialled, instruments: Array, residuals: Array) -> Array:
+def _score_covariance(p: Partialled, instruments: Array, residuals: Array) -> Array:
     """Equation (1) for residuals (n_rows, D), as an array (D, D, Q, Q)."""
     n_rows, n_equations = residuals.shape
     n_instruments = instruments.shape[1]
