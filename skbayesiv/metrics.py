@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils.metadata_routing import MetadataRequest
 
 from skbayesiv._data.checks import check_weights
 
@@ -109,8 +110,6 @@ class _LogPredictiveDensityScorer:
 
     def get_metadata_routing(self) -> Any:
         """Return what to ask meta-estimators for."""
-        from sklearn.utils.metadata_routing import MetadataRequest
-
         request = MetadataRequest(owner="log_predictive_density_scorer")
         for name, alias in self._requests.items():
             request.score.add_request(param=name, alias=alias)

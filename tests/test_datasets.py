@@ -12,8 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skbayesiv import datasets
-from skbayesiv.datasets import fetch_push_experiment, load_push_experiment, make_noncompliance
+from skbayesiv.datasets import (
+    _push,
+    fetch_push_experiment,
+    load_push_experiment,
+    make_noncompliance,
+)
 
 ORIGINAL = Path(__file__).parents[2] / "shared" / "data" / "app_engagement_push.csv"
 needs_original = pytest.mark.skipif(not ORIGINAL.exists(), reason="the original is not at hand")
@@ -47,12 +51,10 @@ def serve(tmp_path, monkeypatch):
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(
-        datasets, "_PUSH_URL", f"http://127.0.0.1:{server.server_port}/{datasets._PUSH_FILE}"
-    )
+    monkeypatch.setattr(_push, "URL", f"http://127.0.0.1:{server.server_port}/{_push.FILE}")
 
     def publish(content):
-        (folder / datasets._PUSH_FILE).write_bytes(content)
+        (folder / _push.FILE).write_bytes(content)
         return requests
 
     yield publish
@@ -65,7 +67,7 @@ def serve(tmp_path, monkeypatch):
 def published(serve, monkeypatch):
     """Publish the reconstruction as a CSV file under its own checksum."""
     content = load_push_experiment(as_frame=True).frame.to_csv(index=False).encode()
-    monkeypatch.setattr(datasets, "_PUSH_SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(_push, "SHA256", hashlib.sha256(content).hexdigest())
     return serve(content)
 
 
@@ -187,7 +189,7 @@ class TestFetch:
             frame = fetch_push_experiment(data_home=tmp_path / "cache", as_frame=True).frame
             pd.testing.assert_frame_equal(frame, load_push_experiment(as_frame=True).frame)
         assert len(published) == 1
-        assert [path.name for path in (tmp_path / "cache").iterdir()] == [datasets._PUSH_FILE]
+        assert [path.name for path in (tmp_path / "cache").iterdir()] == [_push.FILE]
 
     @needs_original
     def test_original(self, serve, tmp_path):
@@ -199,14 +201,14 @@ class TestFetch:
     def test_environment_names_the_cache(self, published, tmp_path, monkeypatch):
         monkeypatch.setenv("SKBAYESIV_DATA", str(tmp_path / "elsewhere"))
         fetch_push_experiment()
-        assert (tmp_path / "elsewhere" / datasets._PUSH_FILE).exists()
+        assert (tmp_path / "elsewhere" / _push.FILE).exists()
 
     def test_cache_is_in_the_home_folder_by_default(self, published, tmp_path, monkeypatch):
         monkeypatch.delenv("SKBAYESIV_DATA", raising=False)
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("USERPROFILE", str(tmp_path))
         fetch_push_experiment()
-        assert (tmp_path / "skbayesiv_data" / datasets._PUSH_FILE).exists()
+        assert (tmp_path / "skbayesiv_data" / _push.FILE).exists()
 
     def test_another_file_is_refused(self, serve, tmp_path):
         serve(b"in_app_purchase,push_assigned,push_delivered\n1,1,1\n")
@@ -226,7 +228,7 @@ class TestFetch:
         assert t.shape == y.shape == z.shape == (10_000,)
 
     def test_damaged_cache(self, published, tmp_path):
-        (tmp_path / datasets._PUSH_FILE).write_text("damaged")
+        (tmp_path / _push.FILE).write_text("damaged")
         with pytest.raises(OSError, match="damaged"):
             fetch_push_experiment(data_home=tmp_path, download_if_missing=False)
         assert fetch_push_experiment(data_home=tmp_path).y.shape == (10_000,)

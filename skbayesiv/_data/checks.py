@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import DataConversionWarning
-from sklearn.utils.validation import (
-    check_array,
-    column_or_1d,
-)
+from sklearn.utils.validation import check_array, column_or_1d
 
+from skbayesiv._typing import Array, Codes
 from skbayesiv.exceptions import OURS
 
 COLUMN_Y = (
@@ -42,13 +41,11 @@ def _dtypes(value: Any) -> list[Any]:
 
 
 def check_columns(value: Any, name: str) -> NDArray[Any]:
-    """Return t or z as a 2-D float array, one column for each variable."""
+    """Return one or more variables as a 2-D float array, one column for each."""
     if isinstance(value, str):
         parameter = {"t": "treatment", "z": "instruments"}.get(name)
-        raise ValueError(
-            f"{name} must be numbers, one for each row; got {value!r}. To name a column of X use "
-            f"the parameter {parameter}."
-        )
+        hint = f" To name a column of X use the parameter {parameter}." if parameter else ""
+        raise ValueError(f"{name} must be numbers, one for each row; got {value!r}.{hint}")
     shape = getattr(value, "shape", None)
     if shape is None:
         value = np.asarray(value)
@@ -85,7 +82,7 @@ def check_length(value: NDArray[Any], name: str, n_rows: int) -> None:
         )
 
 
-def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:
+def check_weights(sample_weight: Any, n_rows: int) -> Array | None:
     """Return non-negative finite weights of shape (n_rows,), or None."""
     if sample_weight is None:
         return None
@@ -109,7 +106,7 @@ def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None
     return weight
 
 
-def check_clusters(clusters: Any, n_rows: int, *, required: bool) -> NDArray[np.intp] | None:
+def check_clusters(clusters: Any, n_rows: int, *, required: bool) -> Codes | None:
     """Return the clusters' labels as codes of shape (n_rows,), or None."""
     from pandas import factorize
 
@@ -128,3 +125,9 @@ def check_clusters(clusters: Any, n_rows: int, *, required: bool) -> NDArray[np.
     if missing := int((codes < 0).sum()):
         raise ValueError(f"clusters must label every row; got {missing} missing labels.")
     return codes
+
+
+def check_level(level: float, name: str = "level") -> None:
+    """Raise unless a probability lies strictly between 0 and 1."""
+    if not (isinstance(level, Real) and 0.0 < level < 1.0):
+        raise ValueError(f"{name} must lie strictly between 0 and 1; got {level!r}.")

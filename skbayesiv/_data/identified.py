@@ -1,9 +1,14 @@
-"""Are rows and columns enough for the model? Asked of the moments, whatever they came from."""
+"""Are rows and columns enough for the model? Asked of the moments, whatever they came from.
+
+There is one cut-off: a column is explained by others if they leave less than `COLLINEAR` of its sum
+of squares, about its mean when there is a constant.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from skbayesiv._columns import Columns
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.standardised import standardise
 from skbayesiv._typing import Array
@@ -16,6 +21,23 @@ def check_identified(moments: Moments, *, fit_intercept: bool = True) -> None:
     columns = moments.columns
     q, k = len(columns.instruments), len(columns.treatments)
     _check_finite(moments)
+    check_order(columns)
+    _check_rows(moments, len(columns.covariates) + q + int(fit_intercept) if k else 2)
+    if not k:
+        return
+    _check_varies(moments, fit_intercept)
+    cosines = _cosines(moments, fit_intercept)
+    for argument, where in (("z", columns.z), ("t", columns.t)):
+        index = [*range(columns.x.stop), *range(where.start, where.stop)]
+        for at in explained(cosines, index)[:1]:
+            others = [columns.names[i] for i in index[: index.index(at)]]
+            name = "X" if at < columns.x.stop else argument
+            raise collinear_error(name, columns.names[at], others, fit_intercept=fit_intercept)
+
+
+def check_order(columns: Columns) -> None:
+    """Raise unless there are treatments with the instruments, and not more of them."""
+    q, k = len(columns.instruments), len(columns.treatments)
     if q and not k:
         raise ValueError(
             "t must be given with z: an instrumental-variable fit needs both; got "
@@ -26,21 +48,6 @@ def check_identified(moments: Moments, *, fit_intercept: bool = True) -> None:
             f"z must have at least as many columns as t ({k}); got {q}: "
             f"{list(columns.instruments)}."
         )
-    _check_rows(moments, len(columns.covariates) + q + int(fit_intercept) if k else 2)
-    if not k:
-        return
-    _check_varies(moments, fit_intercept)
-    cosines = _cosines(moments, fit_intercept)
-    for argument, where in (("z", columns.z), ("t", columns.t)):
-        index = [*range(columns.x.stop), *range(where.start, where.stop)]
-        for at in _dependent(cosines, index)[:1]:
-            others = [columns.names[i] for i in index[: index.index(at)]]
-            raise ValueError(
-                f"{'X' if at < columns.x.stop else argument} must not be perfectly collinear: "
-                f"column {columns.names[at]!r} is a linear combination of "
-                f"{'the constant and ' if fit_intercept else ''}{others}, to {COLLINEAR:g} of its "
-                "sum of squares. Leave it out, or centre what powers and products are made of."
-            )
 
 
 def check_outcome_has_error(moments: Moments, *, fit_intercept: bool = True) -> None:
@@ -50,13 +57,13 @@ def check_outcome_has_error(moments: Moments, *, fit_intercept: bool = True) -> 
     """
     columns = moments.columns
     index = [*range(len(columns.names))]
-    dependent = _dependent(_cosines(moments, fit_intercept), index)
+    dependent = explained(_cosines(moments, fit_intercept), index)
     n_columns = len(index) - len(dependent) + int(fit_intercept)
     if not columns.treatments or columns.y not in dependent or moments.weight <= n_columns:
         return
     name = columns.outcome
     if fit_intercept and standardise(moments).corr[columns.y, columns.y] < 0.5:
-        raise ValueError(f"y must vary: column {name!r} is constant at {moments.mean[-1]:.6g}.")
+        raise constant_error("y", name, moments.mean[-1])
     raise ValueError(
         f"y must have an error: column {name!r} is a linear combination of "
         f"{'the constant and ' if fit_intercept else ''}{list(columns.names[:-1])}, to "
@@ -67,7 +74,35 @@ def check_outcome_has_error(moments: Moments, *, fit_intercept: bool = True) -> 
 def full_rank(moments: Moments, *, fit_intercept: bool = True) -> bool:
     """Whether no covariate is a linear combination of the others (and the constant)."""
     index = [*range(moments.columns.x.stop)]
-    return not _dependent(_cosines(moments, fit_intercept), index)
+    return not explained(_cosines(moments, fit_intercept), index)
+
+
+def explained(cosines: Array, index: list[int]) -> list[int]:
+    """Those of the columns that are linear combinations of others before them (Gram-Schmidt)."""
+    residual, found = cosines[np.ix_(index, index)].copy(), []
+    for j, column in enumerate(index):
+        pivot = residual[j, j]
+        if pivot < COLLINEAR:
+            found.append(column)
+        else:
+            residual -= np.outer(residual[:, j], residual[j]) / pivot
+    return found
+
+
+def collinear_error(
+    argument: str, column: str, others: list[str], *, fit_intercept: bool
+) -> ValueError:
+    """Error that a column is explained by others."""
+    return ValueError(
+        f"{argument} must not be perfectly collinear: column {column!r} is a linear combination of "
+        f"{'the constant and ' if fit_intercept else ''}{others}, to {COLLINEAR:g} of its "
+        "sum of squares. Leave it out, or centre what powers and products are made of."
+    )
+
+
+def constant_error(argument: str, column: str, value: float) -> ValueError:
+    """Error that a column is the same in all rows."""
+    return ValueError(f"{argument} must vary: column {column!r} is constant at {value:.6g}.")
 
 
 def _check_finite(moments: Moments) -> None:
@@ -98,12 +133,8 @@ def _check_varies(moments: Moments, fit_intercept: bool) -> None:
     columns, std = moments.columns, standardise(moments)
     for role, where in (("z", columns.z), ("t", columns.t), ("X", columns.x)):
         for i in range(where.start, where.stop):
-            constant = std.corr[i, i] < 0.5
-            if constant and (fit_intercept or std.mean[i] == 0.0):
-                raise ValueError(
-                    f"{role} must vary: column {columns.names[i]!r} is constant at "
-                    f"{std.mean[i]:.6g}."
-                )
+            if std.corr[i, i] < 0.5 and (fit_intercept or std.mean[i] == 0.0):
+                raise constant_error(role, columns.names[i], std.mean[i])
 
 
 def _cosines(moments: Moments, fit_intercept: bool) -> Array:
@@ -117,15 +148,3 @@ def _cosines(moments: Moments, fit_intercept: bool) -> Array:
     cross = moments.about(np.zeros_like(moments.shift)).cross
     length = np.where(np.diag(cross) > 0.0, np.sqrt(np.diag(cross)), 1.0)
     return cross / np.outer(length, length)
-
-
-def _dependent(cosines: Array, index: list[int]) -> list[int]:
-    """Those of the columns that are linear combinations of others before them (Gram-Schmidt)."""
-    residual, found = cosines[np.ix_(index, index)].copy(), []
-    for j, column in enumerate(index):
-        pivot = residual[j, j]
-        if pivot < COLLINEAR:
-            found.append(column)
-        else:
-            residual -= np.outer(residual[:, j], residual[j]) / pivot
-    return found

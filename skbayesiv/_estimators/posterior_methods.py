@@ -8,14 +8,13 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skbayesiv._data.checks import check_length, check_outcome
+from skbayesiv._data.checks import check_length, check_level, check_outcome
 from skbayesiv._data.rows import second_is_outcome
 from skbayesiv._estimators.batches import SumsEstimator
 from skbayesiv._estimators.call_forms import NEED_ROUTING
 from skbayesiv._estimators.pickling import pack_tree, unpack_tree
 from skbayesiv._models.parts.model import Model
 from skbayesiv._models.parts.priors import PriorRow
-from skbayesiv._reports.coefficients import check_level
 from skbayesiv._reports.diagnosis import Diagnosis, diagnose
 from skbayesiv._reports.given_rows import given_rows
 from skbayesiv._results.predictive import (

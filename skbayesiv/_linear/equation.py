@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -129,21 +128,6 @@ class Equation:
     def classical_only(self) -> bool:
         """Whether only what assumes independent errors of one variance can be computed."""
         return self.synthetic and self.clusters is None
-
-    @property
-    def design(self) -> dict[str, Any]:
-        """Arguments of a function of :mod:`skbayesiv.diagnostics`."""
-        first = 0 if self.synthetic else self.n_constants
-        x = self.exogenous[:, first:]
-        return {
-            "y": self.y,
-            "t": self.endogenous,
-            "z": self.instruments,
-            "X": x if x.shape[1] else None,
-            "sample_weight": self.weight if self.weighted else None,
-            "clusters": self.clusters,
-            "fit_intercept": first == 1,
-        }
 
     def regression(self, outcome: Array, name: str, on: Array, names: Sequence[str]) -> Equation:
         """Least squares of another outcome on the exogenous regressors and other columns."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from skbayesiv._data.checks import check_level
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._report import Block, Paragraph, Report, Table
 
@@ -71,12 +71,6 @@ def interval_reach(dof: float, level: float) -> float:
     """Half the width of an interval, in standard errors; normal when `dof` is infinite."""
     check_level(level)
     return float(stats.t.ppf((1.0 + level) / 2.0, dof))
-
-
-def check_level(level: float) -> None:
-    """Raise unless a probability lies between 0 and 1."""
-    if not (isinstance(level, Real) and 0.0 < level < 1.0):
-        raise ValueError(f"level must lie strictly between 0 and 1; got {level!r}.")
 
 
 def format_number(value: float) -> str:

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 
 from skbayesiv._columns import treatment_position
+from skbayesiv._data.checks import check_level
 from skbayesiv._models.build import NOT_USED
-from skbayesiv._reports.coefficients import check_level
 from skbayesiv._reports.fitted import FittedIV, Refittable, check_has_treatment, effect_draws
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import fitted_estimator

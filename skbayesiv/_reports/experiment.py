@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from skbayesiv._data.checks import check_level
 from skbayesiv._linear.equation import Equation
-from skbayesiv._reports.coefficients import check_level, format_number
+from skbayesiv._reports.coefficients import format_number
 from skbayesiv._reports.compliance import Compliance, coded, compliance
 from skbayesiv._reports.experiment_chances import (
     Chances,

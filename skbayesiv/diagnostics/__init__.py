@@ -14,18 +14,18 @@ fitted estimator, ``f(est, ...)``, each returning a frozen dataclass. Convention
   `tf_interval`.
 """
 
-from ._anderson_rubin import anderson_rubin, anderson_rubin_confidence_set
-from ._confidence_set import ConfidenceSet
-from ._effective_f import EffectiveF, effective_f
-from ._exogeneity import wu_hausman
-from ._first_stage import FirstStage, first_stage
-from ._overidentification import hansen_j, sargan, wooldridge_overid
-from ._partial import Partialled, partial_out
-from ._rank import CraggDonald, KleibergenPaap, cragg_donald, kleibergen_paap
-from ._results import HypothesisTest
-from ._strength import instrument_strength
-from ._strength_block import InstrumentStrength
-from ._tf import TFInterval, tf_critical_value, tf_interval
+from skbayesiv.diagnostics._anderson_rubin import anderson_rubin, anderson_rubin_confidence_set
+from skbayesiv.diagnostics._confidence_set import ConfidenceSet
+from skbayesiv.diagnostics._effective_f import EffectiveF, effective_f
+from skbayesiv.diagnostics._exogeneity import wu_hausman
+from skbayesiv.diagnostics._first_stage import FirstStage, first_stage
+from skbayesiv.diagnostics._overidentification import hansen_j, sargan, wooldridge_overid
+from skbayesiv.diagnostics._partial import Partialled, partial_out
+from skbayesiv.diagnostics._rank import CraggDonald, KleibergenPaap, cragg_donald, kleibergen_paap
+from skbayesiv.diagnostics._results import HypothesisTest
+from skbayesiv.diagnostics._strength import instrument_strength
+from skbayesiv.diagnostics._strength_block import InstrumentStrength
+from skbayesiv.diagnostics._tf import TFInterval, tf_critical_value, tf_interval
 
 __all__ = [
     "ConfidenceSet",

@@ -1,23 +1,24 @@
 """Anderson-Rubin test of an effect, and its inversion into a confidence set."""
 
-from itertools import pairwise
-from math import inf
-
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg, stats
+from scipy import stats
 
-from ._confidence_set import ConfidenceSet
-from ._fitted import Fitted
-from ._partial import FloatArray, Partialled, partial_out
-from ._reduced_form import (
+from skbayesiv._data.checks import check_level
+from skbayesiv.diagnostics._confidence_set import ConfidenceSet
+from skbayesiv.diagnostics._fitted import Fitted
+from skbayesiv.diagnostics._inversion import accepted_effects
+from skbayesiv.diagnostics._partial import Partialled, partial_out
+from skbayesiv.diagnostics._reduced_form import (
     ReducedForm,
-    least_squares_effect,
+    form_about_effect,
     less_effect,
     quadratic_form,
     reduced_form,
+    refuse_clusters,
+    require_one_treatment,
 )
-from ._results import HypothesisTest
+from skbayesiv.diagnostics._results import HypothesisTest
 
 
 def anderson_rubin(
@@ -92,7 +93,7 @@ def anderson_rubin(
     >>> print(anderson_rubin(y, t, z, effect=2.0))
     Anderson-Rubin: chi2(1) = 0.002471, p = 0.9604 (null: the effect is 2)
     """
-    _check_clusters(clusters, robust)
+    refuse_clusters(clusters, robust)
     p = partial_out(
         y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
     )
@@ -189,94 +190,19 @@ def anderson_rubin_confidence_set(
     >>> print(anderson_rubin_confidence_set(y, t, z))
     [0.803959, 3.2421]
     """
-    _check_clusters(clusters, robust)
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}.")
+    refuse_clusters(clusters, robust)
+    check_level(level)
     p = partial_out(
         y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
     )
-    if p.n_treatments != 1:
-        raise ValueError(
-            f"t must be one treatment for a confidence set, got {p.n_treatments} columns."
-        )
-    centre = least_squares_effect(p)
-    form = reduced_form(less_effect(p, centre), robust=robust, debiased=debiased)
-    pieces = _invert(form, _critical_value(p, form, level), robust)
+    require_one_treatment(p, "a confidence set")
+    form, centre = form_about_effect(p, robust=robust, debiased=debiased)
+    pieces = accepted_effects(form, _critical_value(p, form, level), robust)
     b = float(centre[0])
     return ConfidenceSet(tuple((b + lower, b + upper) for lower, upper in pieces), level)
-
-
-def _check_clusters(clusters: npt.ArrayLike | None, robust: bool) -> None:
-    if clusters is not None and not robust:
-        raise ValueError("clusters must be None when robust=False, got cluster labels.")
 
 
 def _critical_value(p: Partialled, form: ReducedForm, level: float) -> float:
     if form.dof_denominator is None:
         return float(stats.chi2.ppf(level, p.n_instruments))
     return p.n_instruments * float(stats.f.ppf(level, p.n_instruments, form.dof_denominator))
-
-
-def _invert(form: ReducedForm, critical: float, robust: bool) -> list[tuple[float, float]]:
-    """Solve M(b) >= 0 in units in which outcome and treatment have like scale."""
-    a, b = form.coef[:, 0], form.coef[:, 1]
-    v_00, v_01, v_11 = form.cov[0, 0], form.cov[0, 1] + form.cov[1, 0], form.cov[1, 1]
-    scale = float(np.sqrt((np.trace(v_00) + a @ a) / (np.trace(v_11) + b @ b)))
-    if scale == 0.0:  # t explains y exactly
-        return [(-inf, inf)] if quadratic_form(b, v_11) <= critical else [(0.0, 0.0)]
-    a, v_00, v_01 = a / scale, v_00 / scale**2, v_01 / scale
-    if robust:
-        constant = critical * v_00 - np.outer(a, a)
-        linear = np.outer(a, b) + np.outer(b, a) - critical * v_01
-        square = critical * v_11 - np.outer(b, b)
-    else:
-        constant = np.array([[critical * v_00[0, 0] - a @ a]])
-        linear = np.array([[2.0 * (a @ b) - critical * v_01[0, 0]]])
-        square = np.array([[critical * v_11[0, 0] - b @ b]])
-    pieces = _positive_region(constant, linear, square)
-    return [(scale * lower, scale * upper) for lower, upper in pieces]
-
-
-def _positive_region(
-    constant: FloatArray, linear: FloatArray, square: FloatArray
-) -> list[tuple[float, float]]:
-    """Intervals on which A_0 + A_1 b + A_2 b^2 is positive semi-definite."""
-    breaks = _real_roots(constant, linear, square)
-    ends = [-inf, *breaks, inf]
-    pieces: list[tuple[float, float]] = []
-    for lower, upper in pairwise(ends):
-        point = _between(lower, upper)
-        value = (constant + linear * point + square * point**2) / (1.0 + point**2)
-        if np.linalg.eigvalsh(value)[0] < 0.0:
-            continue
-        if pieces and pieces[-1][1] == lower:
-            pieces[-1] = (pieces[-1][0], upper)
-        else:
-            pieces.append((lower, upper))
-    return pieces
-
-
-def _real_roots(constant: FloatArray, linear: FloatArray, square: FloatArray) -> list[float]:
-    """Real roots of det(A_0 + A_1 b + A_2 b^2), in increasing order.
-
-    (A_0 + A_1 b + A_2 b^2) v = 0 is [[0, I], [-A_0, -A_1]] w = b [[I, 0], [0, A_2]] w with
-    w = (v, b v), a linear problem. Roots at infinity are dropped. A double root is where the set
-    shrinks to a point or two pieces touch; rounding may make it a complex pair, dropped too.
-    """
-    order = len(constant)
-    identity, zero = np.eye(order), np.zeros((order, order))
-    left = np.block([[zero, identity], [-constant, -linear]])
-    right = np.block([[identity, zero], [zero, square]])
-    numerator, denominator = linalg.eigvals(left, right, homogeneous_eigvals=True)
-    real = (np.abs(denominator) > 1e-14 * np.abs(numerator)) & (numerator.imag == 0.0)
-    return sorted(set((numerator[real].real / denominator[real].real).tolist()))
-
-
-def _between(lower: float, upper: float) -> float:
-    if lower == -inf and upper == inf:
-        return 0.0
-    if lower == -inf:
-        return upper - 1.0 - abs(upper)
-    if upper == inf:
-        return lower + 1.0 + abs(lower)
-    return (lower + upper) / 2

@@ -6,9 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ._fitted import Fitted
-from ._partial import FloatArray, Partialled, partial_out
-from ._reduced_form import ReducedForm, reduced_form
+from skbayesiv._data.checks import check_level
+from skbayesiv._typing import Array
+from skbayesiv.diagnostics._fitted import Fitted
+from skbayesiv.diagnostics._partial import Partialled, partial_out
+from skbayesiv.diagnostics._reduced_form import ReducedForm, reduced_form, require_one_treatment
 
 TAU = (0.05, 0.10, 0.20, 0.30)
 _DIRECTIONS = 1024
@@ -143,12 +145,8 @@ def effective_f(
     p = partial_out(
         y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
     )
-    if p.n_treatments != 1:
-        raise ValueError(
-            f"t must be one treatment for the effective F, got {p.n_treatments} columns."
-        )
-    if not 0 < size < 1:
-        raise ValueError(f"size must lie between 0 and 1, got {size}.")
+    require_one_treatment(p, "the effective F")
+    check_level(size, "size")
     form = reduced_form(p, robust=robust, debiased=debiased)
     spectrum, f = _spectrum(form)
     bound = _bias_bound(form)
@@ -168,7 +166,7 @@ def effective_f(
     )
 
 
-def _spectrum(form: ReducedForm) -> tuple[FloatArray, float]:
+def _spectrum(form: ReducedForm) -> tuple[Array, float]:
     """Eigenvalues of W_2 relative to their sum, and the effective F."""
     eigenvalues = np.linalg.eigvalsh(form.cov[1, 1])
     trace = float(eigenvalues.sum())
@@ -178,7 +176,7 @@ def _spectrum(form: ReducedForm) -> tuple[FloatArray, float]:
 
 
 def _null(
-    f: float, spectrum: FloatArray, non_centrality: list[float], size: float
+    f: float, spectrum: Array, non_centrality: list[float], size: float
 ) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
     """Critical values, K_eff and p-values, theorem 3 of the paper (Patnaik's approximation)."""
     x = np.array(non_centrality)

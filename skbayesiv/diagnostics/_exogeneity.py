@@ -5,17 +5,20 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ._fitted import Fitted
-from ._partial import FloatArray, Partialled, partial_out
-from ._reduced_form import (
+from skbayesiv._typing import Array
+from skbayesiv.diagnostics._fitted import Fitted
+from skbayesiv.diagnostics._partial import Partialled, partial_out
+from skbayesiv.diagnostics._reduced_form import (
     dof_denominator,
+    least_squares,
     outer_products,
     quadratic_form,
     reduced_form,
+    refuse_clusters,
     require_clusters,
     small_sample_factor,
 )
-from ._results import HypothesisTest
+from skbayesiv.diagnostics._results import HypothesisTest
 
 
 def wu_hausman(
@@ -78,8 +81,7 @@ def wu_hausman(
     >>> print(wu_hausman(y, t, z))
     Wu-Hausman: chi2(1) = 0.04659, p = 0.8291 (null: the treatments are exogenous)
     """
-    if clusters is not None and not robust:
-        raise ValueError("clusters must be None when robust=False, got cluster labels.")
+    refuse_clusters(clusters, robust)
     p = partial_out(
         y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
     )
@@ -110,8 +112,6 @@ def wu_hausman(
     )
 
 
-def _orthogonalise(values: FloatArray, regressors: FloatArray, weights: FloatArray) -> FloatArray:
+def _orthogonalise(values: Array, regressors: Array, weights: Array) -> Array:
     """Residuals of a weighted regression."""
-    root = np.sqrt(weights)[:, None]
-    coef = np.linalg.lstsq(root * regressors, root * values, rcond=None)[0]
-    return values - regressors @ coef
+    return values - regressors @ least_squares(weights, regressors, values)

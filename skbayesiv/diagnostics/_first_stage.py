@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ._fitted import Fitted
-from ._partial import FloatArray, Partialled, partial_out
-from ._reduced_form import ReducedForm, quadratic_form, reduced_form
+from skbayesiv._typing import Array
+from skbayesiv.diagnostics._fitted import Fitted
+from skbayesiv.diagnostics._partial import Partialled, partial_out
+from skbayesiv.diagnostics._reduced_form import ReducedForm, quadratic_form, reduced_form
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,13 +47,13 @@ class FirstStage:
         Names of the regressions and of the rows of `coef`.
     """
 
-    coef: FloatArray
-    std_error: FloatArray
-    partial_r2: FloatArray
-    f: FloatArray
-    p_value: FloatArray
-    f_classical: FloatArray
-    p_value_classical: FloatArray
+    coef: Array
+    std_error: Array
+    partial_r2: Array
+    f: Array
+    p_value: Array
+    f_classical: Array
+    p_value_classical: Array
     dof: int
     dof_denominator: float | None
     dof_classical: float

@@ -6,16 +6,17 @@ Notation: covariates partialled out, Z~'WZ~ = I, W the frequency weights, u the 
 import numpy as np
 import numpy.typing as npt
 
-from ._fitted import Fitted
-from ._partial import Partialled, partial_out
-from ._reduced_form import (
+from skbayesiv._typing import Array
+from skbayesiv.diagnostics._fitted import Fitted
+from skbayesiv.diagnostics._partial import Partialled, partial_out
+from skbayesiv.diagnostics._reduced_form import (
+    ReducedForm,
     outer_products,
     quadratic_form,
     reduced_form,
     require_clusters,
-    two_stage_least_squares,
 )
-from ._results import HypothesisTest
+from skbayesiv.diagnostics._results import HypothesisTest
 
 _VALID = "the instruments are valid"
 
@@ -69,8 +70,7 @@ def sargan(
     """
     p = partial_out(y, t, z, X, sample_weight=sample_weight, fit_intercept=fit_intercept)
     dof = _overidentification(p)
-    form = reduced_form(p, robust=False)
-    _, errors = two_stage_least_squares(p, form)
+    form, errors = _two_stage(p)
     moment = form.instruments.T @ (p.weights * errors)
     statistic = p.n * float(moment @ moment) / float(p.weights @ errors**2)
     return HypothesisTest.chi2("Sargan", _VALID, statistic, dof)
@@ -132,8 +132,7 @@ def hansen_j(
     )
     dof = _overidentification(p)
     require_clusters(p, p.n_instruments)
-    form = reduced_form(p, robust=False)
-    _, errors = two_stage_least_squares(p, form)
+    form, errors = _two_stage(p)
     covariance = outer_products(p, errors[:, None] * form.instruments)
     outcome, treatments = form.coef[:, 0], form.coef[:, 1:]
     weighted = np.linalg.solve(covariance, treatments)
@@ -201,8 +200,7 @@ def wooldridge_overid(
     )
     dof = _overidentification(p)
     require_clusters(p, dof)
-    form = reduced_form(p, robust=False)
-    _, errors = two_stage_least_squares(p, form)
+    form, errors = _two_stage(p)
     # The fitted treatments are Z~ C; Z~ N with N'C = 0 is orthogonal to them.
     left = np.linalg.svd(form.coef[:, 1:])[0]
     scores = errors[:, None] * (form.instruments @ left[:, p.n_treatments :])
@@ -221,3 +219,10 @@ def _overidentification(p: Partialled) -> int:
             f"got {p.n_instruments} and {p.n_treatments}."
         )
     return dof
+
+
+def _two_stage(p: Partialled) -> tuple[ReducedForm, Array]:
+    """Reduced form, and the residuals u of two-stage least squares."""
+    form = reduced_form(p, robust=False)
+    effect = np.linalg.lstsq(form.coef[:, 1:], form.coef[:, 0], rcond=None)[0]
+    return form, p.y - p.t @ effect

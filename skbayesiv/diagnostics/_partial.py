@@ -1,22 +1,19 @@
 """From raw arrays to one checked design with the covariates partialled out."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from skbayesiv._columns import column_names
+from skbayesiv._data.identified import collinear_error, constant_error, explained
 from skbayesiv._linear.equation import Equation
+from skbayesiv._typing import Array, Codes
+from skbayesiv.diagnostics._arrays import read_arrays
+from skbayesiv.diagnostics._fitted import Fitted, fitted_estimator, rows_of
 
-from ._fitted import Fitted, fitted_estimator, rows_of
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.intp]
-
-# Columns whose variation shrinks by this factor are taken as explained by the covariates.
-_COLLINEAR = 1e-10
+# Directions of the covariates this short, relative to the longest, are rounding.
+_RANK = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +44,11 @@ class Partialled:
         Whether the rows are made up from moments, so that nothing robust can be computed.
     """
 
-    y: FloatArray
-    t: FloatArray
-    z: FloatArray
-    weights: FloatArray
-    clusters: IntArray | None
+    y: Array
+    t: Array
+    z: Array
+    weights: Array
+    clusters: Codes | None
     n: float
     n_controls: int
     treatments: tuple[str, ...]
@@ -139,38 +136,10 @@ def partial_out(
         return partial_rows(rows_of(est))
     if t is None or z is None:
         raise ValueError("t and z must be given with y, got None.")
-    columns = {"y": _matrix("y", y), "t": _matrix("t", t), "z": _matrix("z", z)}
-    if columns["y"].shape[1] != 1:
-        raise ValueError(f"y must be one outcome of shape (n_rows,), got shape {np.shape(y)}.")
-    n_rows = len(columns["y"])
-    columns["X"] = np.empty((n_rows, 0)) if X is None else _matrix("X", X)
-    for name, values in columns.items():
-        _check_length(name, len(values), n_rows)
-    n_treatments, n_instruments = columns["t"].shape[1], columns["z"].shape[1]
-    if n_instruments < n_treatments:
-        raise ValueError(
-            f"z must have at least as many columns as t: got {n_instruments} instrument(s) "
-            f"for {n_treatments} treatment(s)."
-        )
-    weights = _weights(sample_weight, n_rows)
-    codes = None if clusters is None else _codes(clusters, n_rows)
-    keep = weights > 0
-    if not keep.all():
-        columns = {name: values[keep] for name, values in columns.items()}
-        weights, codes = weights[keep], None if codes is None else codes[keep]
-    names = {"t": column_names(t, "t", n_treatments), "z": column_names(z, "z", n_instruments)}
-    return _partial_out(columns, names, weights, codes, fit_intercept)
-
-
-def partial_rows(rows: Equation) -> Partialled:
-    """Rows of an equation, or rows made up from moments, with the covariates partialled out."""
-    c = rows.columns
-    return replace(
-        partial_out(**rows.design),
-        treatments=c.treatments,
-        instruments=c.instruments,
-        classical_only=rows.classical_only,
+    rows = read_arrays(
+        y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
     )
+    return partial_rows(rows)
 
 
 def _check_alone(others: dict[str, Any], what: str, fit_intercept: bool) -> None:
@@ -181,117 +150,70 @@ def _check_alone(others: dict[str, Any], what: str, fit_intercept: bool) -> None
         raise ValueError(f"{given} must not be given with {what}, which has them.")
 
 
-def _partial_out(
-    columns: dict[str, FloatArray],
-    names: dict[str, tuple[str, ...]],
-    weights: FloatArray,
-    codes: IntArray | None,
-    fit_intercept: bool,
-) -> Partialled:
-    """Project with checked arrays and positive weights."""
-    n = float(weights.sum())
-    if fit_intercept:
+def partial_rows(rows: Equation) -> Partialled:
+    """Rows of an equation, or rows made up from moments, with the covariates partialled out."""
+    # The constant of made-up rows is a column as any other, not 1 in each.
+    first = 0 if rows.synthetic else rows.n_constants
+    parts = {"y": rows.y[:, None], "t": rows.endogenous, "z": rows.instruments}
+    parts["X"] = rows.exogenous[:, first:]
+    shifted = centred = parts
+    if first:
         # Centre on the first row before the mean, so that large means cost no digits.
-        shifted = {name: values - values[0] for name, values in columns.items()}
-        centred = {name: values - weights @ values / n for name, values in shifted.items()}
-    else:
-        shifted = centred = columns
-    root = np.sqrt(weights)[:, None]
-    controls = _unit_columns(root * centred["X"], root * shifted["X"])
-    basis = _basis(controls)
-    residual = {}
-    for name in ("y", "t", "z"):
-        scaled = root * centred[name]
-        scaled = scaled - basis @ (basis.T @ scaled)
-        residual[name] = scaled / root
-        if name != "y":
-            _check_variation(name, scaled, root * shifted[name])
+        shifted = {name: values - values[0] for name, values in parts.items()}
+        centred = {name: v - rows.weight @ v / rows.n for name, v in shifted.items()}
+    root = np.sqrt(rows.weight)[:, None]
+    scaled = {name: root * values for name, values in centred.items()}
+    basis = _basis(_unit_columns(scaled["X"], root * shifted["X"]))
+    residual = {name: scaled[name] - basis @ (basis.T @ scaled[name]) for name in "ytz"}
+    if not rows.synthetic:  # the moments were checked
+        _check_variation(rows, scaled, residual)
+    groups = None if rows.clusters is None else np.unique(rows.clusters, return_inverse=True)[1]
     design = Partialled(
-        y=residual["y"][:, 0],
-        t=residual["t"],
-        z=residual["z"],
-        weights=weights,
-        clusters=None if codes is None else np.unique(codes, return_inverse=True)[1],
-        n=n,
-        n_controls=basis.shape[1] + int(fit_intercept),
-        treatments=names["t"],
-        instruments=names["z"],
+        y=(residual["y"] / root)[:, 0],
+        t=residual["t"] / root,
+        z=residual["z"] / root,
+        weights=rows.weight,
+        clusters=groups,
+        n=rows.n,
+        n_controls=basis.shape[1] + first,
+        treatments=rows.columns.treatments,
+        instruments=rows.columns.instruments,
+        classical_only=rows.classical_only,
     )
     if design.dof <= 0:
         raise ValueError(
             "y must have more rows (sample_weight a larger sum) than a regression on (1, X, z) has "
-            f"coefficients, got {n:g} for {design.n_controls + design.n_instruments}."
+            f"coefficients, got {rows.n:g} for {design.n_controls + design.n_instruments}."
         )
     return design
 
 
-def _matrix(name: str, values: npt.ArrayLike) -> FloatArray:
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2 or array.shape[0] == 0 or array.shape[1] == 0:
-        raise ValueError(
-            f"{name} must be a non-empty array of 1 or 2 dimensions, got shape {array.shape}."
-        )
-    bad = int((~np.isfinite(array)).sum())
-    if bad:
-        raise ValueError(f"{name} must be finite, got {bad} missing or infinite value(s).")
-    return array
-
-
-def _check_length(name: str, length: int, n_rows: int) -> None:
-    if length != n_rows:
-        raise ValueError(f"{name} must have as many rows as y ({n_rows}), got {length}.")
-
-
-def _weights(sample_weight: npt.ArrayLike | None, n_rows: int) -> FloatArray:
-    if sample_weight is None:
-        return np.ones(n_rows)
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.ndim != 1:
-        raise ValueError(f"sample_weight must have 1 dimension, got shape {weights.shape}.")
-    _check_length("sample_weight", len(weights), n_rows)
-    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
-        raise ValueError(
-            "sample_weight must be finite, not negative and not all zero, "
-            f"got values from {weights.min():g} to {weights.max():g}."
-        )
-    return weights
-
-
-def _codes(clusters: npt.ArrayLike, n_rows: int) -> IntArray:
-    labels = np.asarray(clusters)
-    if labels.ndim != 1:
-        raise ValueError(f"clusters must have 1 dimension, got shape {labels.shape}.")
-    _check_length("clusters", len(labels), n_rows)
-    codes = np.asarray(pd.factorize(labels)[0], dtype=np.intp)
-    if (codes < 0).any():
-        raise ValueError(
-            f"clusters must not be missing, got {int((codes < 0).sum())} missing label(s)."
-        )
-    return codes
-
-
-def _unit_columns(centred: FloatArray, original: FloatArray) -> FloatArray:
+def _unit_columns(centred: Array, original: Array) -> Array:
     """Columns scaled to length one; those without variation are dropped."""
     length = np.linalg.norm(centred, axis=0)
-    kept = length > _COLLINEAR * np.linalg.norm(original, axis=0)
-    unit: FloatArray = centred[:, kept] / length[kept]
+    kept = length > _RANK * np.linalg.norm(original, axis=0)
+    unit: Array = centred[:, kept] / length[kept]
     return unit
 
 
-def _basis(controls: FloatArray) -> FloatArray:
+def _basis(controls: Array) -> Array:
     """Orthonormal basis of the column space."""
     left, singular, _ = np.linalg.svd(controls, full_matrices=False)
-    basis: FloatArray = left[:, singular > _COLLINEAR * singular.max(initial=0.0)]
+    basis: Array = left[:, singular > _RANK * singular.max(initial=0.0)]
     return basis
 
 
-def _check_variation(name: str, residual: FloatArray, original: FloatArray) -> None:
-    unit = _unit_columns(residual, original)
-    rank = int(np.linalg.matrix_rank(unit, tol=_COLLINEAR)) if unit.size else 0
-    if rank < residual.shape[1]:
-        raise ValueError(
-            f"{name} must vary beyond the covariates, each column beyond the others, got "
-            f"{residual.shape[1]} column(s) of rank {rank} after the covariates are partialled out."
-        )
+def _check_variation(rows: Equation, scaled: dict[str, Array], residual: dict[str, Array]) -> None:
+    """Raise if a column of z or t is explained by the covariates and those before it."""
+    c, constant = rows.columns, rows.n_constants == 1
+    for argument, names, values in (
+        ("z", c.instruments, rows.instruments),
+        ("t", c.treatments, rows.endogenous),
+    ):
+        length = np.linalg.norm(scaled[argument], axis=0)
+        for at in np.flatnonzero(length == 0.0)[:1]:
+            raise constant_error(argument, names[at], values[0, at])
+        unit = residual[argument] / length
+        for at in explained(unit.T @ unit, [*range(len(names))])[:1]:
+            others = [*c.covariates, *names[:at]]
+            raise collinear_error(argument, names[at], others, fit_intercept=constant)

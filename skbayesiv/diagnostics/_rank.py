@@ -6,9 +6,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ._fitted import Fitted
-from ._partial import FloatArray, Partialled, partial_out
-from ._reduced_form import outer_products, quadratic_form, reduced_form, small_sample_factor, whiten
+from skbayesiv._typing import Array
+from skbayesiv.diagnostics._fitted import Fitted
+from skbayesiv.diagnostics._partial import Partialled, partial_out
+from skbayesiv.diagnostics._reduced_form import (
+    outer_products,
+    quadratic_form,
+    reduced_form,
+    small_sample_factor,
+)
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,7 @@ def cragg_donald(
     95.12
     """
     p = partial_out(y, t, z, X, sample_weight=sample_weight, fit_intercept=fit_intercept)
-    instruments, _ = whiten(p)
-    *_, correlation = _canonical(p, instruments)
+    *_, correlation = _canonical(p, reduced_form(p, robust=False).coef[:, 1:])
     r2 = correlation**2
     unexplained = 1.0 - r2
     statistic = p.dof * r2 / unexplained if unexplained > 64 * np.finfo(float).eps else np.inf
@@ -187,7 +192,8 @@ def kleibergen_paap(
         y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
     )
     form = reduced_form(p)
-    coef, left, direction, _ = _canonical(p, form.instruments)
+    coef = form.coef[:, 1:]
+    left, direction, _ = _canonical(p, coef)
     dof = p.n_instruments - p.n_treatments + 1
     contrast = left.T @ coef @ direction
     wald_cov = left.T @ form.covariance(np.append(0.0, direction)) @ left
@@ -205,13 +211,9 @@ def kleibergen_paap(
     )
 
 
-def _canonical(
-    p: Partialled, instruments: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray, float]:
-    """Coefficients Z~'WT, left null space U, direction C^-1 v and smallest correlation."""
-    root = np.sqrt(p.weights)[:, None]
-    factor = np.linalg.qr(root * p.t, mode="r")
-    coef = instruments.T @ (p.weights[:, None] * p.t)
+def _canonical(p: Partialled, coef: Array) -> tuple[Array, Array, float]:
+    """Left null space U, direction C^-1 v and smallest correlation, from Z~'WT."""
+    factor = np.linalg.qr(np.sqrt(p.weights)[:, None] * p.t, mode="r")
     left, correlations, right = np.linalg.svd(np.linalg.solve(factor.T, coef.T).T)
     direction = np.linalg.solve(factor, right[-1])
-    return coef, left[:, p.n_treatments - 1 :], direction, float(correlations[-1])
+    return left[:, p.n_treatments - 1 :], direction, float(correlations[-1])

@@ -12,12 +12,13 @@ as Stata's ``ivreg2`` does.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from skbayesiv._linear import sandwich as _sandwich
-
-from ._partial import FloatArray, Partialled
+from skbayesiv._linear import sandwich
+from skbayesiv._typing import Array
+from skbayesiv.diagnostics._partial import Partialled
 
 # Residuals and eigenvalues this small relative to their scale are rounding.
 _ROUNDING = 1e-12
@@ -43,21 +44,21 @@ class ReducedForm:
         Denominator degrees of freedom of F tests; None for chi-square tests (not debiased).
     """
 
-    instruments: FloatArray
-    root: FloatArray
-    coef: FloatArray
-    residuals: FloatArray
-    cov: FloatArray
+    instruments: Array
+    root: Array
+    coef: Array
+    residuals: Array
+    cov: Array
     dof_denominator: float | None
 
-    def covariance(self, direction: FloatArray) -> FloatArray:
+    def covariance(self, direction: Array) -> Array:
         """Covariance (Q, Q) of C b for a direction b of shape (D,)."""
         return np.asarray(np.einsum("d,e,deqr->qr", direction, direction, self.cov))
 
 
 def reduced_form(p: Partialled, *, robust: bool = True, debiased: bool = False) -> ReducedForm:
     """Regress (y, t) on the instruments of a partialled design."""
-    instruments, root = whiten(p)
+    instruments, root = _whiten(p)
     endogenous = np.column_stack([p.y, p.t])
     weighted = p.weights[:, None] * endogenous
     coef = instruments.T @ weighted
@@ -65,7 +66,7 @@ def reduced_form(p: Partialled, *, robust: bool = True, debiased: bool = False) 
     exact = np.sqrt(p.weights @ residuals**2) <= _ROUNDING * np.sqrt((weighted * endogenous).sum(0))
     residuals[:, exact] = 0.0
     if robust:
-        cov = score_covariance(p, instruments, residuals)
+        cov = _score_covariance(p, instruments, residuals)
     else:
         sigma = residuals.T @ (p.weights[:, None] * residuals) / p.n
         cov = np.einsum("de,qr->deqr", sigma, np.eye(p.n_instruments))
@@ -76,14 +77,14 @@ def reduced_form(p: Partialled, *, robust: bool = True, debiased: bool = False) 
     )
 
 
-def whiten(p: Partialled) -> tuple[FloatArray, FloatArray]:
+def _whiten(p: Partialled) -> tuple[Array, Array]:
     """Instruments Z~ with Z~'WZ~ = I, and the upper triangular R of Z = Z~ R."""
     scale = np.sqrt(p.weights)[:, None]
     orthonormal, root = np.linalg.qr(scale * p.z)
     return orthonormal / scale, root
 
 
-def score_covariance(p: Partialled, instruments: FloatArray, residuals: FloatArray) -> FloatArray:
+def _score_covariance(p: Partialled, instruments: Array, residuals: Array) -> Array:
     """Equation (1) for residuals (n_rows, D), as an array (D, D, Q, Q)."""
     n_rows, n_equations = residuals.shape
     n_instruments = instruments.shape[1]
@@ -95,7 +96,7 @@ def score_covariance(p: Partialled, instruments: FloatArray, residuals: FloatArr
     )
 
 
-def outer_products(p: Partialled, scores: FloatArray) -> FloatArray:
+def outer_products(p: Partialled, scores: Array) -> Array:
     """Sum over independent units of the outer products of their scores, which needs rows."""
     if p.classical_only:
         raise ValueError(
@@ -103,7 +104,19 @@ def outer_products(p: Partialled, scores: FloatArray) -> FloatArray:
             "heteroskedasticity: moments do not tell. Where there is an argument robust, "
             "robust=False will do."
         )
-    return _sandwich.outer_products(scores, p.weights, p.clusters)
+    return sandwich.outer_products(scores, p.weights, p.clusters)
+
+
+def refuse_clusters(clusters: Any, robust: bool) -> None:
+    """Raise if cluster labels were given that would not be used."""
+    if clusters is not None and not robust:
+        raise ValueError("clusters must be None when robust=False, got cluster labels.")
+
+
+def require_one_treatment(p: Partialled, what: str) -> None:
+    """Raise if there are several treatments."""
+    if p.n_treatments != 1:
+        raise ValueError(f"t must be one treatment for {what}, got {p.n_treatments} columns.")
 
 
 def require_clusters(p: Partialled, minimum: int) -> None:
@@ -117,7 +130,7 @@ def require_clusters(p: Partialled, minimum: int) -> None:
 
 def small_sample_factor(p: Partialled, dof: float) -> float:
     """Factor on a covariance when dof = n - k residual degrees of freedom remain."""
-    return _sandwich.small_sample_factor(p.n, dof, p.n_clusters or 0)
+    return sandwich.small_sample_factor(p.n, dof, p.n_clusters or 0)
 
 
 def dof_denominator(p: Partialled, dof: float) -> float:
@@ -125,7 +138,7 @@ def dof_denominator(p: Partialled, dof: float) -> float:
     return dof if p.n_clusters is None else float(p.n_clusters - 1)
 
 
-def quadratic_form(vector: FloatArray, matrix: FloatArray) -> float:
+def quadratic_form(vector: Array, matrix: Array) -> float:
     """Compute v'M^-1 v for M positive semi-definite, infinite where v leaves the range of M."""
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     coordinates = vectors.T @ vector
@@ -135,13 +148,22 @@ def quadratic_form(vector: FloatArray, matrix: FloatArray) -> float:
     return float((coordinates[~null] ** 2 / values[~null]).sum())
 
 
-def least_squares_effect(p: Partialled) -> FloatArray:
-    """Effect (K,) that leaves the least of y: a centre about which no digits are lost."""
-    root = np.sqrt(p.weights)[:, None]
-    return np.asarray(np.linalg.lstsq(root * p.t, root[:, 0] * p.y, rcond=None)[0])
+def least_squares(weights: Array, regressors: Array, values: Array) -> Array:
+    """Coefficients of a weighted regression, of one outcome (n_rows,) or several (n_rows, D)."""
+    root = np.sqrt(weights)
+    return np.asarray(np.linalg.lstsq((root * regressors.T).T, (root * values.T).T, rcond=None)[0])
 
 
-def less_effect(p: Partialled, effect: FloatArray) -> Partialled:
+def form_about_effect(p: Partialled, *, robust: bool, debiased: bool) -> tuple[ReducedForm, Array]:
+    """Reduced form of y - t'b, and b (K,), the effect that leaves the least of y.
+
+    It is a centre about which no digits are lost.
+    """
+    centre = least_squares(p.weights, p.t, p.y)
+    return reduced_form(less_effect(p, centre), robust=robust, debiased=debiased), centre
+
+
+def less_effect(p: Partialled, effect: Array) -> Partialled:
     """Design with the outcome y - t'effect, which is zero if it is rounding only.
 
     Coefficients of y less those of t'effect lose digits when t nearly explains y; those of the
@@ -151,9 +173,3 @@ def less_effect(p: Partialled, effect: FloatArray) -> Partialled:
     y = p.y - part
     size = np.sqrt(p.weights @ (p.y**2 + part**2))
     return replace(p, y=y if np.sqrt(p.weights @ y**2) > _ROUNDING * size else np.zeros_like(y))
-
-
-def two_stage_least_squares(p: Partialled, form: ReducedForm) -> tuple[FloatArray, FloatArray]:
-    """Effect of the treatments (K,) and structural residuals (n_rows,)."""
-    effect = np.linalg.lstsq(form.coef[:, 1:], form.coef[:, 0], rcond=None)[0]
-    return effect, p.y - p.t @ effect

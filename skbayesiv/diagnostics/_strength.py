@@ -6,18 +6,17 @@ from typing import Any
 import numpy.typing as npt
 
 from skbayesiv._linear.equation import Equation
-
-from ._anderson_rubin import anderson_rubin, anderson_rubin_confidence_set
-from ._effective_f import effective_f
-from ._exogeneity import wu_hausman
-from ._first_stage import first_stage
-from ._fitted import Fitted
-from ._overidentification import hansen_j, sargan, wooldridge_overid
-from ._partial import Partialled, partial_out, partial_rows
-from ._rank import cragg_donald, kleibergen_paap
-from ._results import HypothesisTest
-from ._strength_block import InstrumentStrength
-from ._tf import tf_interval
+from skbayesiv.diagnostics._anderson_rubin import anderson_rubin, anderson_rubin_confidence_set
+from skbayesiv.diagnostics._effective_f import effective_f
+from skbayesiv.diagnostics._exogeneity import wu_hausman
+from skbayesiv.diagnostics._first_stage import first_stage
+from skbayesiv.diagnostics._fitted import Fitted
+from skbayesiv.diagnostics._overidentification import hansen_j, sargan, wooldridge_overid
+from skbayesiv.diagnostics._partial import Partialled, partial_out, partial_rows
+from skbayesiv.diagnostics._rank import cragg_donald, kleibergen_paap
+from skbayesiv.diagnostics._results import HypothesisTest
+from skbayesiv.diagnostics._strength_block import InstrumentStrength
+from skbayesiv.diagnostics._tf import tf_interval
 
 
 def instrument_strength(

@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from ._confidence_set import ConfidenceSet
-from ._effective_f import TAU, EffectiveF
-from ._first_stage import FirstStage
-from ._rank import CraggDonald, KleibergenPaap
-from ._report import Block, Pairs, Paragraph, Report
-from ._results import HypothesisTest
-from ._tf import TFInterval
+from skbayesiv.diagnostics._confidence_set import ConfidenceSet
+from skbayesiv.diagnostics._effective_f import TAU, EffectiveF
+from skbayesiv.diagnostics._first_stage import FirstStage
+from skbayesiv.diagnostics._rank import CraggDonald, KleibergenPaap
+from skbayesiv.diagnostics._report import Block, Pairs, Paragraph, Report
+from skbayesiv.diagnostics._results import HypothesisTest
+from skbayesiv.diagnostics._tf import TFInterval
 
 _AT = TAU.index(0.10)
 _UNDER_IDENTIFIED = 0.05

@@ -35,10 +35,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
-from ._confidence_set import ConfidenceSet
-from ._fitted import Fitted
-from ._partial import FloatArray, Partialled, partial_out
-from ._reduced_form import least_squares_effect, less_effect, reduced_form
+from skbayesiv._typing import Array
+from skbayesiv.diagnostics._confidence_set import ConfidenceSet
+from skbayesiv.diagnostics._fitted import Fitted
+from skbayesiv.diagnostics._partial import Partialled, partial_out
+from skbayesiv.diagnostics._reduced_form import form_about_effect
 
 _STEP = 0.0025
 _SERIES = 0.075  # largest m of the series start
@@ -192,8 +193,7 @@ def tf_interval(
     for name, count in (("t", p.n_treatments), ("z", p.n_instruments)):
         if count != 1:
             raise ValueError(f"{name} must have one column for a tF interval, got {count}.")
-    centre = least_squares_effect(p)
-    form = reduced_form(less_effect(p, centre), robust=robust, debiased=debiased)
+    form, centre = form_about_effect(p, robust=robust, debiased=debiased)
     outcome, treatment = form.coef[0]
     if abs(treatment) <= 1e-14 * np.sqrt(p.weights @ p.t[:, 0] ** 2):
         raise ValueError("z must be correlated with t, got a first-stage coefficient of 0.")
@@ -211,7 +211,7 @@ def tf_interval(
 
 
 @cache
-def _curve() -> tuple[FloatArray, FloatArray]:
+def _curve() -> tuple[Array, Array]:
     """Upper ends u(m) in increasing order and 1 / s there, from 0 at u = q to 1 / q."""
     m = np.arange(1, int(20 / _STEP)) * _STEP
     u = _QUANTILE * (1.0 + m**2 / 2) + m**3 - (_QUANTILE**3 / 12 + 7 * _QUANTILE / 8) * m**4
@@ -229,7 +229,7 @@ def _curve() -> tuple[FloatArray, FloatArray]:
     return np.r_[_QUANTILE, u[:-1], end], np.r_[0.0, inverse[:-1], 1.0 / _QUANTILE]
 
 
-def _crossings(values: FloatArray, positions: FloatArray) -> FloatArray:
+def _crossings(values: Array, positions: Array) -> Array:
     """Positions at which the values change sign, by linear interpolation."""
     left = np.flatnonzero((values[:-1] > 0) != (values[1:] > 0))
     weight = values[left] / (values[left] - values[left + 1])

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from skbayesiv.plotting._display import Display
 from skbayesiv.plotting._effect import EffectDisplay
+from skbayesiv.plotting._fitted import FittedPosterior, FittedTwoStage
 
 
 @dataclass(eq=False, repr=False)
@@ -42,9 +43,9 @@ class EffectComparisonDisplay(Display):
     @classmethod
     def from_estimators(
         cls,
-        estimators: Mapping[str, Any],
+        estimators: Mapping[str, FittedPosterior],
         *,
-        two_stage: Any = "auto",
+        two_stage: FittedTwoStage | str | None = "auto",
         treatment: int = 0,
         level: float = 0.94,
         ax: Any = None,

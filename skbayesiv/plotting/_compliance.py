@@ -8,7 +8,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from skbayesiv._data.rows import IVData
 from skbayesiv.plotting._display import PALETTE, Display, legend_beside, quiet
+from skbayesiv.plotting._fitted import NamesColumns
 from skbayesiv.plotting._numbers import read_rows
 from skbayesiv.plotting._outcome import label_groups
 
@@ -84,7 +86,7 @@ class ComplianceDisplay(Display):
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: NamesColumns,
         X: Any,
         t: Any = None,
         y: Any = None,
@@ -109,7 +111,7 @@ class ComplianceDisplay(Display):
         return cls._from_rows(read_rows(estimator, X, t, y, z), treatment, instrument).plot(ax)
 
     @classmethod
-    def _from_rows(cls, rows: Any, treatment: int, instrument: int) -> Self:
+    def _from_rows(cls, rows: IVData, treatment: int, instrument: int) -> Self:
         received, t = label_groups(np.asarray(rows.t[:, treatment], dtype=float))
         assigned, z = label_groups(np.asarray(rows.z[:, instrument], dtype=float))
         counts = np.zeros((len(assigned), len(received)), dtype=np.intp)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from skbayesiv.plotting._display import GREEN, Display, foreground, legend_beside, strip_y
 from skbayesiv.plotting._effect import draw_density
+from skbayesiv.plotting._fitted import FittedPosterior
 from skbayesiv.plotting._numbers import Density, check_posterior
 
 
@@ -40,7 +41,7 @@ class CorrelationDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, *, treatment: int = 0, level: float = 0.94, ax: Any = None
+        cls, estimator: FittedPosterior, *, treatment: int = 0, level: float = 0.94, ax: Any = None
     ) -> Self:
         """Draw the posterior of a fitted estimator.
 

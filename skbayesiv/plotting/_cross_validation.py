@@ -10,6 +10,7 @@ import numpy as np
 
 from skbayesiv._typing import Array
 from skbayesiv.plotting._display import PALETTE, Display, foreground, legend_beside, quiet
+from skbayesiv.plotting._fitted import FittedSearch
 
 MAX_CURVES = len(PALETTE)
 
@@ -70,7 +71,7 @@ class CrossValidationDisplay(Display):
     @classmethod
     def from_search(
         cls,
-        search: Any,
+        search: FittedSearch,
         parameter: str | None = None,
         *,
         scoring: str = "held-out score",

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skbayesiv.plotting._display import BLUE, VERMILLION, Display, foreground
+from skbayesiv.plotting._fitted import Fitted
 
 MAX_NAMES = 3
 SHORT = 12
@@ -125,7 +126,7 @@ class CausalDiagramDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, *, unobserved: str | None = "unobserved", ax: Any = None
+        cls, estimator: Fitted, *, unobserved: str | None = "unobserved", ax: Any = None
     ) -> Self:
         """Draw with the names that the estimator was fitted with.
 

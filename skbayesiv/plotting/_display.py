@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 # Okabe and Ito's palette, told apart under all common forms of colour blindness. Of its eight
@@ -49,7 +50,6 @@ class Display:
         """Several axes, row by row: those given, or those of a new figure."""
         check_matplotlib_support(type(self).__name__)
         import matplotlib.pyplot as plt
-        import numpy as np
 
         wanted = n_rows * n_columns
         if axes is None:

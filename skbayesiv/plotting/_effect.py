@@ -19,6 +19,7 @@ from skbayesiv.plotting._display import (
     percent,
     strip_y,
 )
+from skbayesiv.plotting._fitted import FittedPosterior, FittedTwoStage
 from skbayesiv.plotting._numbers import (
     Density,
     Interval,
@@ -69,9 +70,9 @@ class EffectDisplay(Display):
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: FittedPosterior,
         *,
-        two_stage: Any = "auto",
+        two_stage: FittedTwoStage | str | None = "auto",
         treatment: int = 0,
         level: float = 0.94,
         title: str = "Posterior of the effect",
@@ -99,7 +100,14 @@ class EffectDisplay(Display):
         return cls._numbers(estimator, two_stage, treatment, level, title).plot(ax)
 
     @classmethod
-    def _numbers(cls, est: Any, two_stage: Any, treatment: int, level: float, title: str) -> Self:
+    def _numbers(
+        cls,
+        est: FittedPosterior,
+        two_stage: FittedTwoStage | str | None,
+        treatment: int,
+        level: float,
+        title: str,
+    ) -> Self:
         check_posterior(est)
         return cls(
             Density.from_draws(effect_draws(est, treatment), level),

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from skbayesiv._typing import Array
 from skbayesiv.plotting._display import GREEN, Display, foreground
+from skbayesiv.plotting._fitted import FittedPosterior
 from skbayesiv.plotting._numbers import check_posterior
 
 MASSES = (0.95, 0.8, 0.6, 0.4, 0.2)
@@ -63,7 +64,9 @@ class ErrorDensityDisplay(Display):
         )
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, treatment: int = 0, ax: Any = None) -> Self:
+    def from_estimator(
+        cls, estimator: FittedPosterior, *, treatment: int = 0, ax: Any = None
+    ) -> Self:
         """Draw at the posterior mean of the errors' covariance.
 
         Parameters

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from skbayesiv._reports.exclusion import exclusion_sensitivity
 from skbayesiv.plotting._display import BLUE, Display, foreground, legend_beside, percent, quiet
+from skbayesiv.plotting._fitted import FittedPosterior
 from skbayesiv.plotting._numbers import check_posterior, effect_label
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class ExclusionSensitivityDisplay(Display):
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: FittedPosterior,
         *,
         scales: Sequence[float] | None = None,
         treatment: int = 0,
@@ -80,8 +82,6 @@ class ExclusionSensitivityDisplay(Display):
         -------
         ExclusionSensitivityDisplay
         """
-        from skbayesiv._reports.exclusion import exclusion_sensitivity
-
         check_posterior(estimator)
         result = exclusion_sensitivity(estimator, scales, level=level, treatment=treatment)
         label = effect_label(estimator, treatment)

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from skbayesiv._typing import Array
+from skbayesiv._data.checks import check_level
+from skbayesiv._data.rows import IVData
+from skbayesiv._reports.coefficients import interval_reach
+from skbayesiv._typing import Array, Codes
 from skbayesiv.plotting._display import BLUE, VERMILLION, Display, percent, quiet
-from skbayesiv.plotting._numbers import check_level, read_rows
+from skbayesiv.plotting._fitted import NamesColumns
+from skbayesiv.plotting._numbers import read_rows
 from skbayesiv.plotting._outcome import MAX_LEVELS
 
 BINS = 10
@@ -102,7 +105,7 @@ class FirstStageDisplay(Display):
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: NamesColumns,
         X: Any,
         t: Any = None,
         y: Any = None,
@@ -126,7 +129,7 @@ class FirstStageDisplay(Display):
         return cls._from_rows(read_rows(estimator, X, t, y, z), level).plot(ax)
 
     @classmethod
-    def _from_rows(cls, rows: Any, level: float) -> Self:
+    def _from_rows(cls, rows: IVData, level: float) -> Self:
         check_level(level)
         if rows.t.shape[1] != 1:
             raise ValueError(f"t must be one treatment; got {rows.t.shape[1]}.")
@@ -167,7 +170,7 @@ class FirstStageDisplay(Display):
         return self
 
 
-def _partial_out(rows: Any) -> tuple[Array, Array, Array]:
+def _partial_out(rows: IVData) -> tuple[Array, Array, Array]:
     """Instruments (n, Q), treatment and outcome (n,) less their regression on X, means kept."""
     values = np.column_stack([rows.z, rows.t, rows.y]).astype(float)
     if rows.x.shape[1]:
@@ -176,7 +179,7 @@ def _partial_out(rows: Any) -> tuple[Array, Array, Array]:
     return values[:, :-2], values[:, -2], values[:, -1]
 
 
-def _groups(index: Array) -> NDArray[np.intp]:
+def _groups(index: Array) -> Codes:
     """Groups of equal values or, if there are many, tenths of the rows."""
     distinct, group = np.unique(index, return_inverse=True)
     if len(distinct) <= MAX_LEVELS:
@@ -185,11 +188,7 @@ def _groups(index: Array) -> NDArray[np.intp]:
     return np.unique(np.searchsorted(cuts, index, side="right"), return_inverse=True)[1]
 
 
-def _binned_line(
-    name: str, x: Array, y: Array, group: NDArray[np.intp], level: float
-) -> BinnedLine:
-    from skbayesiv._reports.coefficients import interval_reach
-
+def _binned_line(name: str, x: Array, y: Array, group: Codes, level: float) -> BinnedLine:
     n = np.bincount(group)
     place, mean = np.bincount(group, x) / n, np.bincount(group, y) / n
     variance = np.bincount(group, (y - mean[group]) ** 2) / np.maximum(n - 1, 1)

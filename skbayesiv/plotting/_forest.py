@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from skbayesiv._typing import Array, Codes
 from skbayesiv.plotting._display import (
     BLUE,
     GREEN,
@@ -17,6 +18,7 @@ from skbayesiv.plotting._display import (
     percent,
     quiet,
 )
+from skbayesiv.plotting._fitted import FittedPosterior, FittedTwoStage
 from skbayesiv.plotting._numbers import (
     Density,
     Interval,
@@ -75,9 +77,9 @@ class EffectForestDisplay(Display):
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: FittedPosterior,
         *,
-        two_stage: Any = "auto",
+        two_stage: FittedTwoStage | str | None = "auto",
         treatment: int = 0,
         level: float = 0.94,
         ax: Any = None,
@@ -147,7 +149,7 @@ class EffectForestDisplay(Display):
         name = self.rows[i].name
         return f"experiment {name}" if self.kinds[i] == "earlier" else name
 
-    def _draw_kind(self, ax: Any, kind: str, chosen: list[int], places: Any) -> None:
+    def _draw_kind(self, ax: Any, kind: str, chosen: list[int], places: Codes) -> None:
         color, marker, label = STYLE[kind]
         rows = [self.rows[i] for i in chosen]
         estimate = np.array([row.estimate for row in rows])
@@ -164,6 +166,6 @@ class EffectForestDisplay(Display):
         )
 
 
-def _summary(name: str, draws: Any, level: float) -> Interval:
+def _summary(name: str, draws: Array, level: float) -> Interval:
     density = Density.from_draws(draws, level)
     return Interval(name, density.mean, density.lower, density.upper)

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from skbayesiv._columns import Roles
+from skbayesiv._data import rows
+from skbayesiv._data.checks import check_level
+from skbayesiv._data.rows import IVData, second_is_outcome
+from skbayesiv._data.standardised import standardise
+from skbayesiv._linear.two_stage import two_stage_effects
+from skbayesiv._reports.coefficients import interval_reach
 from skbayesiv._typing import Array
+from skbayesiv.plotting._fitted import Fitted, FittedPosterior, FittedTwoStage, NamesColumns
 
 GRID_POINTS = 512
 
@@ -68,19 +76,13 @@ class Density:
         return float(np.interp(x, self.grid, self.height))
 
 
-def check_level(level: float) -> None:
-    """Raise unless it is a probability."""
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level must lie strictly between 0 and 1; got {level!r}.")
-
-
-def effect_draws(est: Any, treatment: int) -> Array:
+def effect_draws(est: FittedPosterior, treatment: int) -> Array:
     """Posterior draws of one treatment's effect, flat."""
     check_posterior(est)
     return np.asarray(est.idata_.posterior["beta_t"].to_numpy()[..., treatment].ravel())
 
 
-def check_posterior(est: Any) -> None:
+def check_posterior(est: FittedPosterior) -> None:
     """Raise unless the estimator is fitted and holds draws of an effect."""
     check_is_fitted(est)
     if not hasattr(est, "idata_") or "beta_t" not in est.idata_.posterior:
@@ -90,7 +92,9 @@ def check_posterior(est: Any) -> None:
         )
 
 
-def two_stage_interval(est: Any, two_stage: Any, treatment: int, level: float) -> Interval | None:
+def two_stage_interval(
+    est: FittedPosterior, two_stage: FittedTwoStage | str | None, treatment: int, level: float
+) -> Interval | None:
     """2SLS estimate and interval to compare with, from another fit or from the moments.
 
     Parameters
@@ -101,10 +105,6 @@ def two_stage_interval(est: Any, two_stage: Any, treatment: int, level: float) -
     treatment : int
     level : float
     """
-    from skbayesiv._data.standardised import standardise
-    from skbayesiv._linear.two_stage import two_stage_effects
-    from skbayesiv._reports.coefficients import interval_reach
-
     if two_stage is None:
         return None
     if isinstance(two_stage, str):
@@ -123,10 +123,8 @@ def two_stage_interval(est: Any, two_stage: Any, treatment: int, level: float) -
     return Interval(name, effect, effect - reach, effect + reach)
 
 
-def earlier_intervals(est: Any, treatment: int, level: float) -> tuple[Interval, ...]:
+def earlier_intervals(est: FittedPosterior, treatment: int, level: float) -> tuple[Interval, ...]:
     """Effects of earlier experiments with normal intervals; none without a history."""
-    from skbayesiv._reports.coefficients import interval_reach
-
     history = getattr(est, "_history", None)
     if history is None:
         return ()
@@ -139,18 +137,14 @@ def earlier_intervals(est: Any, treatment: int, level: float) -> tuple[Interval,
     )
 
 
-def effect_label(est: Any, treatment: int) -> str:
+def effect_label(est: Fitted, treatment: int) -> str:
     """Axis label: whose effect on what."""
     columns = est.moments_.columns
     return f"effect of {columns.treatments[treatment]} on {columns.outcome}"
 
 
-def read_rows(est: Any, X: Any, t: Any, y: Any, z: Any) -> Any:
+def read_rows(est: NamesColumns | None, X: Any, t: Any, y: Any, z: Any) -> IVData:
     """Rows as `fit` reads them, also in column mode, without touching the estimator."""
-    from skbayesiv._columns import Roles
-    from skbayesiv._data.rows import read_rows as read
-    from skbayesiv._data.rows import second_is_outcome
-
     roles = Roles(getattr(est, "treatment", None), getattr(est, "instruments", None))
     t, y = second_is_outcome(t, y, z)
-    return read(X, y, t, z, roles=roles)
+    return rows.read_rows(X, y, t, z, roles=roles)

@@ -9,8 +9,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skbayesiv._typing import Array
+from skbayesiv._data.rows import IVData
+from skbayesiv._typing import Array, Codes
 from skbayesiv.plotting._display import PALETTE, Display, legend_beside, quiet
+from skbayesiv.plotting._fitted import NamesColumns
 from skbayesiv.plotting._numbers import GRID_POINTS, read_rows
 
 MAX_LEVELS = 5
@@ -98,7 +100,7 @@ class OutcomeDisplay(Display):
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: NamesColumns,
         X: Any,
         t: Any = None,
         y: Any = None,
@@ -122,7 +124,7 @@ class OutcomeDisplay(Display):
         return cls._from_rows(read_rows(estimator, X, t, y, z), bins).plot(ax)
 
     @classmethod
-    def _from_rows(cls, rows: Any, bins: int | None) -> Self:
+    def _from_rows(cls, rows: IVData, bins: int | None) -> Self:
         y = np.asarray(rows.y, dtype=float)
         edges = bin_edges(y, bins)
         names = (*rows.columns.instruments, *rows.columns.treatments)
@@ -167,7 +169,7 @@ def bin_edges(y: Array, bins: int | None) -> Array:
     return np.asarray(edges)
 
 
-def label_groups(values: Array) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+def label_groups(values: Array) -> tuple[tuple[str, ...], Codes]:
     """Name the groups of a variable and place each row; quartiles when there are many values."""
     distinct, group = np.unique(values, return_inverse=True)
     if len(distinct) <= MAX_LEVELS:

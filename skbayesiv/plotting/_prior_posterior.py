@@ -10,6 +10,7 @@ import numpy as np
 
 from skbayesiv._typing import Array
 from skbayesiv.plotting._display import BLUE, ORANGE, Display, quiet
+from skbayesiv.plotting._fitted import FittedPosterior
 from skbayesiv.plotting._numbers import Density, check_posterior
 
 N_PRIOR = 20_000
@@ -68,7 +69,7 @@ class PriorPosteriorDisplay(Display):
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: FittedPosterior,
         var_names: Sequence[str] | None = None,
         *,
         random_state: int = 0,

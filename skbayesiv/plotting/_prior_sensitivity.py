@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from skbayesiv.plotting._display import BLUE, ORANGE, Display, foreground, legend_beside, quiet
+from skbayesiv.plotting._fitted import FittedPosterior
 from skbayesiv.plotting._numbers import check_posterior, effect_label
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class PriorSensitivityDisplay(Display):
     threshold: float = 0.05
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, treatment: int = 0, ax: Any = None) -> Self:
+    def from_estimator(
+        cls, estimator: FittedPosterior, *, treatment: int = 0, ax: Any = None
+    ) -> Self:
         """Draw for a fitted estimator.
 
         Parameters

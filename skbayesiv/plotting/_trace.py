@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skbayesiv.plotting._display import PALETTE, Display
+from skbayesiv.plotting._fitted import FittedPosterior
 from skbayesiv.plotting._numbers import check_posterior
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ class TraceDisplay(Display):
     var_names: tuple[str, ...]
 
     @classmethod
-    def from_estimator(cls, estimator: Any, var_names: Sequence[str] | None = None) -> Self:
+    def from_estimator(
+        cls, estimator: FittedPosterior, var_names: Sequence[str] | None = None
+    ) -> Self:
         """Draw the chains of a fitted estimator.
 
         Parameters

@@ -214,8 +214,9 @@ def test_units(simulate):
 def test_levels_are_nested(simulate):
     data = simulate(64, q=2, strength=0.15)
     small, large = (anderson_rubin_confidence_set(*data.args, level=v) for v in (0.8, 0.95))
-    assert small.intervals[0][0] > large.intervals[0][0]
-    assert large.level == 0.95
+    (lower, upper), (far_lower, far_upper) = small.intervals[0], large.intervals[0]
+    assert far_lower < lower < upper < far_upper
+    assert (small.level, large.level) == (0.8, 0.95)
 
 
 def test_exact_first_stage():
@@ -256,7 +257,7 @@ def test_errors(simulate):
         anderson_rubin_confidence_set(*data.args)
     with pytest.raises(ValueError, match=r"effect must be a finite number or one per .*\(2\), got"):
         anderson_rubin(*data.args, effect=[1.0, 2.0, 3.0])
-    with pytest.raises(ValueError, match="level must lie between 0 and 1, got 95"):
+    with pytest.raises(ValueError, match="level must lie strictly between 0 and 1; got 95"):
         anderson_rubin_confidence_set(data.y, data.t[:, 0], data.z, level=95)
     with pytest.raises(ValueError, match="clusters must be None when robust=False"):
         anderson_rubin_confidence_set(

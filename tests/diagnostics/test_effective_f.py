@@ -119,14 +119,17 @@ def test_size_of_the_test():
 
 def test_exact_first_stage():
     z = np.tile([0.0, 1.0], 20)
-    assert effective_f(np.arange(40.0) % 7, z, z).f == np.inf
+    result = effective_f(np.arange(40.0) % 7, z, z)
+    assert result.f == np.inf
+    assert result.p_values == result.p_values_tsls == (0.0,) * 4
+    np.testing.assert_allclose(result.critical_values[1], 23.11, atol=0.005)
 
 
 def test_errors(simulate):
     data = simulate(50, k=2, q=3)
     with pytest.raises(ValueError, match="t must be one treatment for the effective F, got 2"):
         effective_f(*data.args)
-    with pytest.raises(ValueError, match="size must lie between 0 and 1, got 5"):
+    with pytest.raises(ValueError, match="size must lie strictly between 0 and 1; got 5"):
         effective_f(data.y, data.t[:, 0], data.z, size=5)
 
 

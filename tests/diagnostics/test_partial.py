@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skbayesiv import diagnostics
+from skbayesiv import TwoStageLS, diagnostics
+from skbayesiv._data.identified import COLLINEAR
 from skbayesiv.diagnostics import partial_out
 
 ROBUST = {
@@ -133,54 +134,111 @@ def test_data_frames_and_labels(simulate):
     )
     arrays = diagnostics.first_stage(*data.args, clusters=data.options["clusters"])
     np.testing.assert_allclose(frame.f, arrays.f, rtol=1e-12)
+    assert (frame.treatments, frame.instruments) == (("0",), ("0", "1"))
+    assert (arrays.treatments, arrays.instruments) == (("t",), ("z0", "z1"))
 
 
-def test_results_are_frozen(simulate):
-    data = simulate(10)
-    for name in (*ROBUST, *ONE_TREATMENT, "sargan", "cragg_donald"):
-        result = getattr(diagnostics, name)(*data.args)
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            result.level = 0.5
+@pytest.mark.parametrize("name", [n for n in diagnostics.__all__ if n[0].isupper()])
+def test_results_are_frozen(name):
+    assert getattr(diagnostics, name).__dataclass_params__.frozen
 
 
 NAN = np.array([1.0, np.nan, 3.0, 4.0, 5.0, 6.0])
 ROW = np.array([1.0, 2.0, 4.0, 3.0, 5.0, 9.0])
 BIT = np.array([0.0, 1.0, 0.0, 1.0, 1.0, 0.0])
+VALID = {"y": ROW, "t": np.array([0.0, 1.0, 1.0, 0.0, 2.0, 1.0]), "z": BIT}
+LENGTHS = "inconsistent numbers of samples"
+
+# What estimators refuse too, in the same words.
+REFUSED = {
+    "missing y": ({"y": NAN}, "y must be numeric and finite: Input y contains NaN"),
+    "missing t": ({"t": NAN}, "t must be numeric and finite: Input t contains NaN"),
+    "infinite z": ({"z": np.where(BIT, np.inf, ROW)}, "z must be .* Input z contains infinity"),
+    "missing X": ({"X": NAN[:, None]}, "X must be numeric and finite: Input X contains NaN"),
+    "words": ({"t": list("abcdef")}, "t must be numeric and finite: could not convert"),
+    "no rows": ({"y": []}, "y must be numeric and finite: Found array with 0 sample"),
+    "dimensions": ({"z": np.ones((6, 2, 2))}, r"z must have one or two .* got shape \(6, 2, 2\)"),
+    "length of t": ({"t": BIT[:5]}, f"{LENGTHS}: t has 5 rows where 6 were expected"),
+    "length of weights": ({"sample_weight": np.ones(5)}, r"sample_weight.*\(5,\), expected \(6,\)"),
+    "table of weights": ({"sample_weight": np.ones((6, 1))}, "sample_weight must .* 2 dimensions"),
+    "negative weight": ({"sample_weight": [1, 1, 1, 1, 1, -1]}, "must not be negative; got .* -1"),
+    "no weight": ({"sample_weight": np.zeros(6)}, "sample_weight must .* got only zeros"),
+    "table of clusters": ({"clusters": np.ones((6, 1))}, r"clusters must .* got shape \(6, 1\)"),
+    "length of clusters": ({"clusters": [1, 2]}, f"{LENGTHS}: clusters has 2 rows where 6"),
+    "missing cluster": ({"clusters": ["a", None, *"bcde"]}, "label every row; got 1 missing"),
+    "fewer z": ({"t": np.c_[ROW, BIT]}, r"z must have at least .* as t \(2\); got 1: \['z'\]"),
+    "constant t": ({"t": np.ones(6)}, "t must vary: column 't' is constant at 1"),
+    "constant z": ({"z": np.c_[BIT, np.full(6, 7.0)]}, "z must vary: column 'z1' is .* at 7"),
+    "z explained by X": (
+        {"X": ROW[:, None], "z": 3 - 2 * ROW},
+        r"z must not be perfectly collinear: column 'z' is .* the constant and \['x'\]",
+    ),
+    "z explained by z": ({"z": np.c_[BIT, 1 - BIT]}, r"column 'z1' is .* constant and \['z0'\]"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_estimators_refuse_the_same_in_the_same_words(case):
+    arguments, message = REFUSED[case]
+    given = VALID | arguments
+    with pytest.raises(ValueError, match=message) as error:
+        partial_out(**given)
+    est = TwoStageLS(cov_type="clustered" if "clusters" in given else "robust")
+    rows = [given.pop(name, None) for name in ("X", "t", "y")]
+    with pytest.raises(ValueError, match=message) as refused:
+        est.fit(*rows, **given)
+    assert str(error.value) == str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"y": NAN}, r"y must be finite, got 1 missing or infinite value\(s\)"),
-        ({"t": NAN}, "t must be finite, got 1"),
-        ({"z": NAN}, "z must be finite, got 1"),
-        ({"X": NAN}, "X must be finite, got 1"),
-        ({"y": np.column_stack([ROW, BIT])}, r"y must be one outcome .* got shape \(6, 2\)"),
-        ({"y": []}, "y must be a non-empty array"),
-        ({"z": np.ones((6, 2, 2))}, r"z must be a non-empty array of 1 or 2 dimensions, got shape"),
-        ({"t": BIT[:5]}, r"t must have as many rows as y \(6\), got 5"),
-        ({"X": BIT[:5]}, r"X must have as many rows as y \(6\), got 5"),
-        (
-            {"t": np.column_stack([ROW, BIT])},
-            r"z must have at least .* got 1 instrument\(s\) for 2",
-        ),
-        ({"sample_weight": np.ones(5)}, r"sample_weight must have as many rows as y \(6\), got 5"),
-        ({"sample_weight": np.ones((6, 1))}, r"sample_weight must have 1 dimension, got shape"),
-        ({"sample_weight": [1, 1, 1, 1, 1, -1]}, "sample_weight must be .* values from -1 to 1"),
-        ({"sample_weight": np.zeros(6)}, "sample_weight must be finite, not negative and not all"),
-        ({"clusters": np.ones((6, 1))}, r"clusters must have 1 dimension, got shape \(6, 1\)"),
-        ({"clusters": [1, 2]}, r"clusters must have as many rows as y \(6\), got 2"),
-        ({"clusters": ["a", None, "b", "a", "b", "a"]}, r"clusters must not be missing, got 1"),
-        ({"t": np.ones(6)}, r"t must vary beyond the covariates.* 1 column\(s\) of rank 0"),
-        ({"X": ROW, "z": 3 - 2 * ROW}, r"z must vary beyond the covariates.* of rank 0"),
-        ({"z": np.column_stack([BIT, 1 - BIT])}, r"z must vary .* got 2 column\(s\) of rank 1"),
+        ({"t": None}, "t and z must be given with y, got None"),
+        ({"y": np.c_[ROW, BIT]}, r"y must be one outcome .* got shape \(6, 2\)"),
+        ({"y": "spend"}, r"y must be numbers, one for each row; got 'spend'\.$"),
+        ({"t": "push"}, "t must be numbers.* got 'push'. To name .* the parameter treatment"),
+        ({"X": BIT[:5]}, f"{LENGTHS}: X has 5 rows where 6 were expected"),
+        ({"X": np.empty((6, 0))}, "X must be .* 0 feature"),
         ({"sample_weight": np.ones(6) / 6}, "y must have more rows .* got 1 for 2"),
     ],
 )
 def test_errors_name_the_argument(arguments, message):
-    valid = {"y": ROW, "t": np.array([0.0, 1.0, 1.0, 0.0, 2.0, 1.0]), "z": BIT}
     with pytest.raises(ValueError, match=message):
-        partial_out(**{**valid, **arguments})
+        partial_out(**VALID | arguments)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("name", ["t", "z"])
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_cut_off_is_that_of_the_estimators(simulate, name, fit_intercept, factor):
+    """A column of t or z is explained when X leaves less than 1e-8 of its sum of squares."""
+    data = simulate(13, q=1)
+    arguments = dict(zip("ytzX", data.args, strict=True)) | {"t": data.t[:, 0], "z": data.z[:, 0]}
+    own = getattr(partial_out(**arguments, fit_intercept=fit_intercept), name)[:, 0]
+    sum_of_x = data.X.sum(axis=1) - fit_intercept * data.X.sum(axis=1).mean()
+    share = np.sqrt(factor * COLLINEAR * (sum_of_x @ sum_of_x) / (own @ own))
+    arguments[name] = data.X.sum(axis=1) + share * own
+    est, rows = TwoStageLS(fit_intercept=fit_intercept), [arguments[role] for role in "Xty"]
+    if factor > 1.0:
+        partial_out(**arguments, fit_intercept=fit_intercept)
+        est.fit(*rows, z=arguments["z"])
+        return
+    message = f"{name} must not be perfectly collinear: column '{name}'"
+    with pytest.raises(ValueError, match=message):
+        partial_out(**arguments, fit_intercept=fit_intercept)
+    with pytest.raises(ValueError, match=message):
+        est.fit(*rows, z=arguments["z"])
+
+
+def test_made_up_rows_may_lie_far_from_zero(simulate):
+    """The constant of rows made up from moments is a column: no mean is too large beside it."""
+    data = simulate(14, q=2)
+    far = TwoStageLS(cov_type="unadjusted").fit(data.X, data.t + 1e5, data.y, z=data.z + 1e5)
+    made_up = TwoStageLS(cov_type="unadjusted").fit_moments(far.moments_)
+    expected = diagnostics.first_stage(*data.args).f_classical
+    np.testing.assert_allclose(diagnostics.first_stage(far).f_classical, expected, rtol=1e-6)
+    found = diagnostics.first_stage(made_up, robust=False).f_classical
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_too_few_clusters(simulate):

@@ -9,13 +9,21 @@ import pytest
 from linearmodels.iv import IV2SLS
 from scipy import stats
 
+from skbayesiv import TwoStageLS
 from skbayesiv.diagnostics import (
     anderson_rubin,
+    anderson_rubin_confidence_set,
     cragg_donald,
+    effective_f,
     first_stage,
+    hansen_j,
     instrument_strength,
     kleibergen_paap,
     partial_out,
+    sargan,
+    tf_interval,
+    wooldridge_overid,
+    wu_hausman,
 )
 
 IVMODELS = json.loads((Path(__file__).parent / "reference" / "ivmodels.json").read_text())
@@ -236,8 +244,8 @@ def test_first_stage_as_a_table(simulate):
     np.testing.assert_array_equal(table[["std_error[near]"]].T, result.std_error[:1])
     np.testing.assert_array_equal(table[["f", "p_value"]].T, [result.f, result.p_value])
     text = str(result)
-    for part in ("educ", "coef[age]", "partial_r2", "f_classical", f"{result.f[1]:.5g}"):
-        assert part in text
+    lines = [line.split() for line in text.split("\n")]
+    assert lines == [["educ", "exper"], *([c, *map("{:.5g}".format, table[c])] for c in table)]
     assert first_stage(*data.args).instruments == ("z0", "z1", "z2")
 
 
@@ -253,7 +261,8 @@ def test_strength_of_several_treatments(simulate):
     stage = first_stage(*data.args)
     assert f"first-stage F of exper, robust  {stage.f[1]:.4g}, p = {stage.p_value[1]:.4g}" in text
     cd = cragg_donald(*data.args)
-    assert f"{cd.f:.4g}, p = {cd.p_value:.4g}" in text
+    lines = [" ".join(line.split()) for line in text.split("\n")]
+    assert f"Cragg-Donald F {cd.f:.4g}, p = {cd.p_value:.4g}" in lines
     one = instrument_strength(data.y, pd.Series(data.t[:, 0], name="educ"), data.z, data.X)
     assert one.treatments == ("educ",)
     assert table.index.is_unique
@@ -268,3 +277,58 @@ def test_weakness_of_several_treatments(simulate, strength, weak):
     assert ("does not reject under-identification" in found.weakness) == (kp.p_value > 0.05)
     assert ("below 10 (a rule of thumb)" in found.weakness) == (kp.f < 10.0)
     assert found.weak is None
+
+
+@pytest.mark.parametrize("q", [1, 3])
+def test_strength_has_what_the_other_functions_give(simulate, q):
+    data = simulate(31, q=q)
+    options = {**data.options, "debiased": True}
+    found = instrument_strength(*data.args, level=0.9, **options)
+    weights = {"sample_weight": data.options["sample_weight"]}
+    expected = {
+        "cragg_donald": cragg_donald(*data.args, **weights),
+        "kleibergen_paap": kleibergen_paap(*data.args, **data.options),
+        "effective_f": effective_f(*data.args, **options),
+        "anderson_rubin": anderson_rubin_confidence_set(*data.args, level=0.9, **options),
+        "no_effect": anderson_rubin(*data.args, **options),
+        "tf": tf_interval(*data.args, **options) if q == 1 else None,
+        "wu_hausman": wu_hausman(*data.args, **options),
+        "overidentification": tuple(
+            test(*data.args, **data.options) for test in (hansen_j, wooldridge_overid)[: q - 1]
+        ),
+        "errors": "clustered",
+        "level": 0.9,
+        "failed": {},
+    }
+    assert {name: getattr(found, name) for name in expected} == expected
+    np.testing.assert_array_equal(found.first_stage.f, first_stage(*data.args, **options).f)
+
+
+def test_strength_without_rows_is_classical(simulate):
+    """Moments give the statistics of equal variances; those that need rows are left out."""
+    data = simulate(32, q=3)
+    est = TwoStageLS(cov_type="unadjusted").fit(data.X, data.t[:, 0], data.y, z=data.z)
+    found = instrument_strength(TwoStageLS(cov_type="unadjusted").fit_moments(est.moments_))
+    assert (found.errors, found.kleibergen_paap, found.failed) == ("classical", None, {})
+    (test,) = found.overidentification
+    np.testing.assert_allclose(test.statistic, sargan(*data.args).statistic, rtol=1e-9)
+    np.testing.assert_allclose(
+        [found.first_stage.f[0], found.no_effect.statistic, found.wu_hausman.statistic],
+        [
+            first_stage(*data.args, robust=False).f[0],
+            anderson_rubin(*data.args, robust=False).statistic,
+            wu_hausman(*data.args, robust=False).statistic,
+        ],
+        rtol=1e-9,
+    )
+
+
+def test_strength_names_what_clusters_are_too_few_for(simulate):
+    data = simulate(33, q=3)
+    found = instrument_strength(*data.args, clusters=np.arange(300) % 3)
+    why = "clusters must number at least 4 for 3 instrument(s) and 1 treatment(s), got 3."
+    names = ["first stage", "Kleibergen-Paap F", "effective F", "Anderson-Rubin"]
+    assert found.failed == dict.fromkeys([*names, "Anderson-Rubin set"], why)
+    assert found.first_stage is found.kleibergen_paap is found.effective_f is None
+    assert found.anderson_rubin is found.no_effect is None
+    assert f"effective F         not computed: {why}" in str(found).split("\n")

@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from skbayesiv import BayesianIV, TwoStageLS, exclusion_sensitivity
+from skbayesiv import BayesianIV, BayesianIVCV, TwoStageLS, exclusion_sensitivity
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.plotting import (
     CausalDiagramDisplay,
@@ -29,6 +29,7 @@ from skbayesiv.plotting import (
     PriorSensitivityDisplay,
     TraceDisplay,
 )
+from skbayesiv.plotting._fitted import Fitted, FittedPosterior, FittedTwoStage, NamesColumns
 
 EFFECTS = [3.4, 3.6, 4.25, 4.0, 3.9]
 ERRORS = [0.5, 0.55, 0.6, 0.45, 0.44]
@@ -135,10 +136,22 @@ def test_effect_compares_with_classical_errors_by_default(base, frames):
 
 
 def test_effect_refuses_what_has_no_posterior(two_stage, base):
-    with pytest.raises(ValueError, match="BayesianIV"):
+    with pytest.raises(ValueError, match=r"estimator must be a BayesianIV.*; got TwoStageLS"):
         EffectDisplay.from_estimator(two_stage)
-    with pytest.raises(ValueError, match="level must lie"):
-        EffectDisplay.from_estimator(base, level=94)
+    for level in (94, "94%"):
+        with pytest.raises(ValueError, match=f"level must lie strictly .*; got {level!r}"):
+            EffectDisplay.from_estimator(base, level=level)
+
+
+def test_estimators_have_what_figures_ask_for(base, hierarchical, two_stage):
+    for est in (base, hierarchical):
+        assert isinstance(est, FittedPosterior)
+        assert not isinstance(est, FittedTwoStage)
+    assert isinstance(two_stage, FittedTwoStage)
+    assert not isinstance(two_stage, FittedPosterior)
+    for est in (TwoStageLS(), BayesianIV(), BayesianIVCV()):
+        assert isinstance(est, NamesColumns)
+        assert not isinstance(est, Fitted)
 
 
 def test_effect_from_draws():
@@ -162,7 +175,13 @@ def test_correlation(base):
     display = CorrelationDisplay.from_estimator(base)
     corr = base.idata_.posterior["corr"].to_numpy()[..., 0, 1]
     assert_allclose(display.posterior.mean, corr.mean())
-    assert CorrelationDisplay.from_draws(corr).posterior.mean == display.posterior.mean
+    again = CorrelationDisplay.from_draws(corr).posterior
+    assert (again.mean, again.lower, again.upper, again.level) == (
+        display.posterior.mean,
+        display.posterior.lower,
+        display.posterior.upper,
+        0.94,
+    )
 
 
 def test_errors(base):
@@ -200,8 +219,8 @@ def test_forest_without_history(base):
 def test_exclusion(base):
     display = ExclusionSensitivityDisplay.from_estimator(base, scales=[0.0, 2.0])
     expected = exclusion_sensitivity(base, [0.0, 2.0]).table
-    assert_allclose(display.table["lower"], expected["lower"])
-    assert_allclose(display.table["estimate"], expected["mean"])
+    assert_allclose(display.table, expected[["mean", "lower", "upper"]])
+    assert_allclose(display.table.index, [0.0, 2.0])
     assert display.breakdown == 2.0
     with pytest.raises(ValueError, match="table must have columns"):
         ExclusionSensitivityDisplay.from_table(expected[["lower"]], level=0.95)
@@ -223,7 +242,7 @@ def test_prior_posterior(base, hierarchical):
 
 
 def test_prior_posterior_needs_a_prior(base):
-    with pytest.raises((ValueError, KeyError), match="zeta"):
+    with pytest.raises(ValueError, match=r"var_names must be variables with priors .*got 'zeta'"):
         PriorPosteriorDisplay.from_estimator(base, ["zeta"])
 
 
@@ -262,9 +281,16 @@ def test_cross_validation():
 
 def test_trace(base):
     display = TraceDisplay.from_estimator(base)
-    assert "corr" not in display.var_names
+    assert set(display.var_names) == set(base.idata_.posterior.data_vars) - {"corr", "cov"}
     titles = [axis.get_title(loc="left") for axis in display.axes_]
-    assert "beta_z[push_assigned, push_delivered]" in titles
+    assert [title for title in titles if title] == [
+        "intercept_y",
+        "intercept_t[push_delivered]",
+        "beta_t[push_delivered]",
+        "beta_z[push_assigned, push_delivered]",
+        "sigma[in_app_purchase]",
+        "sigma[push_delivered]",
+    ]
 
 
 def test_importing_is_light():

@@ -1,0 +1,75 @@
+"""What a figure asks of an estimator: its parameters, its moments, its posterior."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from skbayesiv._data.moments import Moments
+from skbayesiv._typing import Array
+
+
+@runtime_checkable
+class NamesColumns(Protocol):
+    """An estimator, fitted or not, that may find t and z among the columns of X."""
+
+    @property
+    def treatment(self) -> Any:
+        """Columns of X that hold the treatments, or None."""
+
+    @property
+    def instruments(self) -> Any:
+        """Columns of X that hold the instruments, or None."""
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A fitted estimator."""
+
+    @property
+    def moments_(self) -> Moments:
+        """What was fitted, with the names of the columns."""
+
+
+@runtime_checkable
+class FittedTwoStage(Fitted, Protocol):
+    """An estimator with a classical estimate of the effects."""
+
+    @property
+    def method_(self) -> str:
+        """Name of the estimate."""
+
+    @property
+    def dof_(self) -> float:
+        """Degrees of freedom of its t statistics, infinite for normal ones."""
+
+    def _effect_and_error(self) -> tuple[Array, Array]:
+        """Effects of the treatments and their standard errors."""
+
+
+@runtime_checkable
+class FittedPosterior(Fitted, Protocol):
+    """An estimator with draws from a posterior."""
+
+    @property
+    def fit_intercept(self) -> bool:
+        """Whether the model has intercepts."""
+
+    @property
+    def idata_(self) -> Any:
+        """DataTree of the draws."""
+
+    def sample_prior_predictive(
+        self, X: Any = None, *, z: Any = None, n_draws: int = 500, random_state: Any = None
+    ) -> Any:
+        """DataTree of draws from the prior."""
+
+    def _check_density(self, what: str) -> None:
+        """Raise if the likelihood has no density of the errors, which `what` needs."""
+
+
+class FittedSearch(Protocol):
+    """A search with scores of each candidate on each fold."""
+
+    @property
+    def cv_results_(self) -> dict[str, Any]:
+        """Table of results."""
