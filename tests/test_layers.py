@@ -41,6 +41,7 @@ ONLY_IN = {
     "jax": {
         "_sampling/nuts.py",
         "_sampling/compilation_cache.py",
+        "_models/normal/conditional.py",
         "_models/normal/density.py",
         "_models/moment_conditions/density.py",
         "_models/history/density.py",

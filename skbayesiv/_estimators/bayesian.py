@@ -382,6 +382,10 @@ class BayesianIV(PosteriorMethods):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         return Settings(self.draws, self.tune, self.chains, float(self.target_accept), seed)
 
+    def _without_history(self) -> BayesianIV:
+        """Fit of the current experiment alone: this one."""
+        return self
+
     def _effect_and_error(self) -> tuple[Array, Array]:
         check_is_fitted(self)
         draws = self.idata_.posterior["beta_t"].to_numpy()

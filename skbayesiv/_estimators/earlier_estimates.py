@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import count
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from skbayesiv._reports.fitted import FittedIV, FittedPosterior
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import fitted_estimator
 
 MAX_PRIOR_SHARE = 0.9
+
+
+@runtime_checkable
+class PosteriorAlone(FittedPosterior, Protocol):
+    """A posterior that can be had without its history."""
+
+    def _without_history(self) -> FittedPosterior:
+        """Posterior of the current experiment alone."""
+        ...
 
 
 def estimates_table(estimators: Sequence[Any], names: Sequence[str] | None = None) -> Any:
@@ -47,7 +57,7 @@ def estimates_table(estimators: Sequence[Any], names: Sequence[str] | None = Non
     return pd.DataFrame(effects, index=index), pd.DataFrame(errors, index=index)
 
 
-def likelihood_estimate(est: Any) -> tuple[Array, Array]:
+def likelihood_estimate(est: FittedIV) -> tuple[Array, Array]:
     """Effects (K,) and standard errors, without prior and history.
 
     A posterior N(m, C) under the prior N(loc, D) is that prior times a likelihood N(b, S) with
@@ -56,10 +66,10 @@ def likelihood_estimate(est: Any) -> tuple[Array, Array]:
 
     which is what an earlier experiment says: its prior is not data.
     """
-    if not hasattr(est, "idata_"):
+    if not isinstance(est, PosteriorAlone):
         effect, error = est._effect_and_error()
         return np.asarray(effect), np.asarray(error)
-    alone = getattr(est, "_without_history", lambda: est)()
+    alone = est._without_history()
     draws = alone.idata_.posterior["beta_t"].to_numpy()
     draws = draws.reshape(-1, draws.shape[-1])
     prior = alone._model.effect_prior

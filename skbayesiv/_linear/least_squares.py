@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from skbayesiv._data.moments import Moments
+from skbayesiv._data.standardised import partial_out
 from skbayesiv._typing import Array
 
 
@@ -64,8 +65,9 @@ def weakest_correlation(
     """Smallest canonical correlation of two sets of columns, with others partialled out."""
     s = products(moments, fit_intercept=fit_intercept)
     scale = np.where(np.diag(s) > 0.0, np.sqrt(np.diag(s)), 1.0)
-    s = s / np.outer(scale, scale)
-    s = s - s[:, given] @ np.linalg.solve(s[np.ix_(given, given)], s[given])
-    root_a, root_b = (np.linalg.cholesky(s[np.ix_(on, on)]) for on in (a, b))
-    half = np.linalg.solve(root_a, s[np.ix_(a, b)])
+    order = [*given, *a, *b]
+    partial, _ = partial_out((s / np.outer(scale, scale))[np.ix_(order, order)], len(given))
+    of_a, of_b = slice(0, len(a)), slice(len(a), None)
+    root_a, root_b = (np.linalg.cholesky(partial[on, on]) for on in (of_a, of_b))
+    half = np.linalg.solve(root_a, partial[of_a, of_b])
     return float(np.linalg.svd(np.linalg.solve(root_b, half.T), compute_uv=False).min())

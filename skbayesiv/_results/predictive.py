@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from skbayesiv._models.parts.error_covariance import split_outcome
 from skbayesiv._models.parts.small_matrices import cholesky, log_determinant
 from skbayesiv._typing import Array, Values
 
@@ -132,8 +133,7 @@ def simulate(values: Values, rows: NewRows, generator: np.random.Generator) -> V
     y = outcome_means(values, rows, rows.t)
     if rows.do:
         return {"y": y + noise[..., 0] * values["sigma"][:, :1]}
-    weight = np.linalg.solve(cov[:, 1:, 1:], cov[:, 1:, :1])[..., 0]
-    rest = cov[:, 0, 0] - (weight * cov[:, 1:, 0]).sum(-1)
+    weight, rest = split_outcome(cov)
     e_t = rows.t - treatment_means(values, rows)
     shift = np.einsum("snk,sk->sn", e_t, weight)
     return {"y": y + shift + noise[..., 0] * np.sqrt(rest)[:, None]}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skbayesiv._models.normal.density import (
+from skbayesiv._models.normal.conditional import (
     block_means,
     block_step,
     dense_products,

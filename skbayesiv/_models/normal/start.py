@@ -6,7 +6,7 @@ import numpy as np
 
 from skbayesiv._data.standardised import Standardised, partial_out
 from skbayesiv._linear.two_stage import first_stage
-from skbayesiv._models.normal.density import conditional
+from skbayesiv._models.normal.conditional import conditional
 from skbayesiv._models.normal.design import Design
 from skbayesiv._models.parts import error_covariance as cov
 from skbayesiv._typing import Array

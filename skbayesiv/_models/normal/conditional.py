@@ -1,0 +1,289 @@
+"""The coefficients given the error covariance: integrated out, or ready to be drawn.
+
+Given Omega = Sigma^-1 the coefficients are Gaussian, N(A^-1 b, A^-1). Blocks (the covariates and
+centred intercepts, whose columns are orthogonal) are eliminated first; what is left is dense, and
+small. The same functions run under JAX and under NumPy, vectorised over draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbayesiv._models.normal.design import Arrays, Shape
+from skbayesiv._models.parts.small_matrices import (
+    Matrix,
+    cholesky,
+    gram_of_lower,
+    invert_lower,
+    log_determinant,
+    product,
+    times_vector,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockStep:
+    """Blocks given the dense coefficients: mean - T q, covariance C, for each of B blocks.
+
+    Entries have shape (..., B), q_d = sum over the dense coefficients j of equation d of
+    G_jp theta_j. `reduce` is S = Omega C Omega, what the Schur complement takes off.
+    """
+
+    factor: Matrix
+    variance: Matrix
+    gain: Matrix
+    reduce: Matrix
+    mean: list[Any]
+    pull: list[Any]
+    quadratic: Any
+    log_det: Any
+
+
+@dataclass(frozen=True, eq=False)
+class DenseSums:
+    """Sums over dense coefficients that the errors' cross-products need, by equation.
+
+    gram[d][e] = sum_{j in d, k in e} G_jk E[theta_j theta_k]; cross[d][e] = sum_{j in d} m_j H_je;
+    mixed[d] (..., B) = sum_{j in d} G_jp m_j; spread[d][e] (..., B) = sum G_jp V_jk G_kp.
+    """
+
+    gram: Matrix
+    cross: Matrix
+    mixed: list[Any]
+    spread: Matrix | None
+
+
+def block_step(arrays: Arrays, omega: Matrix, xp: Any) -> BlockStep:
+    """Solve every D x D block A_p = g_p Omega + diag(kappa_p) at once."""
+    size = range(len(omega))
+    wide = [[entry[..., None] for entry in row] for row in omega]
+    g, kappa = arrays.block_gram, arrays.block_precision
+    a = [[g * wide[d][e] + (kappa[:, d] if d == e else 0.0) for e in size] for d in size]
+    factor = cholesky(a, xp)
+    variance = gram_of_lower(invert_lower(factor))
+    h = [arrays.block_cross[:, d] for d in size]
+    b = [w + kappa[:, d] * arrays.block_loc[:, d] for d, w in enumerate(times_vector(wide, h))]
+    mean = times_vector(variance, b)
+    gain = product(variance, wide)
+    return BlockStep(
+        factor=factor,
+        variance=variance,
+        gain=gain,
+        reduce=product(wide, gain),
+        mean=mean,
+        pull=times_vector(wide, mean),
+        quadratic=sum(b[d] * mean[d] for d in size).sum(-1),
+        log_det=log_determinant(factor, xp).sum(-1),
+    )
+
+
+def error_products(
+    arrays: Arrays, step: BlockStep, sums: DenseSums, block_mean: list[Any]
+) -> Matrix:
+    """E[e_d'e_e] over the coefficients (or, without `spread`, at given coefficients)."""
+    size = range(len(block_mean))
+    g, h, mb = arrays.block_gram, arrays.block_cross, block_mean
+    out: Matrix = [[None for _ in size] for _ in size]
+    for d in size:
+        for e in range(d + 1):
+            blocks = sums.mixed[d] * mb[e] + mb[d] * sums.mixed[e] + g * mb[d] * mb[e]
+            blocks = blocks - mb[d] * h[:, e] - mb[e] * h[:, d]
+            if sums.spread is not None:
+                blocks = blocks + _block_spread(g, step, sums.spread, d, e)
+            value = arrays.response[d, e] - sums.cross[d][e] - sums.cross[e][d]
+            out[d][e] = out[e][d] = value + sums.gram[d][e] + blocks.sum(-1)
+    return out
+
+
+def _block_spread(g: Any, step: BlockStep, spread: Matrix, d: int, e: int) -> Any:
+    """Trace terms of the blocks: C, and the dense coefficients' variance carried by T."""
+    t, size = step.gain, range(len(step.gain))
+    total = g * step.variance[d][e]
+    for f in size:
+        through = sum(spread[f][h] * t[e][h] for h in size)
+        total = total + g * t[d][f] * through - t[d][f] * spread[f][e] - spread[d][f] * t[e][f]
+    return total
+
+
+def block_means(step: BlockStep, mixed: list[Any]) -> list[Any]:
+    """Mean of the blocks given the dense coefficients' sums q."""
+    shift = times_vector(step.gain, mixed)
+    return [m - s for m, s in zip(step.mean, shift, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """Dense coefficients given Omega: the scalars of the density and what the gradient needs."""
+
+    quadratic: Any
+    log_det: Any
+    mean: Any
+    variance: Any
+    factor: Any
+    products: DenseSums
+
+
+def solve_unrolled(
+    shape: Shape, arrays: Arrays, omega: Matrix, step: BlockStep, prior: tuple[Any, Any], xp: Any
+) -> Solved:
+    """Solve the dense coefficients with their algebra written out (one fused kernel)."""
+    loc, precision = prior
+    eq, m, size = shape.equations, range(len(shape.equations)), range(shape.n_equations)
+    g, gx, h = arrays.gram, arrays.block_mixed, arrays.cross
+    a: Matrix = [[None for _ in m] for _ in m]
+    for j in m:
+        for k in range(j + 1):
+            taken = (gx[j] * gx[k] * step.reduce[eq[j]][eq[k]]).sum(-1)
+            a[j][k] = a[k][j] = g[j, k] * omega[eq[j]][eq[k]] - taken
+        a[j][j] = a[j][j] + precision[j]
+    b = [
+        sum(h[j, e] * omega[eq[j]][e] for e in size)
+        + precision[j] * loc[j]
+        - (gx[j] * step.pull[eq[j]]).sum(-1)
+        for j in m
+    ]
+    factor = cholesky(a, xp)
+    variance = gram_of_lower(invert_lower(factor))
+    mean = times_vector(variance, b)
+    second = [[variance[j][k] + mean[j] * mean[k] for k in m] for j in m]
+    in_eq = [shape.members(d) for d in size]
+    products = DenseSums(
+        gram=[
+            [sum((g[j, k] * second[j][k] for j in in_eq[d] for k in in_eq[e]), 0.0) for e in size]
+            for d in size
+        ],
+        cross=[[sum((mean[j] * h[j, e] for j in in_eq[d]), 0.0) for e in size] for d in size],
+        mixed=[sum((gx[j] * mean[j] for j in in_eq[d]), 0.0 * step.mean[d]) for d in size],
+        spread=[
+            [
+                sum((gx[j] * gx[k] * variance[j][k] for j in in_eq[d] for k in in_eq[e]), 0.0)
+                for e in size
+            ]
+            for d in size
+        ],
+    )
+    quadratic = sum((b[j] * mean[j] for j in m), 0.0)
+    log_det = log_determinant(factor, xp) if shape.equations else 0.0
+    return Solved(quadratic, log_det, mean, variance, factor, products)
+
+
+def dense_system(
+    shape: Shape, arrays: Arrays, omega: Matrix, step: BlockStep, prior: tuple[Any, Any], xp: Any
+) -> tuple[Any, Any]:
+    """A (..., m, m) and b (..., m) of the dense coefficients, the blocks eliminated."""
+    loc, precision = prior
+    eq, size = np.asarray(shape.equations, dtype=int), range(shape.n_equations)
+    stacked = xp.stack([xp.stack(row, axis=-1) for row in omega], axis=-2)
+    members = [shape.members(d) for d in size]
+    gx = [arrays.block_mixed[np.asarray(rows, dtype=int)] for rows in members]
+    taken = xp.concatenate(
+        [
+            xp.concatenate(
+                [(gx[d] * step.reduce[d][e][..., None, :]) @ gx[e].T for e in size], axis=-1
+            )
+            for d in size
+        ],
+        axis=-2,
+    )
+    prior_precision = xp.eye(len(eq)) * precision[..., None, :]
+    a = arrays.gram * stacked[..., eq[:, None], eq] - taken + prior_precision
+    b = (arrays.cross * stacked[..., eq, :]).sum(-1) + precision * loc
+    pull = [(gx[d] * step.pull[d][..., None, :]).sum(-1) for d in size]
+    return a, b - xp.concatenate(pull, axis=-1)
+
+
+def dense_products(shape: Shape, arrays: Arrays, mean: Any, variance: Any, xp: Any) -> DenseSums:
+    """Sums by equation of dense coefficients (..., m), with variance (..., m, m) or none."""
+    size = range(shape.n_equations)
+    rows = [np.asarray(shape.members(d), dtype=int) for d in size]
+    part = [mean[..., r] for r in rows]
+    gx = [arrays.block_mixed[r] for r in rows]
+
+    def gram(d: int, e: int) -> Any:
+        g = arrays.gram[np.ix_(rows[d], rows[e])]
+        value = ((part[d] @ g) * part[e]).sum(-1)
+        if variance is None:
+            return value
+        return value + (g * variance[..., rows[d][:, None], rows[e]]).sum((-2, -1))
+
+    def spread(d: int, e: int) -> Any:
+        v = variance[..., rows[d][:, None], rows[e]]
+        return (gx[d] * (v @ gx[e])).sum(-2)
+
+    return DenseSums(
+        gram=[[gram(d, e) for e in size] for d in size],
+        cross=[[part[d] @ arrays.cross[rows[d], e] for e in size] for d in size],
+        mixed=[part[d] @ gx[d] for d in size],
+        spread=None if variance is None else [[spread(d, e) for e in size] for d in size],
+    )
+
+
+def solve_dense(
+    shape: Shape, arrays: Arrays, omega: Matrix, step: BlockStep, prior: tuple[Any, Any], xp: Any
+) -> Solved:
+    """Solve the dense coefficients with LAPACK; entries of `omega` may carry a batch of draws."""
+    a, b = dense_system(shape, arrays, omega, step, prior, xp)
+    factor = xp.linalg.cholesky(a)
+    # One Cholesky: the inverse factor gives both the mean and the variance.
+    eye = xp.broadcast_to(xp.eye(a.shape[-1]), a.shape)
+    inverse = xp.linalg.inv(factor) if xp is np else _solve_triangular(factor, eye)
+    variance = xp.swapaxes(inverse, -1, -2) @ inverse
+    mean = (variance @ b[..., None])[..., 0]
+    diagonal = xp.diagonal(factor, axis1=-2, axis2=-1)
+    return Solved(
+        quadratic=(b * mean).sum(-1),
+        log_det=2.0 * xp.log(diagonal).sum(-1),
+        mean=mean,
+        variance=variance,
+        factor=factor,
+        products=dense_products(shape, arrays, mean, variance, xp),
+    )
+
+
+def _solve_triangular(factor: Any, right: Any) -> Any:
+    from jax.scipy.linalg import solve_triangular
+
+    return solve_triangular(factor, right, lower=True)
+
+
+def conditional(
+    shape: Shape, arrays: Arrays, omega: Matrix, effect_prior: tuple[Any, Any], xp: Any
+) -> tuple[Any, Matrix, Solved]:
+    """Integrate the coefficients out given Omega.
+
+    Parameters
+    ----------
+    effect_prior : (loc, precision)
+        Prior of beta_t in standardised coordinates, each of length K.
+
+    Returns
+    -------
+    value : log p(data | Sigma) without the term n/2 log|Omega| and constants
+    errors : E[e_d'e_e], D x D
+    solved : Solved
+    """
+    loc = [arrays.loc[j] for j in range(len(shape.equations))]
+    precision = [arrays.precision[j] for j in range(len(shape.equations))]
+    for i, j in enumerate(shape.effect_positions):
+        loc[j], precision[j] = effect_prior[0][i], effect_prior[1][i]
+    step = block_step(arrays, omega, xp)
+    if shape.unrolled and xp is not np:
+        solved = solve_unrolled(shape, arrays, omega, step, (loc, precision), xp)
+    else:
+        flat = (_stack(loc, xp), _stack(precision, xp))
+        solved = solve_dense(shape, arrays, omega, step, flat, xp)
+    size = range(shape.n_equations)
+    trace = sum(omega[d][e] * arrays.response[d, e] for d in size for e in size)
+    value = 0.5 * (step.quadratic - step.log_det + solved.quadratic - solved.log_det - trace)
+    for j in shape.effect_positions:
+        value = value + 0.5 * (xp.log(precision[j]) - precision[j] * loc[j] ** 2)
+    means = block_means(step, solved.products.mixed)
+    errors = error_products(arrays, step, solved.products, means)
+    return value, errors, solved
+
+
+def _stack(values: list[Any], xp: Any) -> Any:
+    return xp.stack(xp.broadcast_arrays(*values), axis=-1) if values else xp.zeros(0)
