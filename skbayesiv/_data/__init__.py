@@ -1,1 +1,1 @@
-"""Rows, frames and sums: what a fit takes from the data."""
+"""Rows and frames -> the sums that a fit takes from them."""

@@ -1,1 +1,1 @@
-"""The estimators."""
+"""The estimators, and what fits many at once."""

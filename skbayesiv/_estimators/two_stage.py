@@ -18,6 +18,7 @@ from skbayesiv._data.named import NamedFrame
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.classical_methods import ClassicalMethods
+from skbayesiv._linear.covariance import COVARIANCES
 from skbayesiv._linear.equation import Equation, check_size
 from skbayesiv._linear.estimate import Estimate, estimate, minimum_norm
 from skbayesiv._linear.least_squares import positions, regress, weakest_correlation
@@ -145,7 +146,7 @@ class TwoStageLS(ClassicalMethods):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "method": [StrOptions({"2sls", "liml", "gmm"})],
-        "cov_type": [StrOptions({"robust", "unadjusted", "clustered"})],
+        "cov_type": [StrOptions(COVARIANCES.keys())],
         "debiased": ["boolean"],
         "fit_intercept": ["boolean"],
         "treatment": [str, Integral, "array-like", None],
@@ -225,6 +226,8 @@ class TwoStageLS(ClassicalMethods):
         """One pass for the moments, of each cluster if named; a second for robust errors."""
         if not named.grouped and self.method == "gmm" and named.columns.treatments:
             raise ValueError(NEED_CLUSTERS)
+        if not named.grouped and self.cov_type not in ("robust", "unadjusted"):
+            raise ValueError(NEED_ROWS.format(f"cov_type={self.cov_type!r}"))
         moments, clusters = named.moments(), named.cluster_moments()
         equation = Equation.from_moments(moments, clusters, fit_intercept=self.fit_intercept)
         fit = self._fit_equation(moments, equation)

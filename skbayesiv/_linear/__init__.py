@@ -1,1 +1,1 @@
-"""Linear algebra of the outcome's equation: least squares, 2SLS, covariances."""
+"""Least squares, 2SLS, k-class and their covariances."""

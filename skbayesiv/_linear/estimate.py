@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skbayesiv._linear.covariance import COVARIANCES
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.sandwich import gmm_metric, sandwich, two_stage
 from skbayesiv._typing import Array
@@ -46,7 +47,7 @@ def estimate(equation: Equation, method: str, *, debiased: bool) -> Estimate:
             f"clusters are few; got {equation.y.shape[0]} rows: {error}"
         ) from error
     params, cov = results.params.to_numpy(), results.cov.to_numpy()
-    if equation.weighted:
+    if equation.weighted or not COVARIANCES[equation.cov_type].in_linearmodels:
         cov = sandwich(equation, params, kappa=results.kappa, metric=metric, debiased=debiased)
     return Estimate(params, cov, results.kappa)
 
@@ -78,7 +79,8 @@ def minimum_norm(equation: Equation) -> Estimate:
 
 def _metric(equation: Equation, method: str) -> Array | None:
     """Return what replaces the weight matrix of linearmodels' GMM."""
-    return gmm_metric(equation) if method == "gmm" and equation.weighted else None
+    own = equation.weighted or not COVARIANCES[equation.cov_type].in_linearmodels
+    return gmm_metric(equation) if method == "gmm" and own else None
 
 
 def _fit(equation: Equation, method: str, metric: Array | None, *, debiased: bool) -> Any:
@@ -88,7 +90,8 @@ def _fit(equation: Equation, method: str, metric: Array | None, *, debiased: boo
     frames = _frames(equation)
     weights = equation.weight if equation.weighted else None
     groups: dict[str, Any] = {} if equation.clusters is None else {"clusters": equation.clusters}
-    cov_type = equation.cov_type
+    known = COVARIANCES[equation.cov_type].in_linearmodels
+    cov_type = equation.cov_type if known else "robust"
     options: dict[str, Any] = {"cov_type": cov_type, "debiased": debiased, **groups}
     if method == "liml":
         return IVLIML(*frames, weights=weights).fit(**options)

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from skbayesiv._linear.covariance import COVARIANCES, cross
 from skbayesiv._linear.equation import Equation
-from skbayesiv._typing import Array, Codes
+from skbayesiv._typing import Array
 
 
 def two_stage(equation: Equation) -> Array:
@@ -31,9 +32,9 @@ def two_stage(equation: Equation) -> Array:
 
 def gmm_metric(equation: Equation) -> Array:
     """S1 up to scale: the covariance of Z'We at the two-stage least squares estimate."""
-    if equation.cov_type == "unadjusted":
-        return _cross(equation.z, equation.weight, equation.z)
-    return _score_covariance(equation, equation.y - equation.x @ two_stage(equation))
+    error = equation.y - equation.x @ two_stage(equation)
+    scores = COVARIANCES[equation.cov_type].of_scores(equation, error)
+    return cross(equation.z, equation.weight, equation.z) if scores is None else scores
 
 
 def sandwich(
@@ -51,51 +52,32 @@ def sandwich(
     """
     x, z, w = equation.x, equation.z, equation.weight
     error = equation.y - x @ params
-    p = _projection(equation, metric if equation.cov_type != "unadjusted" else None)
+    scores = COVARIANCES[equation.cov_type].of_scores(equation, error)
+    p = _projection(equation, None if scores is None else metric)
     k = 1.0 if kappa is None else kappa
-    bread = np.linalg.inv((1.0 - k) * _cross(x, w, x) + k * _cross(z @ p, w, x))
-    if equation.cov_type == "unadjusted":
+    bread = np.linalg.inv((1.0 - k) * cross(x, w, x) + k * cross(z @ p, w, x))
+    if scores is None:
         cov = _variance(equation, error, centre=metric is not None) * bread
     else:
-        cov = bread @ p.T @ _score_covariance(equation, error) @ p @ bread.T
+        cov = bread @ p.T @ scores @ p @ bread.T
     if debiased:
         dof = equation.n - x.shape[1]
         cov = cov * small_sample_factor(equation.n, dof, equation.n_clusters)
     return np.asarray((cov + cov.T) / 2.0)
 
 
-def _cross(a: Array, w: Array, b: Array) -> Array:
-    return np.asarray(a.T @ (w[:, None] * b))
-
-
 def _projection(equation: Equation, metric: Array | None = None) -> Array:
     """P, by default that of two-stage least squares."""
     x, z, w = equation.x, equation.z, equation.weight
     if metric is not None:
-        return np.linalg.solve(metric, _cross(z, w, x))
+        return np.linalg.solve(metric, cross(z, w, x))
     root = np.sqrt(w)[:, None]
     return np.asarray(np.linalg.lstsq(root * z, root * x, rcond=None)[0])
-
-
-def outer_products(scores: Array, weight: Array, clusters: Codes | None) -> Array:
-    """Sum over independent units of the outer products of their scores, shape (M, M).
-
-    The units are the clusters; without clusters a row of weight w is w independent units.
-    """
-    if clusters is None:
-        return _cross(scores, weight, scores)
-    sums = np.array([np.bincount(clusters, weight * column) for column in scores.T])
-    return np.asarray(sums @ sums.T)
 
 
 def small_sample_factor(n: float, dof: float, n_clusters: int) -> float:
     """Factor on a covariance: N / dof, and for G clusters (N - 1) / dof G / (G - 1)."""
     return (n - 1.0) / dof * n_clusters / (n_clusters - 1.0) if n_clusters else n / dof
-
-
-def _score_covariance(equation: Equation, error: Array) -> Array:
-    """Covariance of Z'We when errors are heteroskedastic or clustered, shape (M, M)."""
-    return outer_products(equation.z * error[:, None], equation.weight, equation.clusters)
 
 
 def _variance(equation: Equation, error: Array, *, centre: bool) -> float:

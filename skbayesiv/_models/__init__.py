@@ -1,1 +1,1 @@
-"""Models: what is sampled, and exact draws of the rest."""
+"""The models by name, built from sums and sampled."""

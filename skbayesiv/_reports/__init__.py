@@ -1,1 +1,1 @@
-"""What is handed to a reader."""
+"""What is handed to a reader: tables, diagnoses, reports."""

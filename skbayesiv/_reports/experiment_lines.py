@@ -8,6 +8,7 @@ from math import nan
 
 import numpy as np
 
+from skbayesiv._linear.covariance import COVARIANCES
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.estimate import direct_estimate
 from skbayesiv._reports.coefficients import interval_reach
@@ -17,7 +18,7 @@ from skbayesiv._reports.regressions import least_squares_regressions
 from skbayesiv.diagnostics import ConfidenceSet, anderson_rubin_confidence_set
 from skbayesiv.diagnostics._partial import partial_rows
 
-ERRORS = {"unadjusted": "classical", "robust": "robust", "clustered": "clustered"}
+ERRORS = {name: covariance.label for name, covariance in COVARIANCES.items()}
 POSTERIOR = "posterior"
 
 

@@ -1,1 +1,1 @@
-"""Draws -> trees, checks and predictions."""
+"""Draws -> a tree with names, checks and predictions."""

@@ -1,1 +1,1 @@
-"""Samplers: a log density of a small vector -> draws."""
+"""Samplers by name: the log density of a small vector -> draws."""

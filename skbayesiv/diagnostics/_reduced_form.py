@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from skbayesiv._linear import sandwich
+from skbayesiv._linear import covariance, sandwich
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._partial import Partialled
 
@@ -104,7 +104,7 @@ def outer_products(p: Partialled, scores: Array) -> Array:
             "heteroskedasticity: moments do not tell. Where there is an argument robust, "
             "robust=False will do."
         )
-    return sandwich.outer_products(scores, p.weights, p.clusters)
+    return covariance.outer_products(scores, p.weights, p.clusters)
 
 
 def refuse_clusters(clusters: Any, robust: bool) -> None:

@@ -1,1 +1,1 @@
-"""Sums over any data frame, computed in one pass by the engine that holds it."""
+"""Any data frame -> its sums, in one pass by the engine that holds it."""

@@ -1,1 +1,1 @@
-"""The effect's prior learnt from earlier experiments."""
+"""The effect's prior learnt from earlier experiments, around any model."""

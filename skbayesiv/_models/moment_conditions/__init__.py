@@ -1,1 +1,1 @@
-"""The quasi-posterior of E[z e] = 0."""
+"""The quasi-posterior of E[z e] = 0, whatever the errors."""

@@ -1,1 +1,1 @@
-"""Jointly normal errors."""
+"""Jointly normal errors, the coefficients integrated out."""

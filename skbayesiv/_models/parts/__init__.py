@@ -1,1 +1,1 @@
-"""What models are made of."""
+"""What models are made of: the contract, priors, names, the box for draws."""
