@@ -11,7 +11,6 @@ import numpy as np
 
 from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.moments import Moments
-from skbayesiv._data.products import Reference
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Data, Sums
 from skbayesiv._models.moment_conditions.model import GMM
@@ -21,6 +20,10 @@ from skbayesiv._models.parts.priors import PriorParameters
 from skbayesiv.exceptions import OURS
 
 LIKELIHOODS: dict[str, Likelihood] = {"normal": NORMAL, "gmm": GMM}
+NO_CLUSTERS = (
+    'clusters must be None with likelihood="normal", which takes rows as independent; use '
+    'likelihood="gmm" for clustered errors.'
+)
 NOT_USED = 'likelihood="gmm" does not use'
 
 Fold = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
@@ -35,10 +38,7 @@ def read_sums(parameters: PriorParameters, data: Data) -> Sums:
     """Sums of rows that the model needs: one pass, two with covariates or clusters."""
     kind = LIKELIHOODS[parameters.likelihood]
     if data.grouped and not kind.clusters:
-        raise ValueError(
-            'clusters must be None with likelihood="normal", which takes rows as independent; '
-            'use likelihood="gmm" for clustered errors.'
-        )
+        raise ValueError(NO_CLUSTERS)
     return Sums.of(data, fourth=kind.fourth, fit_intercept=parameters.fit_intercept)
 
 
@@ -81,29 +81,39 @@ def sums_by_group(
 
 
 def training_sums(parameters: PriorParameters, data: IVData, folds: Sequence[Fold]) -> list[Sums]:
-    """Sums of each fold's training rows: the total less the fold where the fold is all the rest.
-
-    Not so with covariates for fourth-order sums, which are about coefficients of the training
-    rows, and not with clusters, which may be in more than one fold.
-    """
-    kind = LIKELIHOODS[parameters.likelihood]
-    if data.grouped or (kind.fourth and data.columns.covariates):
-        return [read_sums(parameters, data.take(train)) for train, _ in folds]
-    fourth = data.fourth_moments(fit_intercept=parameters.fit_intercept) if kind.fourth else None
-    reference = None if fourth is None else fourth.reference
-    total = Sums(data.moments(), fourth)
-    return [
-        total - _fold_sums(data.take(test), reference)
+    """Sums of each fold's training rows: the total less the fold where the fold is all the rest."""
+    kind, whole = LIKELIHOODS[parameters.likelihood], data.moments()
+    if data.grouped and not kind.clusters:
+        raise ValueError(NO_CLUSTERS)
+    moments = [
+        whole - data.take(test).moments()
         if len(train) + len(test) == data.n_rows
-        else _fold_sums(data.take(train), reference)
+        else data.take(train).moments()
         for train, test in folds
     ]
+    if not kind.fourth:
+        return [Sums(own) for own in moments]
+    fourth = _training_fourth_moments(parameters, data, folds)
+    return [Sums(*pair) for pair in zip(moments, fourth, strict=True)]
 
 
-def _fold_sums(data: IVData, reference: Reference | None) -> Sums:
-    """Sums about another's reference; without one there are no fourth-order sums."""
-    fourth = None if reference is None else data.fourth_moments(reference)
-    return Sums(data.moments(), fourth)
+def _training_fourth_moments(
+    parameters: PriorParameters, data: IVData, folds: Sequence[Fold]
+) -> list[FourthMoments | None]:
+    """Fourth-order sums of each fold's training rows.
+
+    With covariates they are about coefficients of the training rows, and clusters may be in more
+    than one fold: then a fold cannot be taken from the total.
+    """
+    if data.grouped or data.columns.covariates:
+        return [read_sums(parameters, data.take(train)).fourth for train, _ in folds]
+    whole = data.fourth_moments(fit_intercept=parameters.fit_intercept)
+    return [
+        whole - data.take(test).fourth_moments(whole.reference)
+        if len(train) + len(test) == data.n_rows
+        else data.take(train).fourth_moments(whole.reference)
+        for train, test in folds
+    ]
 
 
 def warn_of_unused(parameters: PriorParameters) -> None:
