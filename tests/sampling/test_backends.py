@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from arviz_stats.base.array import array_stats
+from experiments import simulated
 from threadpoolctl import threadpool_info
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV
 from skbayesiv._sampling.backends import BACKENDS
 from skbayesiv._sampling.nuts import sample
 from skbayesiv._sampling.target import Draws, Settings, Target
-from skbayesiv.datasets import make_noncompliance
 
 THIN = 20
 
@@ -47,8 +47,7 @@ def metropolis(target, settings, track=None):
 
 @pytest.fixture
 def rows():
-    data = make_noncompliance(300, random_state=3)
-    return tuple(np.asarray(a, dtype=float) for a in (data.t, data.y, data.z))
+    return simulated(300, seed=3)[1:]
 
 
 HISTORY = {"effects": [1.0, 1.4, 0.8], "std_errors": [0.3, 0.2, 0.4]}
