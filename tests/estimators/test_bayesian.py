@@ -240,7 +240,7 @@ def test_without_treatment_it_is_bayesian_regression():
 @pytest.mark.parametrize(
     ("script", "absent"),
     [
-        ("import skbayesiv", ("jax", "pymc", "arviz", "numpyro", "xarray")),
+        ("import skbayesiv", ("jax", "pymc", "arviz", "numpyro", "xarray", "linearmodels")),
         (
             "import numpy as np, skbayesiv\n"
             "from skbayesiv.datasets import load_push_experiment\n"
