@@ -38,8 +38,8 @@ from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.products import Reference
 from skbayesiv._data.rows import IVData
-from skbayesiv._data.standardised import standardise
-from skbayesiv._models.build import build_likelihood
+from skbayesiv._data.sums import Sums
+from skbayesiv._models.build import build_model
 from skbayesiv.diagnostics import anderson_rubin, anderson_rubin_confidence_set
 
 LEVEL = 0.95
@@ -140,7 +140,7 @@ def quasi_posterior_interval(sample: Sample) -> tuple[float, float]:
     """Quantiles of the effect under likelihood="gmm", by quadrature on a grid."""
     moments = Moments.from_data(sample.data)
     fourth = FourthMoments.from_data(sample.data, Reference.from_moments(moments), sample.clusters)
-    model = build_likelihood(BayesianIV(likelihood="gmm"), standardise(moments), fourth)
+    model = build_model(BayesianIV(likelihood="gmm"), Sums(moments, fourth))
     arrays, shape = model.design.arrays, model.design.shape
 
     def density(beta: np.ndarray) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import numpy as np
 import pytest
 
@@ -18,6 +21,23 @@ NOTEBOOK = {
     "lkj_eta": 2.0,
     "intercept_prior": "raw",
 }
+
+
+def pytest_configure(config):
+    """Let all workers, and what they start, share compiled programs through a folder.
+
+    JAX's own variables turn its cache on from the first line that it compiles. With
+    SKBAYESIV_CACHE the folder outlives the run, else it is of this run alone.
+    """
+    if {"JAX_COMPILATION_CACHE_DIR", "SKBAYESIV_CACHE"} & set(os.environ):
+        return
+    folder = tempfile.TemporaryDirectory(prefix="skbayesiv-programs-")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("JAX_COMPILATION_CACHE_DIR", folder.name)
+    patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    patch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
+    config.add_cleanup(patch.undo)
+    config.add_cleanup(folder.cleanup)
 
 
 @pytest.fixture(scope="session")

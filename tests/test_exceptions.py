@@ -5,35 +5,33 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import POOR, simulated
 from sklearn.exceptions import DataConversionWarning
 from sklearn.model_selection import cross_val_score
 
 from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, TwoStageLS, fit_experiments
-from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import ConvergenceWarning, NoTreatmentWarning, PriorDataConflictWarning
 
-FEW = {"draws": 10, "tune": 20, "chains": 2, "random_state": 0}
-DATA = make_noncompliance(300, n_covariates=2, random_state=0)
-X, T, Y, Z = (np.asarray(a, dtype=float) for a in (DATA.X, DATA.t, DATA.y, DATA.z))
+X, T, Y, Z = simulated(300, 2)
 FRAME = pd.DataFrame({"y": Y, "t": T, "z": Z, "week": np.arange(300) % 2})
 ROLES = {"by": "week", "outcome": "y", "treatment": "t", "instruments": "z"}
 CALLS = {
-    "fit": (ConvergenceWarning, lambda: BayesianIV(**FEW).fit(X, T, Y, z=Z)),
-    "scikit-learn's order": (ConvergenceWarning, lambda: BayesianIV(**FEW).fit(X, Y, t=T, z=Z)),
-    "partial_fit": (ConvergenceWarning, lambda: BayesianIV(**FEW).partial_fit(X, T, Y, z=Z)),
+    "fit": (ConvergenceWarning, lambda: BayesianIV(**POOR).fit(X, T, Y, z=Z)),
+    "scikit-learn's order": (ConvergenceWarning, lambda: BayesianIV(**POOR).fit(X, Y, t=T, z=Z)),
+    "partial_fit": (ConvergenceWarning, lambda: BayesianIV(**POOR).partial_fit(X, T, Y, z=Z)),
     "fit_moments": (
         ConvergenceWarning,
-        lambda: BayesianIV(**FEW).fit_moments(TwoStageLS().fit(X, T, Y, z=Z).moments_),
+        lambda: BayesianIV(**POOR).fit_moments(TwoStageLS().fit(X, T, Y, z=Z).moments_),
     ),
-    "search": (ConvergenceWarning, lambda: BayesianIVCV(BayesianIV(**FEW)).fit(X, T, Y, z=Z)),
+    "search": (ConvergenceWarning, lambda: BayesianIVCV(BayesianIV(**POOR)).fit(X, T, Y, z=Z)),
     "experiments": (
         ConvergenceWarning,
-        lambda: fit_experiments(FRAME, **ROLES, estimator=BayesianIV(**FEW)),
+        lambda: fit_experiments(FRAME, **ROLES, estimator=BayesianIV(**POOR)),
     ),
-    "no history": (UserWarning, lambda: HierarchicalBayesianIV(**FEW).fit(X, T, Y, z=Z)),
+    "no history": (UserWarning, lambda: HierarchicalBayesianIV(**POOR).fit(X, T, Y, z=Z)),
     "conflict": (
         PriorDataConflictWarning,
-        lambda: HierarchicalBayesianIV([30.0, 31.0], [0.3, 0.3], **FEW).fit(X, T, Y, z=Z),
+        lambda: HierarchicalBayesianIV([30.0, 31.0], [0.3, 0.3], **POOR).fit(X, T, Y, z=Z),
     ),
     "no treatment": (NoTreatmentWarning, lambda: TwoStageLS().fit(X, Y)),
     "column of y": (DataConversionWarning, lambda: TwoStageLS().fit(X, T, Y[:, None], z=Z)),
@@ -47,6 +45,5 @@ def test_warning_points_at_the_caller(name):
     category, call = CALLS[name]
     with pytest.warns(category) as record:
         call()
-    assert category in {warning.category for warning in record}
     own = [warning for warning in record if issubclass(warning.category, UserWarning)]
     assert {warning.filename for warning in own} == {__file__}

@@ -156,6 +156,7 @@ def _advance(
 ) -> Any:
     """Advance all chains by `length` steps; warm-up and draws share one loop and one kernel."""
     import jax
+    from numpyro.infer.util import ParamInfo
 
     def body_of(step: Any) -> Any:
         def body(state: Any, _: Any) -> Any:
@@ -175,8 +176,9 @@ def _advance(
     def one(problem: Any) -> Any:
         chains, scale, numbers = problem
         init, step = _kernel(log_density, shape, tune, scale, accept, numbers)
-        # NumPyro's `step` takes its options from `init`; what it computes here is not used.
-        init(chains.z[0], chains.rng_key[0])
+        # NumPyro's `step` takes its options from `init`; what it computes here is not used. Given
+        # its potential and gradient, `init` does not put another copy of them in the program.
+        init(ParamInfo(chains.z[0], chains.potential_energy[0], chains.z_grad[0]), None)
         body = body_of(step)
         return jax.lax.map(lambda state: jax.lax.scan(body, state, None, length=length), chains)
 

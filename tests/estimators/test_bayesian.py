@@ -13,10 +13,10 @@ import pandas as pd
 import polars as pl
 import pytest
 from arviz_stats.base.array import array_stats
+from experiments import QUICK, simulated
 from quadrature import Prior, cross_products, posterior
 
 from skbayesiv import BayesianIV, TwoStageLS
-from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import ConvergenceWarning, NoTreatmentWarning
 
 REFERENCE = json.loads(
@@ -144,7 +144,7 @@ def test_many_rows_cost_no_more_than_the_pass(push):
 
 def test_same_seed_same_draws(push):
     y, t, z = push
-    one = BayesianIV(draws=50, chains=2, random_state=4)
+    one = BayesianIV(**QUICK | {"random_state": 4})
     with pytest.warns(ConvergenceWarning):
         a = one.fit(None, t, y, z=z).idata_.posterior["beta_t"].to_numpy()
     with pytest.warns(ConvergenceWarning):
@@ -185,8 +185,7 @@ def test_parameters_are_checked(push, parameters, message):
 
 @pytest.mark.parametrize("n_draws", [0, -1, 2.5, "all"])
 def test_number_of_draws_is_checked(n_draws):
-    data = make_noncompliance(100, random_state=0)
-    t, y, z = data.t, data.y, data.z
+    _, t, y, z = simulated(100)
     est = BayesianIV(random_state=0).fit(None, t, y, z=z)
     message = f"n_draws must be a positive integer; got {n_draws!r}"
     for ask in (
@@ -213,11 +212,11 @@ def test_dates_are_refused(name):
 
 
 def test_series_without_a_name_are_named_by_role():
-    data = make_noncompliance(100, random_state=0)
+    _, t, y, z = simulated(100)
     for series in (pl.Series, pd.Series):
-        t, y, z = (series(np.asarray(a, float)) for a in (data.t, data.y, data.z))
-        assert TwoStageLS().fit(None, t, y, z=z).moments_.columns.names == ("z", "t", "y")
-    named = TwoStageLS().fit(None, pl.Series("push", data.t), data.y, z=data.z)
+        est = TwoStageLS().fit(None, series(t), series(y), z=series(z))
+        assert est.moments_.columns.names == ("z", "t", "y")
+    named = TwoStageLS().fit(None, pl.Series("push", t), y, z=z)
     assert named.moments_.columns.treatments == ("push",)
 
 
@@ -241,7 +240,7 @@ def test_without_treatment_it_is_bayesian_regression():
 @pytest.mark.parametrize(
     ("script", "absent"),
     [
-        ("import skbayesiv", ("jax", "pymc", "arviz", "numpyro", "xarray")),
+        ("import skbayesiv", ("jax", "pymc", "arviz", "numpyro", "xarray", "linearmodels")),
         (
             "import numpy as np, skbayesiv\n"
             "from skbayesiv.datasets import load_push_experiment\n"

@@ -10,27 +10,12 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from experiments import QUICK
 from sklearn.base import clone
 
 from skbayesiv import BayesianIV, TwoStageLS
-from skbayesiv.datasets import make_noncompliance
 
-QUICK = {"draws": 40, "tune": 60, "chains": 1, "random_state": 0}
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@pytest.fixture(scope="module")
-def rows():
-    """An experiment with two covariates: X, t, y, z as arrays."""
-    data = make_noncompliance(400, n_covariates=2, random_state=0)
-    return tuple(np.asarray(a, dtype=float) for a in (data.X, data.t, data.y, data.z))
-
-
-@pytest.fixture(scope="module")
-def table(rows):
-    """The same experiment in one data frame, covariates first."""
-    X, t, y, z = rows
-    return pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "push": t, "coin": z}), pd.Series(y, name="y")
 
 
 ESTIMATORS = {"two-stage": TwoStageLS(), "bayes": BayesianIV(**QUICK)}

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import QUICK, simulated
 from sklearn.base import clone
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS
-from skbayesiv.datasets import make_noncompliance
 
-QUICK = {"draws": 100, "tune": 200, "chains": 2, "random_state": 0}
 HISTORY = {"effects": [0.9, 1.2], "std_errors": [0.3, 0.3]}
 NAMED = {"treatment": "push", "instruments": "coin"}
 ESTIMATORS = {
@@ -20,8 +19,7 @@ ESTIMATORS = {
     "hierarchy": HierarchicalBayesianIV(**HISTORY, **QUICK),
 }
 BAYESIAN = [name for name in ESTIMATORS if name != "two-stage"]
-DATA = make_noncompliance(300, n_covariates=2, random_state=0)
-X, T, Y, Z = (np.asarray(a, dtype=float) for a in (DATA.X, DATA.t, DATA.y, DATA.z))
+X, T, Y, Z = simulated(300, 2)
 FRAME = pd.DataFrame({"push": T, "a": X[:, 0], "coin": Z, "b": X[:, 1]})
 ROWS = {"t": T, "z": Z}
 

@@ -7,23 +7,21 @@ import pandas as pd
 import pytest
 import sklearn
 from arviz_stats.base.array import array_stats
+from experiments import POOR, QUICK, simulated
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit
 
 from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, fit_experiments
-from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import ConvergenceWarning
 from skbayesiv.metrics import log_predictive_density_scorer
 
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-QUICK = {"draws": 200, "tune": 200, "chains": 2, "random_state": 0}
 
 
 @pytest.fixture(scope="module")
 def rows():
     """X, t, y, z of a simulated experiment."""
-    data = make_noncompliance(400, n_covariates=1, effect=1.0, random_state=0)
-    return tuple(np.asarray(a, dtype=float) for a in (data.X, data.t, data.y, data.z))
+    return simulated(400, 1, effect=1.0)
 
 
 @quiet
@@ -60,15 +58,23 @@ def test_threads_change_nothing(rows):
 
 
 @quiet
-def test_search_in_column_mode_and_with_history(rows):
+@pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.PriorDataConflictWarning")
+@pytest.mark.parametrize("robust", [0.0, 0.3])
+def test_search_with_a_history_in_column_mode(rows, robust):
+    """The history is in every fold's prior: it moves the scores, as in GridSearchCV."""
     X, t, y, z = rows
-    frame = np.column_stack([X, t, z])
-    template = HierarchicalBayesianIV(
-        [0.9, 1.1], [0.2, 0.2], robust_weight=0.3, treatment=1, instruments=2, **QUICK
-    )
-    own = BayesianIVCV(template, beta_t_scale=[0.1, 1.0], cv=2).fit(frame, y)
-    assert set(own.best_params_) == {"beta_t_scale"}
-    assert np.isfinite(own.score(frame, y))
+    frame, scales = np.column_stack([X, t, z]), {"beta_t_scale": [0.1, 1.0]}
+    history = {"effects": [2.9, 3.1], "std_errors": [0.2, 0.2], "robust_weight": robust}
+    template = HierarchicalBayesianIV(**history, treatment=1, instruments=2, **QUICK)
+    own = BayesianIVCV(template, **scales, cv=2).fit(frame, y)
+    grid = GridSearchCV(template, scales, cv=2, error_score="raise").fit(frame, y)
+    for key in ("mean_test_score", "rank_test_score", "split0_test_score", "split1_test_score"):
+        assert np.allclose(own.cv_results_[key], grid.cv_results_[key], atol=2e-3), key
+    assert own.best_params_ == grid.best_params_
+    assert own.effect_ == pytest.approx(grid.best_estimator_.effect_)
+    alone = BayesianIVCV(BayesianIV(treatment=1, instruments=2, **QUICK), **scales, cv=2)
+    off = alone.fit(frame, y).cv_results_["mean_test_score"] - own.cv_results_["mean_test_score"]
+    assert np.abs(off).max() > 0.02
 
 
 @quiet
@@ -99,8 +105,8 @@ def experiments(count):
     """A table of `count` small experiments with effects 1, 1.1, ..."""
     parts = []
     for i in range(count):
-        p = make_noncompliance(200 + 10 * i, effect=1.0 + 0.1 * i, random_state=i)
-        parts.append(pd.DataFrame({"week": f"w{i:02d}", "t": p.t, "y": p.y, "z": p.z}))
+        _, t, y, z = simulated(200 + 10 * i, effect=1.0 + 0.1 * i, seed=i)
+        parts.append(pd.DataFrame({"week": f"w{i:02d}", "t": t, "y": y, "z": z}))
     return pd.concat(parts).sample(frac=1.0, random_state=0)
 
 
@@ -141,7 +147,7 @@ def test_many_warns_by_name():
         fit_experiments(
             experiments(2),
             **ROLES,
-            estimator=BayesianIV(draws=6, tune=2, chains=2, random_state=0),
+            estimator=BayesianIV(**POOR),
         )
 
 

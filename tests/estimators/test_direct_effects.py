@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from arviz_stats.base.array import array_stats
+from experiments import simulated
 from quadrature import Prior, cross_products, posterior
 
 from skbayesiv import BayesianIV, BayesianIVCV
-from skbayesiv.datasets import make_noncompliance
 
 N = 5
 
@@ -49,8 +49,7 @@ def test_effect_on_the_push_data(push, notebook, scale, about, sd):
 
 @pytest.fixture(scope="module")
 def rows():
-    data = make_noncompliance(300, n_covariates=2, random_state=3)
-    return tuple(np.asarray(a, dtype=float) for a in (data.X, data.t, data.y, data.z))
+    return simulated(300, 2, seed=3)
 
 
 def fit(rows, shift, **parameters):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from experiments import QUICK
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
@@ -18,7 +19,6 @@ from skbayesiv._data.rows import read_rows
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import NoTreatmentWarning
 
-QUICK = {"draws": 40, "tune": 60, "chains": 1, "random_state": 0}
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 

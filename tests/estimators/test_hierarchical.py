@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from arviz_stats.base.array import array_stats
+from experiments import simulated
 from quadrature import NAMES, Prior, cross_products, posterior
 from scipy import stats
 from scipy.special import logit
@@ -15,7 +16,6 @@ from scipy.special import logit
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS
 from skbayesiv._models.history.meta_analysis import integrate
 from skbayesiv._models.history.table import build_history
-from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import PriorDataConflictWarning
 
 EFFECTS = np.array([3.4, 3.6, 4.25, 4.0, 3.9])
@@ -241,8 +241,7 @@ def test_no_history_is_the_base_prior(push):
 @pytest.fixture(scope="module")
 def small():
     """A simulated experiment of 300 rows: t, y, z."""
-    data = make_noncompliance(300, effect=1.0, random_state=1)
-    return tuple(np.asarray(a, dtype=float) for a in (data.t, data.y, data.z))
+    return simulated(300, effect=1.0, seed=1)[1:]
 
 
 def test_edge_histories(small):

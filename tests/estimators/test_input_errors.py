@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import QUICK
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -19,7 +20,7 @@ from skbayesiv import BayesianIV, TwoStageLS
 N = 30
 ESTIMATORS = [
     TwoStageLS(),
-    BayesianIV(draws=20, tune=20, chains=1, random_state=0),
+    BayesianIV(**QUICK),
 ]
 
 

@@ -10,15 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from experiments import QUICK, simulated
 from sklearn.base import clone
 
 from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, TwoStageLS
-from skbayesiv.datasets import make_noncompliance
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-QUICK = {"draws": 40, "tune": 60, "chains": 2, "random_state": 0}
-DATA = make_noncompliance(300, n_covariates=2, random_state=0)
-X, T, Y, Z = (np.asarray(a, dtype=float) for a in (DATA.X, DATA.t, DATA.y, DATA.z))
+X, T, Y, Z = simulated(300, 2)
 EFFECTS = pd.Series([0.9, 1.2], index=["spring", "autumn"])
 ERRORS = pd.Series([0.3, 0.4], index=["spring", "autumn"], name="se")
 TABLE = {"effects": EFFECTS.to_frame("t"), "std_errors": ERRORS.to_frame("t")}

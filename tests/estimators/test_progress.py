@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import jax
 import numpy as np
-import pandas as pd
 import pytest
+from experiments import QUICK
 from sklearn.base import clone
 from sklearn.callback import ProgressBar
 from sklearn.model_selection import GridSearchCV
@@ -13,22 +13,8 @@ from sklearn.model_selection import GridSearchCV
 from skbayesiv import BayesianIV
 from skbayesiv._sampling import nuts
 from skbayesiv._sampling.target import PIECES
-from skbayesiv.datasets import make_noncompliance
 
-QUICK = {"draws": 40, "tune": 60, "chains": 1, "random_state": 0}
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@pytest.fixture(scope="module")
-def rows():
-    data = make_noncompliance(400, n_covariates=2, random_state=0)
-    return tuple(np.asarray(a, dtype=float) for a in (data.X, data.t, data.y, data.z))
-
-
-@pytest.fixture(scope="module")
-def table(rows):
-    X, t, y, z = rows
-    return pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "push": t, "coin": z}), y
 
 
 class Recorder:

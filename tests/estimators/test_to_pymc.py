@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from arviz_stats.base.array import array_stats
+from experiments import simulated
 from scipy import stats
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV
 from skbayesiv._models.history.pymc_model import state_history
 from skbayesiv._models.history.table import build_history
 from skbayesiv._models.parts.priors import Normal
-from skbayesiv.datasets import make_noncompliance
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*BLAS.*", "ignore:.*np.dot.*")
 HISTORY = {"effects": [0.8, 1.2, 1.1], "std_errors": [0.2, 0.3, 0.2]}
@@ -22,8 +22,7 @@ HISTORY = {"effects": [0.8, 1.2, 1.1], "std_errors": [0.2, 0.3, 0.2]}
 @pytest.fixture(scope="module")
 def rows():
     """X, t, y, z of a small simulated experiment."""
-    data = make_noncompliance(200, n_covariates=1, effect=1.0, random_state=0)
-    return tuple(np.asarray(a, dtype=float) for a in (data.X, data.t, data.y, data.z))
+    return simulated(200, 1, effect=1.0)
 
 
 def test_the_fitted_model(rows):

@@ -7,11 +7,11 @@ import warnings
 
 import numpy as np
 import pytest
+from experiments import POOR, simulated
 
 from skbayesiv import BayesianIV
 from skbayesiv._results.convergence import check_convergence
 from skbayesiv._sampling.target import Draws
-from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import ConvergenceWarning
 
 PHRASES = {
@@ -110,7 +110,7 @@ def test_all_defects_in_one_warning():
 
 
 def test_fit_warns_once():
-    data = make_noncompliance(300, random_state=3)
+    _, t, y, z = simulated(300, seed=3)
     with pytest.warns(ConvergenceWarning, match=r"effective sample size.*raise draws") as caught:
-        BayesianIV(draws=50, tune=100, random_state=0).fit(None, data.t, data.y, z=data.z)
+        BayesianIV(**POOR).fit(None, t, y, z=z)
     assert len([w for w in caught if w.category is ConvergenceWarning]) == 1

@@ -8,10 +8,10 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from arviz_stats.base.array import array_stats
+from experiments import simulated
 from scipy import stats
 
 from skbayesiv import BayesianIV
-from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import NoTreatmentWarning
 
 mpl.use("Agg")
@@ -20,8 +20,7 @@ mpl.use("Agg")
 @pytest.fixture(scope="module")
 def rows():
     """X, t, y, z of a small simulated experiment with covariates."""
-    data = make_noncompliance(300, n_covariates=2, random_state=3)
-    return tuple(np.asarray(a, dtype=float) for a in (data.X, data.t, data.y, data.z))
+    return simulated(300, 2, seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from arviz_stats.base.array import array_stats
+from experiments import simulated
 from metropolis import metropolis
 from threadpoolctl import threadpool_info
 
@@ -12,13 +13,11 @@ from skbayesiv import BayesianIV, HierarchicalBayesianIV
 from skbayesiv._sampling.backends import BACKENDS, Backend
 from skbayesiv._sampling.nuts import sample
 from skbayesiv._sampling.target import Settings, Target
-from skbayesiv.datasets import make_noncompliance
 
 
 @pytest.fixture
 def rows():
-    data = make_noncompliance(300, random_state=3)
-    return tuple(np.asarray(a, dtype=float) for a in (data.t, data.y, data.z))
+    return simulated(300, seed=3)[1:]
 
 
 HISTORY = {"effects": [1.0, 1.4, 0.8], "std_errors": [0.3, 0.2, 0.4]}

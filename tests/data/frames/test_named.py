@@ -7,6 +7,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from experiments import QUICK
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
@@ -14,7 +15,6 @@ from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, Moments,
 from skbayesiv.exceptions import NoTreatmentWarning
 
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-QUICK = {"draws": 30, "tune": 50, "chains": 1, "random_state": 0}
 NAMED = {"treatment": "opened", "instruments": ["sent", "hour"]}
 ROLES = {"outcome": "spend", "covariates": "tenure", **NAMED}
 FEATURES = ["opened", "tenure", "sent", "hour"]
