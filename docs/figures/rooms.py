@@ -90,7 +90,7 @@ for floor in range(height):
         place[name] = ((i + 0.5) / len(here), floor)
 for name, other in direct(rooms):
     (x, y), (to_x, to_y) = place[name], place[other]
-    bend = 0.12 if y - to_y > 1 and abs(x - to_x) < 0.05 else 0.0
+    bend = 0.35 if y - to_y > 1 and abs(x - to_x) < 0.05 else 0.0
     ax.annotate(
         "",
         xy=(to_x, to_y + 0.31),

@@ -13,18 +13,16 @@ from skbayesiv._data.standardised import standardise
 from skbayesiv._data.sums import Sums
 from skbayesiv._linear.two_stage import two_stage_effects
 from skbayesiv._models.moment_conditions import density
-from skbayesiv._models.moment_conditions.density import CriterionArrays, CriterionShape
 from skbayesiv._models.moment_conditions.design import CriterionDesign, build_criterion
 from skbayesiv._models.moment_conditions.draws import draw_given_effects
 from skbayesiv._models.moment_conditions.pymc_model import sample_criterion, state_criterion
 from skbayesiv._models.moment_conditions.start import start
+from skbayesiv._models.parts.designed import DesignedModel
 from skbayesiv._models.parts.model import Likelihood, TwoStage
-from skbayesiv._models.parts.names import Coords, coordinates
 from skbayesiv._models.parts.posterior import Posterior
-from skbayesiv._models.parts.prior_draws import prior_draws
-from skbayesiv._models.parts.priors import Normal, PriorParameters, PriorRow, build_priors
+from skbayesiv._models.parts.priors import PriorParameters, build_priors
 from skbayesiv._sampling.target import Draws, Settings, Target
-from skbayesiv._typing import Array, Values
+from skbayesiv._typing import Array
 
 UNUSED = (
     "intercept_y_loc",
@@ -44,7 +42,7 @@ UNUSED = (
 
 
 @dataclass(frozen=True, eq=False)
-class CriterionModel:
+class CriterionModel(DesignedModel):
     """The GMM criterion of E[z e] = 0; the coordinates are the effects."""
 
     design: CriterionDesign
@@ -71,26 +69,6 @@ class CriterionModel:
         return cls(design, sums.fourth.n_clusters is not None)
 
     @property
-    def shape(self) -> CriterionShape:
-        """What is static in the density."""
-        return self.design.shape
-
-    @property
-    def arrays(self) -> CriterionArrays:
-        """Numbers that the density works on."""
-        return self.design.arrays
-
-    @property
-    def coords(self) -> Coords:
-        """Names along the posterior's dimensions."""
-        return coordinates(self.design.std.columns)
-
-    @property
-    def effect_prior(self) -> Normal:
-        """Prior of the effects in raw units."""
-        return self.design.priors.beta_t
-
-    @property
     def effect_unit(self) -> Array:
         """Raw effect = unit * standardised effect."""
         return self.design.unit
@@ -112,17 +90,6 @@ class CriterionModel:
     ) -> Posterior:
         """Exact draws of the other coefficients; the effects' prior has no part in them."""
         return draw_given_effects(self.design, position, generator)
-
-    def prior_draws(
-        self, n_draws: int, generator: np.random.Generator, beta_t: Array | None = None
-    ) -> Values:
-        """Draws of the effects and the direct effects from their priors."""
-        std, priors = self.design.std, self.design.priors
-        return prior_draws(priors, std.mean, std.columns, n_draws, generator, beta_t)
-
-    def prior_table(self) -> dict[str, PriorRow]:
-        """Priors by parameter."""
-        return self.design.priors.table(self.coords)
 
     def two_stage(self) -> TwoStage:
         """2SLS with the scores' robust or clustered errors, and direct effects where allowed."""

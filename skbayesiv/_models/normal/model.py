@@ -13,24 +13,23 @@ from skbayesiv._data.standardised import standardise
 from skbayesiv._data.sums import Sums
 from skbayesiv._linear.two_stage import two_stage_effects
 from skbayesiv._models.normal import density
-from skbayesiv._models.normal.design import Arrays, Design, Shape, build_design
+from skbayesiv._models.normal.design import Design, build_design
 from skbayesiv._models.normal.draws import draw_posterior
 from skbayesiv._models.normal.pymc_model import state_rows
 from skbayesiv._models.normal.pymc_sampling import sample_rows
 from skbayesiv._models.normal.start import start
+from skbayesiv._models.parts.designed import DesignedModel
 from skbayesiv._models.parts.model import Likelihood, TwoStage
-from skbayesiv._models.parts.names import Coords, coordinates
 from skbayesiv._models.parts.posterior import Posterior
-from skbayesiv._models.parts.prior_draws import prior_draws
-from skbayesiv._models.parts.priors import Normal, PriorParameters, PriorRow, build_priors
+from skbayesiv._models.parts.priors import PriorParameters, build_priors
 from skbayesiv._sampling.target import Draws, Settings, Target
-from skbayesiv._typing import Array, Values
+from skbayesiv._typing import Array
 
 REFIT = 'refit with likelihood="gmm"'
 
 
 @dataclass(frozen=True, eq=False)
-class NormalModel:
+class NormalModel(DesignedModel):
     """Jointly normal errors; the coordinates are the error covariance's."""
 
     design: Design
@@ -45,26 +44,6 @@ class NormalModel:
         """Compress moments and an estimator's parameters."""
         std = standardise(sums.moments)
         return cls(build_design(std, build_priors(parameters, std), parameters.sigma_prior))
-
-    @property
-    def shape(self) -> Shape:
-        """What is static in the density."""
-        return self.design.shape
-
-    @property
-    def arrays(self) -> Arrays:
-        """Numbers that the density works on."""
-        return self.design.arrays
-
-    @property
-    def coords(self) -> Coords:
-        """Names along the posterior's dimensions."""
-        return coordinates(self.design.std.columns)
-
-    @property
-    def effect_prior(self) -> Normal:
-        """Prior of the effects in raw units."""
-        return self.design.priors.beta_t
 
     @property
     def effect_unit(self) -> Array:
@@ -100,17 +79,6 @@ class NormalModel:
     ) -> Posterior:
         """Exact draws of the coefficients given the covariance."""
         return draw_posterior(self.design, position, generator, effect_prior)
-
-    def prior_draws(
-        self, n_draws: int, generator: np.random.Generator, beta_t: Array | None = None
-    ) -> Values:
-        """Draws of all parameters from their priors."""
-        std, priors = self.design.std, self.design.priors
-        return prior_draws(priors, std.mean, std.columns, n_draws, generator, beta_t)
-
-    def prior_table(self) -> dict[str, PriorRow]:
-        """Priors by parameter."""
-        return self.design.priors.table(self.coords)
 
     def two_stage(self) -> TwoStage:
         """2SLS with classical errors, and direct effects where they are allowed."""
