@@ -8,7 +8,7 @@ import numpy as np
 
 from skbayesiv._data.rows import KEPT_ROWS, IVData
 from skbayesiv._data.sums import Sums
-from skbayesiv._models.parts.names import DIMS, Coords, coordinates
+from skbayesiv._models.parts.names import DIMS, Coords
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._sampling.target import Draws
 from skbayesiv._typing import Array
@@ -69,7 +69,7 @@ def build_tree(
         "constant_data": dataset(_numbers(sums), MOMENT_DIMS, coords),
     }
     if rows is not None and rows.n_rows <= KEPT_ROWS:
-        groups["observed_data"] = observed(rows)
+        groups["observed_data"] = observed(rows, coords)
     for name in ("posterior", "sample_stats"):
         groups[name].attrs["inference_library"] = "skbayesiv"
     return xr.DataTree.from_dict(groups)
@@ -89,7 +89,7 @@ def _numbers(sums: Sums) -> dict[str, Array]:
     }
 
 
-def observed(data: IVData) -> Any:
+def observed(data: IVData, coords: Coords) -> Any:
     """Outcome and treatments as the rows gave them."""
     values = {"y": np.asarray(data.y), "t": np.asarray(data.t)}
-    return dataset(values, {"y": ("row",), "t": ("row", "treatment")}, coordinates(data.columns))
+    return dataset(values, {"y": ("row",), "t": ("row", "treatment")}, coords)
