@@ -1,6 +1,6 @@
 """A density, settings and a seed -> draws and statistics. The only room that knows NumPyro.
 
-`sample` is the default backend; ``_backends`` states the contract. Programs are compiled once for
+`sample` is the default backend; ``backends`` states the contract. Programs are compiled once for
 each (density, shape, array shapes, settings but the seed).
 """
 
