@@ -11,6 +11,7 @@ from skbayesiv._data.checks import check_level
 from skbayesiv._data.rows import IVData
 from skbayesiv._reports.coefficients import interval_reach
 from skbayesiv._typing import Array, Codes
+from skbayesiv.diagnostics import partial_out
 from skbayesiv.plotting._display import BLUE, VERMILLION, Display, percent, quiet
 from skbayesiv.plotting._fitted import NamesColumns
 from skbayesiv.plotting._numbers import read_rows
@@ -133,7 +134,7 @@ class FirstStageDisplay(Display):
         check_level(level)
         if rows.t.shape[1] != 1:
             raise ValueError(f"t must be one treatment; got {rows.t.shape[1]}.")
-        z, t, y = _partial_out(rows)
+        z, t, y = _given_x(rows)
         name = rows.columns.instruments[0]
         if z.shape[1] > 1:
             centred = z - z.mean(axis=0)
@@ -170,13 +171,13 @@ class FirstStageDisplay(Display):
         return self
 
 
-def _partial_out(rows: IVData) -> tuple[Array, Array, Array]:
+def _given_x(rows: IVData) -> tuple[Array, Array, Array]:
     """Instruments (n, Q), treatment and outcome (n,) less their regression on X, means kept."""
-    values = np.column_stack([rows.z, rows.t, rows.y]).astype(float)
-    if rows.x.shape[1]:
-        centred = rows.x - rows.x.mean(axis=0)
-        values -= centred @ np.linalg.lstsq(centred, values - values.mean(axis=0), rcond=None)[0]
-    return values[:, :-2], values[:, -2], values[:, -1]
+    z, t, y = (np.asarray(part, dtype=float) for part in (rows.z, rows.t[:, 0], rows.y))
+    if not rows.x.shape[1]:
+        return z, t, y
+    left = partial_out(y, t, z, rows.x)
+    return left.z + z.mean(axis=0), left.t[:, 0] + t.mean(), left.y + y.mean()
 
 
 def _groups(index: Array) -> Codes:
