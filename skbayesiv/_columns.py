@@ -56,6 +56,13 @@ def column_names(value: Any, prefix: str, width: int) -> tuple[str, ...]:
     return (prefix,) if width == 1 else tuple(f"{prefix}{i}" for i in range(width))
 
 
+def matrix_names(X: Any) -> tuple[str, ...]:
+    """Names of the columns of X, where it has any; raise unless they differ."""
+    names = column_names(X, "x", -1 if not hasattr(X, "shape") or len(X.shape) < 2 else X.shape[1])
+    check_unique(names)
+    return names
+
+
 def check_unique(names: tuple[str, ...]) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"X must have columns with different names; got {twice} more than once.")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skbayesiv._columns import Columns, Roles, check_unique, column_names, unique_names
+from skbayesiv._columns import Columns, Roles, column_names, matrix_names, unique_names
 from skbayesiv._data.checks import (
     check_clusters,
     check_columns,
@@ -118,8 +118,7 @@ def split_columns(X: Any, roles: Roles, *, empty: bool = True) -> Regressors:
                 "X must hold the columns named by treatment and instruments; got X=None."
             )
         return Regressors(np.empty((0, 0)), ())
-    names = column_names(X, "x", -1 if not hasattr(X, "shape") or len(X.shape) < 2 else X.shape[1])
-    check_unique(names)
+    names = matrix_names(X)
     x = check_matrix(X, "X", ensure_min_features=0 if empty else 1)
     if len(names) != x.shape[1]:
         names = tuple(f"x{i}" for i in range(x.shape[1]))

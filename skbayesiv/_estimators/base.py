@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import _check_feature_names, _check_n_features
 
-from skbayesiv._columns import Columns, Roles, column_names
+from skbayesiv._columns import Columns, Roles, column_names, matrix_names
 from skbayesiv._data.frames.sources import is_lazy
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.named import NamedFrame, in_order, name_columns, take_columns
@@ -225,6 +225,7 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, BaseEstimator, ABC
                     f"X must have {self.n_features_in_} features, as in fit; got X=None."
                 )
             return None
+        matrix_names(X)
         if not first and hasattr(self, "_features_have_no_order_"):
             X = in_order(X, list(self.feature_names_in_))
         _check_feature_names(self, X, reset=first)

@@ -171,7 +171,7 @@ class BayesianIVCV(BaseIV):
         likelihood = self._template.likelihood
         if self.scoring != "r2" and not LIKELIHOODS[likelihood].density:
             raise ValueError(
-                f'scoring must be "r2" with likelihood={likelihood!r}: a quasi-posterior gives '
+                f'scoring must be "r2" with likelihood="{likelihood}": a quasi-posterior gives '
                 f"rows no density; got {self.scoring!r}."
             )
 

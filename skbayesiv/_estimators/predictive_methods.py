@@ -257,7 +257,7 @@ class PredictiveMethods(SumsEstimator):
         check_is_fitted(self)
         if not self._model.has_density:
             raise ValueError(
-                f"{what} is not defined with likelihood={self.likelihood!r}: a quasi-posterior "
+                f'{what} is not defined with likelihood="{self.likelihood}": a quasi-posterior '
                 "rests on moment conditions and gives rows no density. For held-out densities and "
                 'simulated rows use likelihood="normal"; score (R^2 of E[y | X, z]) compares fits '
                 "of both."

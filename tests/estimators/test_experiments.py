@@ -15,7 +15,7 @@ from skbayesiv.datasets import make_noncompliance
 
 QUICK = {"chains": 2, "draws": 100, "tune": 100, "random_state": 0}
 ROLES = {"by": "week", "outcome": "y", "treatment": "t", "instruments": "z"}
-SURE = {"effects": [100.0, 100.1, 99.9], "std_errors": [0.01, 0.01, 0.01]}
+SURE = {"effects": [1.3, 1.31, 1.29], "std_errors": [0.01, 0.01, 0.01]}
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,10 @@ def frame():
 def test_a_history_is_a_part_of_the_template(frame):
     fits = fit_experiments(frame, estimator=HierarchicalBayesianIV(**SURE, **QUICK), **ROLES)
     posterior = fits.idata.posterior
-    assert (fits.effects > 90.0).all(axis=None)
-    assert np.allclose(posterior["beta_t_bar"].mean(("chain", "draw")), 100.0, atol=0.5)
+    alone = fit_experiments(frame, estimator=BayesianIV(**QUICK), **ROLES)
+    assert (np.abs(alone.effects - 1.3) > 0.25).all(axis=None)
+    assert (np.abs(fits.effects - 1.3) < 0.1).all(axis=None)
+    assert np.allclose(posterior["beta_t_bar"].mean(("chain", "draw")), 1.3, atol=0.05)
     assert posterior["beta_j"].dims == (
         *("chain", "draw", "experiment"),
         *("earlier_experiment", "treatment"),

@@ -129,7 +129,7 @@ def test_density_of_the_history_block(kind, robust):
     assert largest_difference(kind, robust) < 1e-9
 
 
-@pytest.mark.parametrize("field", ["loc", "scale", "sigma_scale", "effects", "errors"])
+@pytest.mark.parametrize("field", ["loc", "scale", "sigma_scale", "effects", "std_errors"])
 def test_the_block_sees_a_wrong_number(field):
     history = build_history(HierarchicalBayesianIV(**MISSING))
     wrong = replace(history, **{field: 1.1 * getattr(history, field)})

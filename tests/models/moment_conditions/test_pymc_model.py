@@ -114,7 +114,7 @@ def test_clusters_are_kept_with_the_rows_only():
     est = BayesianIV(likelihood="gmm", **QUICK).fit(
         None, t, y, z=z, clusters=np.arange(20_001) // 2
     )
-    assert est._clusters is None
+    assert est._rows is None
     density = est.to_pymc().compile_logp()({"beta_t": np.array([1.0])})
     assert np.isfinite(density)
 
