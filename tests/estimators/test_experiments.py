@@ -32,7 +32,7 @@ def test_a_history_is_a_part_of_the_template(frame):
     fits = fit_experiments(frame, estimator=HierarchicalBayesianIV(**SURE, **QUICK), **ROLES)
     posterior = fits.idata.posterior
     alone = fit_experiments(frame, estimator=BayesianIV(**QUICK), **ROLES)
-    assert (np.abs(alone.effects - 1.3) > 0.25).all(axis=None)
+    assert (np.abs(alone.effects.iloc[:2] - 1.3) > 0.25).all(axis=None)
     assert (np.abs(fits.effects - 1.3) < 0.1).all(axis=None)
     assert np.allclose(posterior["beta_t_bar"].mean(("chain", "draw")), 1.3, atol=0.05)
     assert posterior["beta_j"].dims == (
