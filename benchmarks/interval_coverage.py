@@ -164,7 +164,7 @@ def quasi_posterior_interval(sample: Sample) -> tuple[float, float]:
 
 def sampled_interval(sample: Sample, seed: int, **parameters: Any) -> tuple[float, float]:
     """Quantiles of the effect's draws."""
-    est = BayesianIV(draws=500, tune=500, random_state=seed, **parameters)
+    est = BayesianIV(**{"draws": 500, "tune": 500, "random_state": seed} | parameters)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if parameters.get("likelihood") == "gmm":

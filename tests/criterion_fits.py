@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from arviz_stats.base.array import array_stats
 from criterion import make_rows
+from experiments import EXACT
 
 from skbayesiv import BayesianIV
 from skbayesiv._data.fourth_moments import FourthMoments
@@ -31,7 +32,7 @@ def model_of(data, clusters=None, **parameters):
 
 def fit(data, clusters=None, est=BayesianIV, **parameters):
     """A fit to the rows."""
-    new = est(**{"likelihood": "gmm", "random_state": 0} | parameters)
+    new = est(**{"likelihood": "gmm"} | EXACT | parameters)
     x = data.x if data.x.shape[1] else None
     return new.fit(x, data.t, data.y, z=data.z, sample_weight=data.sample_weight, clusters=clusters)
 

@@ -1,7 +1,7 @@
 """The simulated experiment and the settings of quick fits that most tests share.
 
-What compiles to one program is compiled once in a run: the settings below, and up to three
-covariates, make one program of each model.
+A sampler is compiled for each model, number of columns, number of chains and `tune`, once in a run.
+So tests share the settings below, and change `draws`, seed, data and priors as they like.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import numpy as np
 from skbayesiv.datasets import make_noncompliance
 
 QUICK = {"draws": 200, "tune": 200, "chains": 2, "random_state": 0}
+# Draws enough to compare with exact values, by the same programs.
+EXACT = QUICK | {"draws": 2000}
 # Steps so long that most are refused: the sampler does not converge.
 POOR = QUICK | {"target_accept": 0.3}
 

@@ -203,13 +203,14 @@ def rows_log_density(prob, draws, i):
 # --- The coordinates u, and PyMC's own ------------------------------------------------------
 
 
-def sigma_of(u, sd):
+def sigma_of(u, sd, xp=np):
     """Sigma in raw units: e_j = sum_{k<j} a_jk e_k + v_j, treatments first, outcome last."""
-    size = len(sd)
-    a = jnp.zeros((size, size)).at[jnp.tril_indices(size, -1)].set(u[size:])
-    root = jnp.linalg.solve(jnp.eye(size) - a, jnp.diag(jnp.exp(u[:size])))
+    size, n_below = len(sd), len(u) - len(sd)
+    place = np.zeros((size, size, n_below))
+    place[*np.tril_indices(size, -1), np.arange(n_below)] = 1.0
+    root = xp.linalg.solve(np.eye(size) - place @ u[size:], xp.diag(xp.exp(u[:size])))
     order = np.array([size - 1, *range(size - 1)])  # equations: outcome, treatments
-    return (root @ root.T)[order][:, order] * jnp.outer(sd, sd)
+    return (root @ root.T)[order][:, order] * np.outer(sd, sd)
 
 
 def packed_factor(matrix):
@@ -219,7 +220,7 @@ def packed_factor(matrix):
 
 def covariance_variables(u, sd, regression):
     """PyMC's free variables of the covariance, by name."""
-    sigma = sigma_of(u, sd)
+    sigma = sigma_of(u, sd, jnp)
     if len(sd) == 1:
         return {"sigma": jnp.sqrt(sigma[0])}
     if not regression:
@@ -231,19 +232,25 @@ def covariance_variables(u, sd, regression):
     return out | {name: packed_factor(within)}
 
 
-def change_of_variables(prob, u):
-    """PyMC's free variables of the covariance at u, and log |d(variables) / du|."""
-    sd, regression = prob.design.response_sd, prob.design.shape.sigma_prior == "regression"
+@cache
+def compiled_variables(sd, regression):
+    """Function of u: Jacobian of PyMC's free variables of the covariance, and their values."""
 
     def flat(u):
-        values = covariance_variables(u, sd, regression)
-        return jnp.concatenate([jnp.ravel(value) for value in values.values()])
+        values = covariance_variables(u, np.array(sd), regression)
+        return jnp.concatenate([jnp.ravel(value) for value in values.values()]), values
 
+    return jax.jit(jax.jacfwd(flat, has_aux=True))
+
+
+def change_of_variables(prob, u):
+    """PyMC's free variables of the covariance at u, and log |d(variables) / du|."""
+    regression = prob.design.shape.sigma_prior == "regression"
+    both = compiled_variables(tuple(prob.design.response_sd), regression)
     with jax.enable_x64(True):
-        jacobian = np.asarray(jax.jacfwd(flat)(u))
-        values = covariance_variables(jnp.asarray(u), sd, regression)
+        jacobian, values = both(u)
         values = {name: np.asarray(value) for name, value in values.items()}
-        return values, np.linalg.slogdet(jacobian)[1]
+        return values, np.linalg.slogdet(np.asarray(jacobian))[1]
 
 
 def value_point(model, values):
@@ -283,8 +290,7 @@ def points(case):
     pymc, normal = np.empty(N_POINTS), np.empty(N_POINTS)
     for i in range(N_POINTS):
         values, log_jacobian = change_of_variables(prob, u[i])
-        with jax.enable_x64(True):
-            sigma = np.asarray(sigma_of(jnp.asarray(u[i]), prob.design.response_sd))
+        sigma = sigma_of(u[i], prob.design.response_sd)
         mean, a = rows.conditional(prob.weight, sigma)
         theta = mean + 2.0 * np.linalg.solve(np.linalg.cholesky(a).T, rng.normal(size=len(mean)))
         normal[i] = 0.5 * (np.linalg.slogdet(a)[1] - (theta - mean) @ a @ (theta - mean))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from scripts import run_script
 
 from skbayesiv.datasets import load_push_experiment
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "push_experiment.py"
 
@@ -27,27 +27,16 @@ PUBLISHED = {
 }
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("example")
-
-
-def run(folder, *arguments):
-    """Output of the example; compiled programs are kept for the next run."""
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLE), "--draws", "250", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"SKBAYESIV_CACHE": str(folder / "cache")},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def run(*arguments):
+    """Output of the example."""
+    done = run_script(EXAMPLE, "--draws", "250", *arguments)
+    assert done.status == 0, done.err
+    return done.out
 
 
 @pytest.fixture(scope="module")
-def output(folder):
-    return run(folder)
+def output():
+    return run()
 
 
 def test_published_tables(output):
@@ -61,7 +50,7 @@ def test_published_tables(output):
     assert output.count("Divergences: 0") == 2
 
 
-def test_file_in_another_order_gives_the_same_digits(output, folder):
+def test_file_in_another_order_gives_the_same_digits(output, tmp_path):
     frame = load_push_experiment(as_frame=True).frame.sample(frac=1.0, random_state=0)
-    frame.to_csv(folder / "push.csv", index=False)
-    assert run(folder, "--csv", str(folder / "push.csv")) == output
+    frame.to_csv(tmp_path / "push.csv", index=False)
+    assert run("--csv", str(tmp_path / "push.csv")) == output

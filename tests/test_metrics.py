@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from experiments import QUICK
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
@@ -21,7 +22,6 @@ from skbayesiv.datasets import make_noncompliance
 from skbayesiv.metrics import log_predictive_density, log_predictive_density_scorer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-QUICK = {"draws": 30, "tune": 60, "chains": 2, "random_state": 0}
 NAMED = {"treatment": "push", "instruments": "coin"}
 DATA = make_noncompliance(300, n_covariates=2, random_state=0)
 X, T, Y, Z = (np.asarray(a, dtype=float) for a in (DATA.X, DATA.t, DATA.y, DATA.z))

@@ -1,4 +1,4 @@
-"""BayesianIVCV: choose the prior scale of the effect, all folds and scales in one call."""
+"""BayesianIVCV: choose the prior scale of the effect by cross-validation, from sums alone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, delayed
 from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.metrics import r2_score
 from sklearn.model_selection import check_cv
-from sklearn.utils import gen_even_slices
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -24,8 +23,7 @@ from skbayesiv._estimators.base import BaseIV
 from skbayesiv._estimators.bayesian import BayesianIV
 from skbayesiv._linear.equation import Equation
 from skbayesiv._models.build import LIKELIHOODS, Fold, training_sums
-from skbayesiv._models.parts.model import Model
-from skbayesiv._models.sampling import sample_models
+from skbayesiv._models.sampling import sample_model
 from skbayesiv._results.predictive import NewRows, log_predictive
 from skbayesiv._sampling.backends import needs_rows
 from skbayesiv._sampling.target import Settings
@@ -50,9 +48,8 @@ class BayesianIVCV(BaseIV):
     """BayesianIV with the prior scale of the effect chosen by cross-validation.
 
     It is to :class:`BayesianIV` as ``RidgeCV`` is to ``Ridge``. The rows are read once: the
-    moments of a training set are the total less those of its fold, and the posteriors of all
-    (fold, scale) pairs are sampled in one vectorised call. It chooses what ``GridSearchCV``
-    would with the same folds and scoring.
+    moments of a training set are the total less those of its fold, and no tree is built but the
+    best estimator's. It chooses what ``GridSearchCV`` would with the same folds and scoring.
 
     Parameters
     ----------
@@ -186,35 +183,23 @@ class BayesianIVCV(BaseIV):
         """Scores of shape (scales, folds)."""
         for sums in training:
             sums.check(fit_intercept=self._template.fit_intercept)
-        pairs = [(self._candidate(scale), k) for scale in scales for k in range(len(folds))]
-        models = [est._build_model(training[k]) for est, k in pairs]
-        settings = pairs[0][0]._settings()
-        n_parts = min(effective_n_jobs(self.n_jobs), len(pairs))
+        candidates = [self._candidate(scale) for scale in scales]
+        settings = candidates[0]._settings()
         scores = Parallel(n_jobs=self.n_jobs, require="sharedmem")(
-            delayed(self._score)(pairs[part], models[part], settings, data, folds)
-            for part in gen_even_slices(len(pairs), n_parts)
+            delayed(self._score)(clone(est), training[k], settings, data, fold)
+            for est in candidates
+            for k, fold in enumerate(folds)
         )
-        return np.concatenate(scores).reshape(len(scales), len(folds))
+        return np.reshape(scores, (len(scales), len(folds)))
 
     def _score(
-        self,
-        pairs: list[tuple[BayesianIV, int]],
-        models: list[Model],
-        settings: Settings,
-        data: IVData,
-        folds: list[Fold],
-    ) -> Array:
-        """Sample some (candidate, fold) pairs together, and score each on its fold."""
-        backend = self._template.backend
-        rows = [data.take(folds[k][0]) for _, k in pairs] if needs_rows(backend) else None
-        scores = []
-        for (est, k), (_, posterior) in zip(
-            pairs, sample_models(models, backend, settings, rows), strict=True
-        ):
-            est._set_coefficients(posterior.values)
-            held = data.take(folds[k][1])
-            scores.append(_SCORERS[self.scoring](est, posterior.values, held))
-        return np.array(scores)
+        self, est: BayesianIV, training: Sums, settings: Settings, data: IVData, fold: Fold
+    ) -> float:
+        """Sample a candidate given a fold's training rows, and score it on the others."""
+        rows = data.take(fold[0]) if needs_rows(est.backend) else None
+        _, posterior = sample_model(est._build_model(training), est.backend, settings, rows)
+        est._set_coefficients(posterior.values)
+        return _SCORERS[self.scoring](est, posterior.values, data.take(fold[1]))
 
     summary = _of_best("summary")
     predict_interval = _of_best("predict_interval")

@@ -1,4 +1,4 @@
-"""Thousands of experiments: one pass over the rows, vectorised sampling, one tree."""
+"""Thousands of experiments: one pass over the rows, one compiled sampler, one tree."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.base import clone
 
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.bayesian import BayesianIV
 from skbayesiv._models.build import sums_by_group
 from skbayesiv._models.history.draws import MAX_BETA_J
+from skbayesiv._models.parts.model import Model
 from skbayesiv._models.parts.names import DIMS, Coords
 from skbayesiv._models.parts.posterior import Posterior
-from skbayesiv._models.sampling import sample_models
+from skbayesiv._models.sampling import sample_model
 from skbayesiv._results.tree import dataset
 from skbayesiv._sampling.target import Draws, Settings
 from skbayesiv._typing import Array
 from skbayesiv.exceptions import OURS, ConvergenceWarning
 
-BATCH = 64
 EARLIER = "earlier_experiment"  # dimension of a template's history
 MAX_SPLIT_RHAT = 1.05
 
@@ -119,14 +118,12 @@ def fit_experiments(
         sample_weight=sample_weight,
         by=by,
     )
-    keys = list(sums)
+    models = {key: _model(template, key, own) for key, own in sums.items()}
     settings = template._settings()
-    batches = [keys[i : i + BATCH] for i in range(0, len(keys), BATCH)]
-    parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(_fit_batch)(clone(template), {key: sums[key] for key in batch}, settings)
-        for batch in batches
+    sampled = Parallel(n_jobs=n_jobs, prefer="threads")(
+        delayed(_fit)(model, template.backend, settings) for model in models.values()
     )
-    fits = dict(zip(keys, (fit for part in parts for fit in part), strict=True))
+    fits = dict(zip(models, sampled, strict=True))
     return _collect(fits, {key: own.moments for key, own in sums.items()}, by)
 
 
@@ -138,20 +135,18 @@ class Fit(NamedTuple):
     posterior: Posterior
 
 
-def _fit_batch(est: BayesianIV, batch: dict[Any, Sums], settings: Settings) -> list[Fit]:
-    """Sample the models of a batch of experiments together."""
-    models = []
-    for key, sums in batch.items():
-        try:
-            sums.check(fit_intercept=est.fit_intercept)
-            models.append(est._build_model(sums))
-        except ValueError as error:
-            raise ValueError(f"Experiment {key!r}: {error}") from error
-    sampled = sample_models(models, est.backend, settings, pad_to=BATCH)
-    return [
-        Fit(model.coords, draws, posterior)
-        for model, (draws, posterior) in zip(models, sampled, strict=True)
-    ]
+def _model(template: BayesianIV, key: Any, sums: Sums) -> Model:
+    """One experiment's model, or an error that names the experiment."""
+    try:
+        sums.check(fit_intercept=template.fit_intercept)
+        return template._build_model(sums)
+    except ValueError as error:
+        raise ValueError(f"Experiment {key!r}: {error}") from error
+
+
+def _fit(model: Model, backend: str, settings: Settings) -> Fit:
+    draws, posterior = sample_model(model, backend, settings)
+    return Fit(model.coords, draws, posterior)
 
 
 def _collect(fits: dict[Any, Fit], groups: dict[Any, Moments], by: str) -> ExperimentFits:

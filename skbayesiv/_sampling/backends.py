@@ -1,6 +1,6 @@
 """Samplers by name: what the parameter `backend` can be.
 
-A :class:`Backend` has a function ``sample(target, settings, track)`` that returns :class:`Draws`.
+A backend is a function ``sample(target, settings, track)`` that returns :class:`Draws`.
 
 * It may evaluate ``target.log_density(target.shape, u, target.arrays)`` (JAX, differentiable) at
   any unconstrained ``u``, in double precision: under ``jax.enable_x64(True)``.
@@ -11,10 +11,6 @@ A :class:`Backend` has a function ``sample(target, settings, track)`` that retur
 * ``track`` is None, or wraps ``range(PIECES)`` so that a loop over equal pieces of the run shows
   its progress; a backend may leave it alone.
 
-Where it can sample several targets of one shape in one program, each with the same random numbers
-as alone, it also has ``sample_many(targets, settings)``, a list of draws; without it searches and
-many experiments are sampled one after the other.
-
 To add one, write it in a file of its own that imports its library inside functions, and add a
 line here. PyMC is the exception: it does not sample a target but the model that is stated in it,
 so it stands here by name only and the model samples itself.
@@ -23,24 +19,11 @@ so it stands here by name only and the model samples itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from skbayesiv._sampling import nuts
 from skbayesiv._sampling.target import Draws
 
-
-@dataclass(frozen=True)
-class Backend:
-    """A sampler of targets, one at a time or, where it can, many at once."""
-
-    sample: Callable[..., Draws]
-    sample_many: Callable[..., list[Draws]] | None = None
-
-
-BACKENDS: dict[str, Backend | None] = {
-    "numpyro": Backend(nuts.sample, nuts.sample_many),
-    "pymc": None,
-}
+BACKENDS: dict[str, Callable[..., Draws] | None] = {"numpyro": nuts.sample, "pymc": None}
 
 
 def needs_rows(backend: str) -> bool:

@@ -1,13 +1,13 @@
 """A density, settings and a seed -> draws and statistics. The only room that knows NumPyro.
 
 `sample` is the default backend; ``backends`` states the contract. Programs are compiled once for
-each (density, shape, array shapes, settings but the seed).
+each (density, shape, array shapes, number of chains, tune).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from skbayesiv._sampling.compilation_cache import follow_environment
 from skbayesiv._sampling.target import MAX_TREE_DEPTH, PIECES, Draws, Settings, Target
 from skbayesiv._sampling.threads import one_blas_thread
 from skbayesiv._typing import Array
+
+CAPACITY = 1000
 
 
 def sample(
@@ -30,73 +32,60 @@ def sample(
     track : callable, optional
         Wraps the loop over the run's `PIECES` equal pieces, to show its progress.
     """
-    return sample_many([target], settings, track)[0]
-
-
-def sample_many(
-    targets: Sequence[Target],
-    settings: Settings,
-    track: Callable[[range], Iterable[int]] | None = None,
-) -> list[Draws]:
-    """Sample several targets of one shape in one call, each with the same random numbers.
-
-    Parameters
-    ----------
-    targets : sequence of Target
-        With the same density, shape, and shapes of arrays.
-    settings : Settings
-    track : callable, optional
-
-    Returns
-    -------
-    list of Draws
-    """
     import jax
     import numpyro.infer.hmc  # noqa: F401  (sets JAX options, so it comes before tracing)
 
-    first, dim = targets[0], targets[0].start.size
     generator = np.random.default_rng(settings.seed)
-    jitter = generator.uniform(-1.0, 1.0, (settings.chains, dim))
-    starts = np.stack([t.start + jitter * t.spread for t in targets])
-    mass = np.stack([t.spread**2 for t in targets])
-    arrays = jax.tree.map(lambda *leaves: np.stack(leaves), *(t.arrays for t in targets))
-    length = -(-(settings.tune + settings.draws) // PIECES)
+    jitter = generator.uniform(-1.0, 1.0, (settings.chains, target.start.size))
+    starts = target.start + jitter * target.spread
+    numbers = target.spread**2, np.float64(settings.target_accept), target.arrays
+    static = target.log_density, target.shape, settings.tune
+    total = settings.tune + settings.draws
+    length, pieces = (total, [0]) if track is None else (-(-total // PIECES), track(range(PIECES)))
     begin, advance = _programs()
-    static = (first.log_density, first.shape, settings.tune)
     parts = []
     with jax.enable_x64(True), one_blas_thread():
         keys = jax.random.split(jax.random.key(settings.seed), settings.chains)
-        accept = np.float64(settings.target_accept)
-        state = begin(*static, keys, starts, mass, accept, arrays)
-        for _ in range(PIECES) if track is None else track(range(PIECES)):
-            state, out = advance(*static, length, state, mass, accept, arrays)
+        state = begin(*static, keys, starts, *numbers)
+        for _ in pieces:
+            for steps in _calls(length):
+                state, out = advance(*static, steps, state, *numbers)
+                parts.append((out, steps))
             if track is not None:
                 jax.block_until_ready(out)  # JAX hands out arrays before they are computed
-            parts.append(out)
-        parts = jax.device_get(parts)
+        parts = [_made(*part) for part in parts]
     position, stats = jax.tree.map(lambda *leaves: _keep(leaves, settings), *parts)
     stats["tree_depth"] = np.floor(np.log2(stats["n_steps"])).astype(int) + 1
-    return [
-        Draws(position[i], {name: value[i] for name, value in stats.items()})
-        for i in range(len(targets))
-    ]
+    return Draws(position, stats)
+
+
+def _calls(length: int) -> list[int]:
+    """Numbers of steps of the calls that make `length` steps."""
+    return [min(CAPACITY, length - done) for done in range(0, length, CAPACITY)]
+
+
+def _made(out: Any, steps: int) -> Any:
+    """The steps that were made, of shape (chains, steps, ...)."""
+    import jax
+
+    return jax.tree.map(lambda leaf: leaf[:, :steps], jax.device_get(out))
 
 
 def _keep(parts: tuple[Array, ...], settings: Settings) -> Array:
-    """Join pieces of shape (problems, chains, length, ...) and leave out the warm-up."""
-    joined = np.concatenate(parts, axis=2)
-    return joined[:, :, settings.tune : settings.tune + settings.draws]
+    """Join pieces of shape (chains, length, ...) and leave out the warm-up."""
+    joined = np.concatenate(parts, axis=1)
+    return joined[:, settings.tune : settings.tune + settings.draws]
 
 
 @lru_cache(maxsize=1)
 def _programs() -> tuple[Any, Any]:
-    """The two jitted programs; static are the density, its shape, tune and the length."""
+    """The two jitted programs; static are the density, its shape and tune."""
     import jax
 
     follow_environment()
 
     begin = jax.jit(_begin, static_argnums=(0, 1, 2))
-    return begin, jax.jit(_advance, static_argnums=(0, 1, 2, 3))
+    return begin, jax.jit(_advance, static_argnums=(0, 1, 2))
 
 
 def _kernel(
@@ -133,53 +122,59 @@ def _begin(
     accept: Any,
     arrays: Any,
 ) -> Any:
-    """First states of all chains of all problems."""
+    """First states of all chains."""
     import jax
 
-    def one(problem: Any) -> Any:
-        start, scale, numbers = problem
-        init, _ = _kernel(log_density, shape, tune, scale, accept, numbers)
-        return jax.lax.map(lambda pair: init(*pair), (start, keys))
-
-    return jax.lax.map(one, (starts, mass, arrays))
+    init, _ = _kernel(log_density, shape, tune, mass, accept, arrays)
+    return jax.lax.map(lambda pair: init(*pair), (starts, keys))
 
 
 def _advance(
     log_density: Any,
     shape: Any,
     tune: int,
-    length: int,
+    steps: Any,
     states: Any,
     mass: Any,
     accept: Any,
     arrays: Any,
 ) -> Any:
-    """Advance all chains by `length` steps; warm-up and draws share one loop and one kernel."""
+    """Advance all chains by `steps`; warm-up and draws share one loop and one kernel.
+
+    Returns the states and, for the `CAPACITY` steps that a call has room for, all positions and
+    statistics: zeros after the steps made. So the length of a run is no part of the program.
+    """
     import jax
+    import jax.numpy as jnp
     from numpyro.infer.util import ParamInfo
 
-    def body_of(step: Any) -> Any:
-        def body(state: Any, _: Any) -> Any:
-            state = step(state)
-            stats = {
-                "diverging": state.diverging,
-                "n_steps": state.num_steps,
-                "acceptance_rate": state.accept_prob,
-                "energy": state.energy,
-                "lp": -state.potential_energy,
-                "step_size": state.adapt_state.step_size,
-            }
-            return state, (state.z, stats)
+    init, step = _kernel(log_density, shape, tune, mass, accept, arrays)
+    # NumPyro's `step` takes its options from `init`; what it computes here is not used. Given
+    # its potential and gradient, `init` does not put another copy of them in the program.
+    init(ParamInfo(states.z[0], states.potential_energy[0], states.z_grad[0]), None)
 
-        return body
+    def body(i: Any, carry: Any) -> Any:
+        state, out = carry
+        state = step(state)
+        put = partial(jax.lax.dynamic_update_index_in_dim, index=i, axis=0)
+        return state, jax.tree.map(put, out, _recorded(state))
 
-    def one(problem: Any) -> Any:
-        chains, scale, numbers = problem
-        init, step = _kernel(log_density, shape, tune, scale, accept, numbers)
-        # NumPyro's `step` takes its options from `init`; what it computes here is not used. Given
-        # its potential and gradient, `init` does not put another copy of them in the program.
-        init(ParamInfo(chains.z[0], chains.potential_energy[0], chains.z_grad[0]), None)
-        body = body_of(step)
-        return jax.lax.map(lambda state: jax.lax.scan(body, state, None, length=length), chains)
+    def chain(state: Any) -> Any:
+        recorded = _recorded(state)
+        room = jax.tree.map(lambda x: jnp.zeros((CAPACITY, *x.shape), x.dtype), recorded)
+        return jax.lax.fori_loop(0, steps, body, (state, room))
 
-    return jax.lax.map(one, (states, mass, arrays))
+    return jax.lax.map(chain, states)
+
+
+def _recorded(state: Any) -> tuple[Any, dict[str, Any]]:
+    """What is kept of each step: the position and the statistics."""
+    stats = {
+        "diverging": state.diverging,
+        "n_steps": state.num_steps,
+        "acceptance_rate": state.accept_prob,
+        "energy": state.energy,
+        "lp": -state.potential_energy,
+        "step_size": state.adapt_state.step_size,
+    }
+    return state.z, stats

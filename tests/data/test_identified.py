@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import QUICK
 
 from skbayesiv import BayesianIV, BayesianIVCV, TwoStageLS, fit_experiments
 from skbayesiv._columns import Columns
@@ -87,7 +88,7 @@ def test_outcome_without_error_in_many_fits():
 
 def test_outcome_fitted_by_as_many_columns_as_rows():
     """Then an exact fit says nothing of the error, and its posterior is proper."""
-    est = BayesianIV(draws=200, random_state=0, target_accept=0.9)
+    est = BayesianIV(**QUICK | {"target_accept": 0.9})
     with pytest.warns(UserWarning, match="has not converged"):
         est.fit_moments(moments(Y, slice(4)))
     assert np.isfinite(est.idata_.posterior["beta_t"]).all()

@@ -119,10 +119,11 @@ def test_small_sample_factors(simulate):
     assert debiased.dof_denominator == 24
 
 
-def test_size_under_heteroskedasticity():
+@pytest.mark.parametrize("reps", [300, pytest.param(1500, marks=pytest.mark.slow)])
+def test_size_under_heteroskedasticity(reps):
     """Valid instruments: the robust tests reject 5 %, Sargan's, which is not robust, far more."""
     rng = np.random.default_rng(86)
-    n, reps = 400, 1500
+    n = 400
     rejected = dict.fromkeys((hansen_j, wooldridge_overid, wu_hausman, sargan), 0)
     for _ in range(reps):
         z = rng.normal(size=(n, 2))

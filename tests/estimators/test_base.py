@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from experiments import POOR
 
 from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, TwoStageLS
 from skbayesiv._estimators.base import BaseIV
 from skbayesiv._estimators.batches import SumsEstimator
-from skbayesiv.exceptions import NoTreatmentWarning
+from skbayesiv.exceptions import ConvergenceWarning, NoTreatmentWarning
 
 ESTIMATORS = [TwoStageLS, BayesianIV, HierarchicalBayesianIV, BayesianIVCV]
 
@@ -48,8 +49,8 @@ def test_the_outcome_comes_second_where_nothing_is_treated(rows):
     X, _, y, _ = rows
     with pytest.warns(NoTreatmentWarning):
         est = TwoStageLS().fit(X, y)
-    posterior = BayesianIV(chains=1, draws=10, tune=10, random_state=0)
-    with pytest.warns(Warning, match="no causal effect|not converged"):
+    posterior = BayesianIV(**POOR)
+    with pytest.warns(NoTreatmentWarning), pytest.warns(ConvergenceWarning):
         posterior.fit(X, y)
     assert posterior.diagnose(X, y).strength is None
     assert posterior.log_predictive_density(X, y).shape == (60,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from arviz_stats.base.array import array_stats
-from experiments import simulated
+from experiments import EXACT, simulated
 from quadrature import Prior, cross_products, posterior
 
 from skbayesiv import BayesianIV, BayesianIVCV
@@ -54,7 +54,7 @@ def rows():
 
 def fit(rows, shift, **parameters):
     X, t, y, z = rows
-    return BayesianIV(exclusion_scale=0.5, random_state=0, **parameters).fit(X, t, y, z=z + shift)
+    return BayesianIV(exclusion_scale=0.5, **EXACT, **parameters).fit(X, t, y, z=z + shift)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_mean_and_std_are_of_one_distribution(fitted, rows, with_z):
 
 def test_search_predicts_as_its_best_estimator(rows):
     X, t, y, z = rows
-    cv = BayesianIVCV(BayesianIV(exclusion_scale=0.5, random_state=0), beta_t_scale=[1.0])
+    cv = BayesianIVCV(BayesianIV(exclusion_scale=0.5, **EXACT), beta_t_scale=[1.0])
     cv.fit(X, t, y, z=z)
     best = cv.best_estimator_
     for given in ({"t": t}, {"t": t, "z": z}):

@@ -261,7 +261,7 @@ def test_edge_histories(small):
     vague = fit([0.0, 1.0], [1e6, 1e6])
     assert vague.effect_ == pytest.approx(base.effect_, abs=0.15 * sd)
     # Tiny ones, all effects equal, tight spread: the history decides.
-    firm = fit(np.full(50, 0.7), np.full(50, 1e-4), sigma_t_bar_prior="half-normal")
+    firm = fit(np.full(8, 0.7), np.full(8, 1e-4), sigma_t_bar_prior="half-normal")
     assert firm.effect_ == pytest.approx(0.7, abs=1e-3)
     assert np.isfinite(firm.idata_.posterior["beta_j"].to_numpy()).all()
     # One experiment with an error far below the spread's scale.

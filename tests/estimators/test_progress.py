@@ -70,7 +70,7 @@ def test_silent_by_default(rows, capfd):
 def test_steps_end_when_their_draws_are_made(rows, monkeypatch):
     """JAX computes in the background: a step has ended when its numbers are there."""
     X, t, y, z = rows
-    est = BayesianIV(draws=20_000, tune=100, chains=1, random_state=0).fit(X, t, y, z=z)
+    est = BayesianIV(**QUICK | {"draws": 20_000}).fit(X, t, y, z=z)
     begin, advance = nuts._programs()
     made = []
 

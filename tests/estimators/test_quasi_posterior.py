@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from criterion import make_rows, partialled
 from criterion_fits import HISTORY, fit, quiet, rows_of, same_draws
-from experiments import POOR, QUICK
+from experiments import EXACT, POOR, QUICK
 from scipy import stats
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS, exclusion_sensitivity
@@ -170,9 +170,7 @@ def test_two_stage_estimate_with_its_robust_error(push):
 def test_history_of_quasi_posteriors(push):
     y, t, z = (column[:2000] for column in push)
     first = fit(rows_of(y, t, z))
-    second = HierarchicalBayesianIV.from_estimators(
-        [first, first], likelihood="gmm", random_state=0
-    )
+    second = HierarchicalBayesianIV.from_estimators([first, first], likelihood="gmm", **EXACT)
     second.fit(None, t, y, z=z)
     assert 0.0 < second.borrowing().shrinkage < 1.0
     assert np.shape(second.next_prior().effects) == (3, 1)

@@ -24,7 +24,7 @@ from skbayesiv._models.normal.model import NormalModel
 from skbayesiv._models.parts.prior_draws import prior_draws
 from skbayesiv._models.parts.priors import build_priors
 from skbayesiv._results.predictive import NewRows, simulate
-from skbayesiv._sampling.nuts import sample_many
+from skbayesiv._sampling.nuts import sample
 from skbayesiv._sampling.target import Settings
 
 BATCH = 50
@@ -47,10 +47,11 @@ def fit_all(models, draws=300, tune=500):
     for start in range(0, len(models), BATCH):
         part = models[start : start + BATCH]
         settings = Settings(draws, tune, 1, 0.8, start)
-        drawn = sample_many([model.target() for model in part], settings)
-        for i, (model, d) in enumerate(zip(part, drawn, strict=True)):
-            flat = d.position.reshape(-1, d.position.shape[-1])
-            generator = np.random.default_rng([start, i])
+        for i, model in enumerate(part):
+            flat, generator = (
+                sample(model.target(), settings).flat,
+                np.random.default_rng([start, i]),
+            )
             out.append(draw_posterior(model.design, flat, generator).values)
     return out
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import arviz_stats
 import numpy as np
 import pytest
+from experiments import QUICK
 from linearmodels.iv import IV2SLS
 from numpy.testing import assert_allclose
 from quadrature import Prior, cross_products, posterior
@@ -67,7 +68,7 @@ def test_components_of_a_hierarchy_and_of_direct_effects(linear):
 @pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.NoTreatmentWarning")
 def test_diagnosis_without_treatment():
     X = np.random.default_rng(0).normal(size=(100, 2))
-    est = BayesianIV(random_state=0, draws=100, tune=100, chains=1).fit(X, X[:, 0])
+    est = BayesianIV(**QUICK).fit(X, X[:, 0])
     found = est.diagnose()
     assert found.strength is None
     assert found.sensitivity is None

@@ -6,6 +6,7 @@ from math import inf
 
 import numpy as np
 import pytest
+from experiments import QUICK
 from numpy.testing import assert_allclose
 from scipy import stats
 from sklearn.exceptions import NotFittedError
@@ -114,7 +115,7 @@ def test_several_treatments_and_instruments():
     z = rng.normal(size=(500, 2))
     t = z @ [[1.0, 0.2], [0.2, 1.0]] + rng.normal(size=(500, 2))
     y = t @ [2.0, 0.0] + rng.normal(size=500)
-    est = BayesianIV(random_state=0, draws=500).fit(None, t, y, z=z)
+    est = BayesianIV(**QUICK).fit(None, t, y, z=z)
     one, two = (exclusion_sensitivity(est, [0.0, 0.2], treatment=k) for k in (0, 1))
     assert one.treatment == "t0"
     assert one.breakdown > 0.2
@@ -135,7 +136,9 @@ def test_seed_of_the_estimator():
     z = rng.normal(size=300)
     t = z + rng.normal(size=300)
     y = t + rng.normal(size=300)
-    search = BayesianIVCV(BayesianIV(random_state=np.int64(7), draws=200), beta_t_scale=[5.0], cv=2)
+    search = BayesianIVCV(
+        BayesianIV(**QUICK | {"random_state": np.int64(7)}), beta_t_scale=[5.0], cv=2
+    )
     search.fit(None, t, y, z=z)
     found = exclusion_sensitivity(search, [0.0])
     assert_allclose(found.table.loc[0.0, "mean"], search.effect_, rtol=1e-12)
@@ -163,7 +166,7 @@ def test_errors(push_fit, push):
     with pytest.raises(ValueError, match="est must be a fitted BayesianIV"):
         exclusion_sensitivity(TwoStageLS().fit(None, t, y, z=z))
     with pytest.warns(NoTreatmentWarning):
-        plain = BayesianIV(draws=100, chains=1, random_state=0).fit(t[:99, None], y[:99])
+        plain = BayesianIV(**QUICK).fit(t[:99, None], y[:99])
     with pytest.raises(ValueError, match="est must be fitted with t and z"):
         exclusion_sensitivity(plain)
     with pytest.raises(ValueError, match="scales must be finite numbers, none below 0"):

@@ -15,7 +15,7 @@ from skbayesiv._reports.fitted import (
     effect_draws,
 )
 
-SETTINGS = {"draws": 100, "tune": 100, "chains": 2, "random_state": 0}
+SETTINGS = {"random_state": 0}
 KINDS = [FittedIV, FittedClassical, FittedPosterior, Refittable, FittedHistory]
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -43,5 +43,5 @@ def test_kinds(linear, estimator, kinds):
 def test_draws_are_flat(linear):
     est = BayesianIV(**SETTINGS).fit(**linear(k=2, q=2))
     draws = effect_draws(est)
-    assert draws.shape == (200, 2)
-    assert np.array_equal(draws[100:], est.idata_.posterior["beta_t"].to_numpy()[1])
+    assert draws.shape == (4000, 2)
+    assert np.array_equal(draws[1000:2000], est.idata_.posterior["beta_t"].to_numpy()[1])

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from arviz_stats.base.array import array_stats
-from experiments import simulated
+from experiments import EXACT, QUICK, simulated
 from scipy import stats
 
 from skbayesiv import BayesianIV
@@ -27,7 +27,7 @@ def rows():
 def fitted(rows):
     """A fit of it."""
     X, t, y, z = rows
-    return BayesianIV(random_state=0).fit(X, t, y, z=z)
+    return BayesianIV(**EXACT).fit(X, t, y, z=z)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_tree_holds_the_log_prior(fitted):
 def test_without_treatments_both_forms_of_the_error_prior_are_one(rows):
     """sigma_prior="regression" regresses on the treatments' errors: without them, half-Cauchy."""
     X, _, y, _ = rows
-    parameters = {"draws": 500, "random_state": 0, "sigma_scale": 2.0}
+    parameters = EXACT | {"sigma_scale": 2.0}
     with pytest.warns(NoTreatmentWarning):
         est = BayesianIV(sigma_prior="regression", **parameters).fit(X, y)
     table = est.prior_summary()
@@ -154,7 +154,7 @@ def draws_of(est, name="beta_t"):
 def test_units_do_not_matter(fitted, rows, scale_y, scale_t, scale_z, scale_x):
     """Under "auto" priors the posterior in other units is the rescaled posterior."""
     X, t, y, z = rows
-    other = BayesianIV(random_state=1).fit(
+    other = BayesianIV(**EXACT | {"random_state": 1}).fit(
         scale_x * X, scale_t * t, scale_y * y + 7 * scale_y, z=scale_z * z - 2
     )
     a, b = draws_of(fitted), draws_of(other) * scale_t / scale_y
@@ -170,7 +170,7 @@ def test_units_do_not_matter(fitted, rows, scale_y, scale_t, scale_z, scale_x):
 def test_row_order_and_weights_do_not_matter(rows):
     """Canonical moments: the same draws for permuted, weighted and repeated rows."""
     X, t, y, z = rows
-    quick = BayesianIV(draws=500, random_state=0)
+    quick = BayesianIV(**EXACT)
     reference = draws_of(quick.fit(X, t, y, z=z))
     order = np.random.default_rng(0).permutation(len(y))
     assert np.array_equal(draws_of(quick.fit(X[order], t[order], y[order], z=z[order])), reference)
@@ -192,7 +192,7 @@ def test_wide_designs(p, q):
     v = rng.normal(size=n)
     t = z.sum(1) / np.sqrt(q) + X[:, 0] + v
     y = t + X[:, 1] + 0.5 * v + rng.normal(size=n)
-    est = BayesianIV(draws=500, tune=300, random_state=0).fit(X, t, y, z=z)
+    est = BayesianIV(**QUICK | {"draws": 1000}).fit(X, t, y, z=z)
     design = np.column_stack([np.ones(n), X, z])
     fitted_t = design @ np.linalg.lstsq(design, t)[0]
     second = np.column_stack([np.ones(n), fitted_t, X])

@@ -10,7 +10,7 @@ from metropolis import metropolis
 from threadpoolctl import threadpool_info
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV
-from skbayesiv._sampling.backends import BACKENDS, Backend
+from skbayesiv._sampling.backends import BACKENDS
 from skbayesiv._sampling.nuts import sample
 from skbayesiv._sampling.target import Settings, Target
 
@@ -30,7 +30,7 @@ HISTORY = {"effects": [1.0, 1.4, 0.8], "std_errors": [0.3, 0.2, 0.4]}
 )
 def test_a_registered_backend_gives_the_same_posterior(rows, est, monkeypatch):
     t, y, z = rows
-    monkeypatch.setitem(BACKENDS, "metropolis", Backend(metropolis))
+    monkeypatch.setitem(BACKENDS, "metropolis", metropolis)
     fits = [
         est.set_params(backend=backend, random_state=1).fit(None, t, y, z=z).idata_.posterior
         for backend in ("numpyro", "metropolis")
@@ -47,7 +47,7 @@ def test_unknown_backend_names_the_known_ones(rows, monkeypatch):
     t, y, z = rows
     with pytest.raises(ValueError, match=r"'backend' parameter.*Got 'metropolis' instead"):
         BayesianIV(backend="metropolis").fit(None, t, y, z=z)
-    monkeypatch.setitem(BACKENDS, "metropolis", Backend(metropolis))
+    monkeypatch.setitem(BACKENDS, "metropolis", metropolis)
     with pytest.raises(ValueError, match=r"parameter.*'metropolis'.* Got 'stan' instead"):
         BayesianIV(backend="stan").fit(None, t, y, z=z)
 

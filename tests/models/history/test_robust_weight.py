@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from arviz_stats.base.array import array_stats
+from experiments import EXACT
 from quadrature import Prior, cross_products, posterior
 from scipy import stats
 from scipy.special import gammaln, logit
@@ -156,7 +157,7 @@ def test_several_treatments_come_from_one_component():
     errors = [[0.1, 0.1], [0.1, 0.1], [0.1, np.nan]]
     base = {"robust_weight": 0.4, "beta_t_scale": 3.0, "sigma_t_bar_scale": 0.1}
     est = HierarchicalBayesianIV(
-        effects, errors, **base, likelihood="gmm", draws=8000, random_state=0
+        effects, errors, **base, likelihood="gmm", **EXACT | {"draws": 16_000}
     ).fit(None, t, y, z=z)
     alone = est._without_history().idata_.posterior["beta_t"].to_numpy().reshape(-1, 2)
     history = build_history(est)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments import QUICK
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "interval_coverage.py"
 
@@ -29,7 +30,7 @@ def test_quadrature_is_what_is_sampled(coverage, index):
     draw = list(coverage.DESIGNS.values())[index]
     sample = draw(np.random.default_rng(1))
     exact = coverage.quasi_posterior_interval(sample)
-    sampled = coverage.sampled_interval(sample, 0, likelihood="gmm", chains=16)
+    sampled = coverage.sampled_interval(sample, 0, likelihood="gmm", **QUICK | {"draws": 4000})
     assert np.allclose(sampled, exact, atol=0.08 * (exact[1] - exact[0]))
 
 

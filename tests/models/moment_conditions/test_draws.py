@@ -115,7 +115,7 @@ def test_saturated_first_stage():
 def test_draws_of_all_coefficients_match_the_sandwich():
     """Strong instruments: covariances are those of two-step GMM with robust standard errors."""
     data = make_rows(1, 2, 2, n=4000, weighted=True)
-    est = fit(data, draws=4000)
+    est = fit(data, draws=8000)
     gmm = TwoStageLS(method="gmm").fit(
         data.x, data.t, data.y, z=data.z, sample_weight=data.sample_weight
     )
@@ -139,7 +139,7 @@ def test_first_stage_draws_are_robust_and_clustered():
     data = replace(data, t=t, y=t[:, 0] + 3.0 * rng.normal(size=1000))
     regressors = np.column_stack([data.x, data.z])
     for groups in (None, clusters):
-        est = fit(data, clusters=groups, draws=4000)
+        est = fit(data, clusters=groups, draws=8000)
         ols = TwoStageLS().fit(regressors, t[:, 0], clusters=groups)
         draws = est.idata_.posterior
         first = np.column_stack(

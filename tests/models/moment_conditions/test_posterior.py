@@ -36,7 +36,7 @@ def test_push_posterior_is_exact(push):
     direct = [-0.5 * criterion(data, b) - 0.5 * (b / 10.0) ** 2 for b in at]
     assert np.allclose(row_density(data, at, 10.0), direct)
     mean, sd = moments_on_grid(grid, row_density(data, grid, 10.0))
-    est = fit(data, beta_t_scale=10.0, draws=4000)
+    est = fit(data, beta_t_scale=10.0, draws=8000)
     draws = est.idata_.posterior["beta_t"].to_numpy()[..., 0]
     assert_matches(draws, mean, sd)
     assert abs(sd - 0.72) < 0.01
@@ -45,7 +45,7 @@ def test_push_posterior_is_exact(push):
 
 def test_flat_prior_gives_the_anderson_rubin_set(push):
     y, t, z = push
-    est = fit(rows_of(y, t, z), beta_t_scale=1e4, draws=8000)
+    est = fit(rows_of(y, t, z), beta_t_scale=1e4, draws=16_000)
     region = anderson_rubin_confidence_set(y, t, z).intervals[0]
     assert np.allclose(est.effect_interval(), region, atol=0.08)
     assert np.isclose(np.diff(est.effect_interval())[0], np.diff(region)[0], rtol=0.03)
@@ -61,14 +61,14 @@ def test_weak_instrument_posterior_is_exact():
     data = rows_of(y, t, z)
     grid = np.linspace(-50.0, 50.0, 20001)
     mean, sd = moments_on_grid(grid, row_density(data, grid, 5.0))
-    est = fit(data, beta_t_scale=5.0, draws=8000)
+    est = fit(data, beta_t_scale=5.0, draws=16_000)
     assert_matches(est.idata_.posterior["beta_t"].to_numpy()[..., 0], mean, sd)
     assert not est.idata_.sample_stats["diverging"].any()
 
 
 def test_two_treatments_by_quadrature():
     data = make_rows(2, 3, 1, n=200, weighted=True)
-    est = fit(data, draws=4000, beta_t_scale=3.0)
+    est = fit(data, draws=8000, beta_t_scale=3.0)
     draws = est.idata_.posterior["beta_t"].to_numpy()
     centre, width = draws.mean((0, 1)), draws.std((0, 1))
     axes = [np.linspace(c - 7 * w, c + 7 * w, 61) for c, w in zip(centre, width, strict=True)]
@@ -93,7 +93,7 @@ def test_exclusion_by_quadrature(push, scale):
     grid = np.linspace(-12.0, 12.0, 801)
     value = [-0.5 * criterion(data, b, direct=scale) - 0.5 * (b / 3.0) ** 2 for b in grid]
     mean, sd = moments_on_grid(grid, np.array(value))
-    est = fit(data, exclusion_scale=scale, beta_t_scale=3.0, draws=4000)
+    est = fit(data, exclusion_scale=scale, beta_t_scale=3.0, draws=8000)
     posterior = est.idata_.posterior
     assert_matches(posterior["beta_t"].to_numpy()[..., 0], mean, sd)
     # Given beta, delta has precision G S^-1 G n + 1 / scale^2 and mean G S^-1 g n / precision.
@@ -119,7 +119,7 @@ def test_hierarchical_by_quadrature(robust):
         beta_t_bar_scale=2.0,
         sigma_t_bar_scale=1.0,
         beta_t_scale=4.0,
-        draws=8000,
+        draws=16_000,
         target_accept=0.9,
         **HISTORY,
     )
@@ -152,7 +152,7 @@ def test_prior_only():
     data = make_rows(2, 3, 1)
     data = replace(data, sample_weight=np.full(data.n_rows, 1e-12))
     model = model_of(data, beta_t_loc=[1.0, -2.0], beta_t_scale=[0.5, 3.0])
-    draws = sample(model.target(), Settings(4000, 1000, 4, 0.8, 3))
+    draws = sample(model.target(), Settings(8000, 200, 2, 0.8, 3))
     flat = draws.position[:, ::4].reshape(-1, 2) * model.design.unit
     for i, (loc, scale) in enumerate([(1.0, 0.5), (-2.0, 3.0)]):
         assert stats.kstest(flat[:, i], stats.norm(loc, scale).cdf).pvalue > 1e-3
@@ -173,7 +173,7 @@ def test_prior_only_of_all_that_has_a_prior():
     )
     sums = Sums(Moments.empty(data.columns), FourthMoments.empty(data.columns))
     model = est._build_model(sums)
-    draws = sample(model.target(), Settings(4000, 1000, 4, 0.95, 3))
+    draws = sample(model.target(), Settings(8000, 200, 2, 0.95, 3))
     values = model.posterior(draws.flat, np.random.default_rng(1)).values
     thin = {name: value[::8] for name, value in values.items()}
     laws = {

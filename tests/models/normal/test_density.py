@@ -224,8 +224,7 @@ def test_density_with_a_history(case, kind):
     for u in points(case).u:
         log_sigma = rng.normal(-1.0, 1.5, case.k)
         raw = unit * np.exp(log_sigma)
-        with jax.enable_x64(True):
-            sigma = np.asarray(sigma_of(jnp.asarray(u), design.response_sd))
+        sigma = sigma_of(u, design.response_sd)
         parts = [given_history(history, k, raw[k]) for k in range(case.k)]
         evidence, loc, scale = map(np.array, zip(*parts, strict=True))
         expected = evidence.sum() + (LAWS[kind](raw, history.sigma_scale) + np.log(raw)).sum()
