@@ -5,6 +5,9 @@ SETUP := $(filter .uv/bin/uv,$(UV))
 RUN = $(UV) run --frozen --no-default-groups
 ARGS ?=
 
+# Bytecode is made once, with the installation: not by each process that imports.
+export UV_COMPILE_BYTECODE := 1
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow docs bench lint format clean
 

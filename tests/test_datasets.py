@@ -1,8 +1,6 @@
 """The push experiment's published numbers, the cache, and the truth of simulations."""
 
 import hashlib
-import subprocess
-import sys
 import threading
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
@@ -385,12 +383,3 @@ class TestNoncompliance:
     def test_parameters_are_checked(self, options, message):
         with pytest.raises(ValueError, match=message):
             make_noncompliance(**options)
-
-
-def test_import_is_light():
-    code = (
-        "import sys, skbayesiv.datasets as d; d.load_push_experiment(); d.make_noncompliance();"
-        "print([m for m in ('jax', 'numpyro', 'pymc', 'arviz', 'pooch') if m in sys.modules])"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"

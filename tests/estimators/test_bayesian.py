@@ -1,10 +1,8 @@
-"""BayesianIV against exact values, and what a fit costs and imports."""
+"""BayesianIV against exact values, and what a fit costs."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -102,7 +100,7 @@ def test_weak_instrument_posterior_is_exact():
         draws=4000,
         random_state=0,
     ).fit(None, t, y, z=z)
-    exact, _ = posterior(cross_products(y, t, z), prior, points=161, width=24.0)
+    exact, _ = posterior(cross_products(y, t, z), prior, points=121, width=24.0)
     draws = flat(est)
     for name in ("sigma_t", "intercept_t", "beta_z", "rho"):
         assert_matches({name: draws[name]}, {name: exact[name]})
@@ -235,25 +233,3 @@ def test_without_treatment_it_is_bayesian_regression():
     assert np.allclose(draws.std(axis=0), expected, rtol=0.05)
     assert not hasattr(est, "effect_")
     assert est.score(X, y) > 0.7
-
-
-@pytest.mark.parametrize(
-    ("script", "absent"),
-    [
-        ("import skbayesiv", ("jax", "pymc", "arviz", "numpyro", "xarray", "linearmodels")),
-        (
-            "import numpy as np, skbayesiv\n"
-            "from skbayesiv.datasets import load_push_experiment\n"
-            "X, t, y, z = load_push_experiment(return_X_t_y_z=True)\n"
-            "skbayesiv.BayesianIV(random_state=0).fit(X, t, y, z=z)",
-            ("pymc", "pytensor", "arviz", "matplotlib"),
-        ),
-    ],
-    ids=["import", "fit"],
-)
-def test_imports(script, absent):
-    code = f"{script}\nimport sys\nprint([m for m in {absent!r} if m in sys.modules])"
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
-    )
-    assert out.stdout.strip() == "[]"

@@ -187,15 +187,6 @@ def test_searches_predict_through_their_best_estimator():
     assert np.isfinite(search.best_estimator_.predict(X, t=T)).all()
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_two_processes_score_as_one():
-    est = BayesianIV(**QUICK, treatment="push", instruments="coin")
-    one, two = (GridSearchCV(est, GRID, cv=2, n_jobs=n_jobs).fit(FRAME, Y) for n_jobs in (None, 2))
-    for key in ("split0_test_score", "split1_test_score", "mean_test_score"):
-        assert np.array_equal(one.cv_results_[key], two.cv_results_[key])
-    assert np.array_equal(one.best_estimator_.coef_, two.best_estimator_.coef_)
-
-
 @pytest.mark.parametrize("transform", ["pandas", "polars"])
 def test_names_survive_transformers_that_keep_them(transform):
     est = TwoStageLS(treatment="push", instruments="coin")

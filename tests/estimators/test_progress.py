@@ -50,12 +50,16 @@ def test_callbacks_hear_of_draws(rows):
 
 
 @quiet
-def test_progress_bar_under_grid_search_in_two_processes(table, capsys):
+def test_two_processes_show_progress_and_score_as_one(table, capsys):
     frame, y = table
     est = BayesianIV(**QUICK, treatment="push", instruments="coin")
-    search = GridSearchCV(est, {"beta_t_scale": [0.5, 1.0]}, cv=2, n_jobs=2)
-    search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(frame, y)
+    one, two = (GridSearchCV(est, {"beta_t_scale": [0.5, 1.0]}, cv=2, n_jobs=n) for n in (None, 2))
+    one.fit(frame, y)
+    two.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(frame, y)
     assert "BayesianIV - fit" in capsys.readouterr().out
+    for key in ("split0_test_score", "split1_test_score", "mean_test_score"):
+        assert np.array_equal(one.cv_results_[key], two.cv_results_[key])
+    assert np.array_equal(one.best_estimator_.coef_, two.best_estimator_.coef_)
 
 
 @quiet

@@ -192,7 +192,7 @@ def test_grid_search_chooses_by_score():
 
 def test_errors_say_what_to_do():
     data = make_rows(1, 2, 0, n=30)
-    gmm = BayesianIV(likelihood="gmm", random_state=0)
+    gmm = BayesianIV(likelihood="gmm", **QUICK)
     with pytest.raises(ValueError, match="fourth_moments must be given"):
         gmm.fit_moments(Moments.from_data(data))
     with pytest.raises(ValueError, match='use likelihood="gmm" for clustered errors'):

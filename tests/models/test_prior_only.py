@@ -96,7 +96,7 @@ def stretch_moves(log_density, walkers, steps, rng):
     return walkers
 
 
-def prior_sample(k, q, p, bug=None, **parameters):
+def prior_sample(k, q, p, bug=None, n_walkers=2000, **parameters):
     """Independent draws of all parameters from the density that is sampled, without data.
 
     `bug`, of (design, u), is added to the log density.
@@ -119,8 +119,8 @@ def prior_sample(k, q, p, bug=None, **parameters):
 
     rng = np.random.default_rng(7)
     at, spread = start(design)
-    walkers = at[:, None] + spread[:, None] * rng.normal(size=(len(at), 4000))
-    walkers = stretch_moves(density, walkers, 500, rng)
+    walkers = at[:, None] + spread[:, None] * rng.normal(size=(len(at), n_walkers))
+    walkers = stretch_moves(density, walkers, 120, rng)
     flat = spread_out(walkers, *sizes)[0].T
     values = draw_posterior(design, flat, np.random.default_rng(1)).values
     return priors, values
@@ -193,7 +193,7 @@ def with_wrong_scale(design, u):
 
 @pytest.mark.parametrize("bug", [without_jacobian, with_wrong_scale])
 def test_planted_bugs_are_found(bug):
-    found = p_values(*prior_sample(1, 1, 0, bug, intercept_prior="raw"))
+    found = p_values(*prior_sample(1, 1, 0, bug, 4000, intercept_prior="raw"))
     assert min(found.values()) < 1e-6
 
 

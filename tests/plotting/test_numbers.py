@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -291,13 +288,3 @@ def test_trace(base):
         "sigma[in_app_purchase]",
         "sigma[push_delivered]",
     ]
-
-
-def test_importing_is_light():
-    code = (
-        "import sys, skbayesiv.plotting\n"
-        "heavy = {'jax', 'pymc', 'arviz', 'arviz_plots', 'arviz_stats', 'matplotlib'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"

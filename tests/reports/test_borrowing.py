@@ -7,8 +7,12 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import EXACT
 
 from skbayesiv import HierarchicalBayesianIV, TwoStageLS
+from skbayesiv._columns import Roles
+from skbayesiv._data.rows import read_rows
+from skbayesiv._models.build import read_sums
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import PriorDataConflictWarning
 
@@ -59,7 +63,7 @@ def test_conflicts_are_judged_with_the_likelihoods_own_error():
     }
     assert error["clustered"] > 4 * error["iid"]
     far = [classical.effect_ + 1.0] * 2
-    parameters = {"effects": far, "std_errors": [0.1, 0.1], "random_state": 0}
+    parameters = {"effects": far, "std_errors": [0.1, 0.1], **EXACT}
     with pytest.warns(PriorDataConflictWarning):
         normal = HierarchicalBayesianIV(**parameters).fit(None, **data)
     gmm = HierarchicalBayesianIV(**parameters, likelihood="gmm")
@@ -76,23 +80,25 @@ def test_conflicts_are_judged_with_the_likelihoods_own_error():
     assert unclustered._model.two_stage().std_errors == pytest.approx(error["robust"], rel=1e-3)
 
 
+def judged(est, rows):
+    """What conflicts would be judged by: the model's 2SLS estimate and its error, unfitted."""
+    data = read_rows(None, rows["y"], rows["t"], rows["z"], roles=Roles())
+    return est._build_model(read_sums(est, data)).two_stage()
+
+
 def test_direct_effects_widen_the_conflicts_error(two):
     """The 2SLS estimate is off by C delta, C = (T'PT)^-1 T'P Z, delta ~ N(0, scale^2)."""
     scale = np.array([0.3, 0.8])
-    est = HierarchicalBayesianIV(
-        [[1.0, -1.0]], [[0.5, 0.5]], exclusion_scale=scale, likelihood="gmm", random_state=0
-    ).fit(None, **two)
-    plain = HierarchicalBayesianIV(
-        [[1.0, -1.0]], [[0.5, 0.5]], likelihood="gmm", random_state=0
-    ).fit(None, **two)
+    found, plain = (
+        judged(HierarchicalBayesianIV([[1.0, -1.0]], [[0.5, 0.5]], likelihood="gmm", **extra), two)
+        for extra in ({"exclusion_scale": scale}, {})
+    )
     t, z = (np.asarray(two[name]) - np.asarray(two[name]).mean(axis=0) for name in ("t", "z"))
     projected = z @ np.linalg.solve(z.T @ z, z.T @ t)
     c = np.linalg.solve(projected.T @ t, projected.T @ z)
-    expected = np.sqrt(
-        plain._model.two_stage().std_errors ** 2 + np.diag(c @ np.diag(scale**2) @ c.T)
-    )
-    assert est._model.two_stage().std_errors == pytest.approx(expected, rel=1e-8)
-    assert est._model.two_stage().effects == pytest.approx(TwoStageLS().fit(None, **two).effect_)
+    expected = np.sqrt(plain.std_errors**2 + np.diag(c @ np.diag(scale**2) @ c.T))
+    assert found.std_errors == pytest.approx(expected, rel=1e-8)
+    assert found.effects == pytest.approx(TwoStageLS().fit(None, **two).effect_)
 
 
 def test_the_warning_is_about_the_callers_line(rows):

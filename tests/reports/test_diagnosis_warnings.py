@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from experiments import EXACT, QUICK
 from linearmodels.iv import IV2SLS
 from numpy.testing import assert_allclose
 
@@ -25,7 +26,7 @@ def test_weak_instruments_are_warned_of(linear):
     assert 'likelihood="gmm" or sigma_prior="regression"' in str(record[0].message)
     assert found.strength.effective_f.f < 23.1
     assert len(found.warnings) == 1
-    gmm = BayesianIV(likelihood="gmm", random_state=0, draws=500).fit(**data)
+    gmm = BayesianIV(likelihood="gmm", **EXACT).fit(**data)
     with pytest.warns(WeakInstrumentWarning, match='"gmm" already allows'):
         gmm.diagnose()
     gmm.fit_moments(gmm.moments_, gmm.fourth_moments_)  # without rows, but robust as it is
@@ -39,7 +40,7 @@ def test_several_weak_treatments_are_warned_of(linear):
     kp = diagnostics.kleibergen_paap(data["y"], data["t"], data["z"])
     assert kp.p_value > 0.05
     assert kp.f < 10.0
-    est = BayesianIV(random_state=0, draws=500).fit(**data)
+    est = BayesianIV(**QUICK).fit(**data)
     with pytest.warns(WeakInstrumentWarning, match="does not reject under-identification") as found:
         est.diagnose()
     assert f"Kleibergen-Paap F is {kp.f:.3g}, below 10 (a rule of thumb)" in str(found[0].message)
@@ -85,7 +86,7 @@ def test_heteroskedasticity_is_warned_of():
     expected = [IV2SLS(*args).fit(cov_type=kind).std_errors.iloc[-1] for kind in KINDS]
     assert_allclose(found.std_errors.loc["t"], expected, rtol=1e-9)
     assert expected[1] > 1.2 * expected[0]
-    gmm = BayesianIV(likelihood="gmm", random_state=0, draws=500).fit(**data)
+    gmm = BayesianIV(likelihood="gmm", **EXACT).fit(**data)
     assert gmm.diagnose().warnings == ()
 
 
@@ -101,7 +102,7 @@ def test_clusters_are_warned_of():
     assert est.diagnose().warnings == ()
     with pytest.warns(HeteroskedasticityWarning, match="The clustered standard error"):
         est.diagnose(None, t, y, z=z, clusters=groups)
-    gmm = BayesianIV(likelihood="gmm", random_state=0, draws=500)
+    gmm = BayesianIV(likelihood="gmm", **EXACT)
     gmm.fit(None, t, y, z=z, clusters=groups)
     found = gmm.diagnose()
     assert found.strength.errors == "clustered"

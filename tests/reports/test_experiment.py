@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import EXACT, QUICK
 from linearmodels.iv import IV2SLS
 from numpy.testing import assert_allclose
 from sklearn.base import clone
@@ -63,7 +64,7 @@ def test_general_instruments():
     taste = rng.normal(size=(1000, 2))
     t = z[:, :2] + taste
     y = t @ [1.0, 2.0] + taste.sum(axis=1) + rng.normal(size=1000)
-    est = BayesianIV(random_state=0).fit(None, t, y, z=z)
+    est = BayesianIV(likelihood="gmm", **EXACT).fit(None, t, y, z=z)
     report = experiment_report(est, cost=1.5, rope=1.5)
     assert report.compliance == "general"
     assert report.arms is None
@@ -116,7 +117,7 @@ def test_searches_and_pipelines(experiment):
 @quiet
 def test_a_search_over_priors(experiment):
     data = experiment(n=600)
-    search = BayesianIVCV(BayesianIV(random_state=0, draws=200), beta_t_scale=[1.0, 5.0], cv=2)
+    search = BayesianIVCV(BayesianIV(**QUICK), beta_t_scale=[1.0, 5.0], cv=2)
     search.fit(**data)
     best = search.best_estimator_
     assert str(experiment_report(search, cost=1.0)) == str(experiment_report(best, cost=1.0))

@@ -160,7 +160,17 @@ class DatasetSource:
         return tally_batches(self._batches(plan.sources), plan)
 
     def _batches(self, names: Names) -> Iterator[Frame]:
-        yield from arrow_batches(self.dataset.to_batches(columns=list(names), **self._options()))
+        """Scan one row group after the other: a scan of many reads on while its reader is busy."""
+        scan = {"columns": list(names), **self._options()}
+        try:
+            fragments = self.dataset.get_fragments()
+        except ValueError:  # a filtered dataset has none
+            yield from arrow_batches(self.dataset.to_batches(**scan))
+            return
+        for fragment in fragments:
+            whole = not hasattr(fragment, "split_by_row_group")
+            for part in [fragment] if whole else fragment.split_by_row_group():
+                yield from arrow_batches(part.to_batches(schema=self.dataset.schema, **scan))
 
     def _options(self) -> dict[str, Any]:
         """Read little ahead: by default pyarrow holds many row groups of many files."""

@@ -6,6 +6,7 @@ import decimal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pytest
 from engines import assert_same, experiment, reference, roles, skewed
 
@@ -128,3 +129,19 @@ def test_blocks_and_batches(monkeypatch, by, weight):
         assert_same(moments[2], reference(table, weight, keep & (group == 2)), canonical=False)
         total = sum(moments.values(), Moments.empty(moments[0].columns))
         assert_same(total, reference(table, weight, keep))
+
+
+def test_partitioned_and_filtered_datasets(tmp_path):
+    """Columns that are folders' names, and a condition, count as they do in memory."""
+    table = pa.table({"y": np.arange(20.0) ** 2, "x": np.arange(20.0), "g": ["a", "b"] * 10})
+    folders = ds.partitioning(pa.schema([("g", pa.string())]), flavor="hive")
+    sizes = {"max_rows_per_group": 3, "max_rows_per_file": 6}
+    ds.write_dataset(table, tmp_path, format="parquet", partitioning=folders, **sizes)
+    roles = {"outcome": "y", "covariates": ["x", "g"]}
+    whole = ds.dataset(tmp_path, partitioning="hive")
+    few = ds.field("x") > 7
+    for dataset, rows in ((whole, table), (whole.filter(few), table.filter(few))):
+        found, expected = (Moments.from_frame(frame, **roles) for frame in (dataset, rows))
+        assert found.n_rows == rows.num_rows
+        np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-12)
+        np.testing.assert_allclose(found.scatter, expected.scatter, rtol=1e-12)

@@ -70,12 +70,14 @@ def test_prior_summary_names_the_hierarchy(fitted, rows):
     assert table.loc["beta_t[t]", "distribution"] == "Normal(beta_t_bar, sigma_t_bar)"
     assert not any("vague" in name for name in table.index)
     robust = HierarchicalBayesianIV(
-        **EARLIER, robust_weight=0.2, beta_t_scale=3.0, sigma_t_bar_prior="half-t", random_state=0
+        **EARLIER, robust_weight=0.2, beta_t_scale=3.0, random_state=0
     ).fit(None, **rows)
     table = robust.prior_summary()
     assert table.loc["beta_t[t] (vague)"].tolist() == ["Normal with probability 0.2", 0.0, 3.0]
     assert table.loc["beta_t[t]", "distribution"].endswith("with probability 0.8")
-    assert table.loc["sigma_t_bar[t]", "distribution"] == "HalfStudentT(3)"
+    half_t = HierarchicalBayesianIV(**EARLIER, sigma_t_bar_prior="half-t", random_state=0)
+    named = half_t.fit(None, **rows).prior_summary()["distribution"]
+    assert named["sigma_t_bar[t]"] == "HalfStudentT(3)"
     base = BayesianIV(random_state=0).fit(None, **rows).prior_summary()
     assert table.iloc[4:].equals(base.drop(index="beta_t[t]"))
 

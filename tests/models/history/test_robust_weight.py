@@ -132,11 +132,12 @@ def test_hyperparameters_under_the_vague_component(push, notebook):
 
 
 @pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.PriorDataConflictWarning")
-def test_overwhelming_evidence_does_not_overflow(push):
+def test_overwhelming_evidence_does_not_overflow(push, notebook):
     y, t, z = push
     far = HierarchicalBayesianIV(
         [600.0] * 5,
         [0.05] * 5,
+        **notebook,
         robust_weight=1e-3,
         sigma_t_bar_prior="half-normal",
         sigma_t_bar_scale=0.05,
