@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 NAMES = ("intercept_y", "beta_t", "intercept_t", "beta_z")
 
@@ -65,25 +64,8 @@ def posterior(gram, prior=None, points=41, width=7.0):
     priors of beta_t compare.
     """
     prior = prior or Prior()
-    start = np.log([25.0, 0.3, np.e**0.3])
-
-    def negative(q):
-        return -log_posterior(q[None], gram, prior)[0][0]
-
-    mode = minimize(negative, start, method="Nelder-Mead", options={"xatol": 1e-6, "maxiter": 4000})
-    mode = minimize(negative, mode.x, method="BFGS").x
-    eye, h = np.eye(3), 1e-4
-    steps = [
-        [
-            negative(mode + h * (eye[i] + eye[j]))
-            - negative(mode + h * (eye[i] - eye[j]))
-            - negative(mode - h * (eye[i] - eye[j]))
-            + negative(mode - h * (eye[i] + eye[j]))
-            for j in range(3)
-        ]
-        for i in range(3)
-    ]
-    root = np.linalg.cholesky(np.linalg.inv(np.array(steps) / (4 * h * h)))
+    mode, hessian = _mode(lambda q: log_posterior(q, gram, prior)[0])
+    root = np.linalg.cholesky(np.linalg.inv(-hessian))
     axis = np.linspace(-width, width, points)
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
     q = mode + grid @ root.T
@@ -100,6 +82,30 @@ def posterior(gram, prior=None, points=41, width=7.0):
     out["sigma_t"] = _moments(weight, np.exp(q[:, 1]), 0.0)
     out["rho"] = _moments(weight, np.tanh(q[:, 2]), 0.0)
     return out, constant
+
+
+def _mode(density, h=1e-4):
+    """Newton's method from near the push experiment's mode: the mode, and the Hessian there.
+
+    `density` takes many points at once: derivatives are differences, and steps are tried in many
+    lengths.
+    """
+    eye, lengths = np.eye(3), 0.5 ** np.arange(20)[:, None]
+    plus, minus = (h * (eye[:, None] + sign * eye).reshape(9, 3) for sign in (1, -1))
+    stencil = np.concatenate([plus, -plus, minus, -minus, h * eye, -h * eye])
+    q = np.log([25.0, 0.3, np.e**0.3])
+    for _ in range(100):
+        value = density(q + stencil)
+        pp, mm, pm, mp = value[:36].reshape(4, 9)
+        hessian = ((pp + mm - pm - mp) / (4 * h * h)).reshape(3, 3)
+        gradient = (value[36:39] - value[39:]) / (2 * h)
+        curvature, axes = np.linalg.eigh(hessian)
+        step = axes @ (axes.T @ gradient / np.abs(curvature))
+        if np.abs(step).max() < 1e-6:
+            return q, hessian
+        tried = q + lengths * step
+        q = tried[np.nanargmax(density(tried))]
+    raise RuntimeError("no mode was found")
 
 
 def _moments(weight, mean, variance):

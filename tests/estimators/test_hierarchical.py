@@ -23,7 +23,7 @@ ERRORS = np.array([0.5, 0.55, 0.6, 0.45, 0.44])
 HYPER = {"beta_t_bar_loc": 4.0, "beta_t_bar_scale": 2.0, "sigma_t_bar_scale": 2.0}
 
 
-def exact(gram, effects=EFFECTS, errors=ERRORS, loc=4.0, scale=2.0, spread=2.0, points=81):
+def exact(gram, effects=EFFECTS, errors=ERRORS, loc=4.0, scale=2.0, spread=2.0, points=161):
     """Posterior by quadrature: a grid of log sigma_bar around one of the covariance.
 
     Written from the definitions: p(b | sigma_bar) is a multivariate normal density with the
@@ -269,7 +269,7 @@ def test_edge_histories(small):
     # Ten thousand.
     rng = np.random.default_rng(0)
     many = rng.normal(1.0, 0.2, 10_000)
-    est = fit(many, np.full(10_000, 0.05), **EXACT)
+    est = fit(many, np.full(10_000, 0.05), **EXACT | {"draws": 1200})
     p = est.idata_.posterior
     assert float(p["beta_t_bar"].mean()) == pytest.approx(1.0, abs=0.01)
     assert float(p["sigma_t_bar"].mean()) == pytest.approx(0.2, abs=0.01)

@@ -120,7 +120,7 @@ def prior_sample(k, q, p, bug=None, n_walkers=2000, **parameters):
     rng = np.random.default_rng(7)
     at, spread = start(design)
     walkers = at[:, None] + spread[:, None] * rng.normal(size=(len(at), n_walkers))
-    walkers = stretch_moves(density, walkers, 120, rng)
+    walkers = stretch_moves(density, walkers, 80, rng)
     flat = spread_out(walkers, *sizes)[0].T
     values = draw_posterior(design, flat, np.random.default_rng(1)).values
     return priors, values
