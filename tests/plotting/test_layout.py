@@ -12,13 +12,13 @@ from matplotlib.text import Text
 from skbayesiv import plotting
 
 
-@pytest.fixture(params=["default", "dark_background"])
+@pytest.fixture(params=["default", "dark_background"], scope="module")
 def style(request):
     with plt.style.context(request.param):
         yield request.param
 
 
-@pytest.fixture(params=DRAW)
+@pytest.fixture(params=DRAW, scope="module")
 def figure(request, style):
     shown = DRAW[request.param](request.getfixturevalue)
     shown.figure_.canvas.draw()
