@@ -71,7 +71,7 @@ def purpose(name: str) -> str:
     path = PACKAGE / name
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     words = (ast.get_docstring(ast.parse(file.read_text())) or "").splitlines()[0].split()
-    lines, width = [""], 30
+    lines, width = [""], 22
     for word in words:
         if len(lines[-1]) + len(word) > width:
             lines.append("")
@@ -82,7 +82,7 @@ def purpose(name: str) -> str:
 rooms = graph()
 level = floors(rooms)
 height = 1 + max(level.values())
-fig, ax = plt.subplots(figsize=(10.5, 1.28 * height))
+fig, ax = plt.subplots(figsize=(8.0, 1.35 * height))
 place = {}
 for floor in range(height):
     here = sorted(name for name in rooms if level[name] == floor)
@@ -93,8 +93,8 @@ for name, other in direct(rooms):
     bend = 0.35 if y - to_y > 1 and abs(x - to_x) < 0.05 else 0.0
     ax.annotate(
         "",
-        xy=(to_x, to_y + 0.31),
-        xytext=(x, y - 0.31),
+        xy=(to_x, to_y + 0.35),
+        xytext=(x, y - 0.35),
         arrowprops={
             "arrowstyle": "-|>",
             "color": "0.55",
@@ -104,10 +104,10 @@ for name, other in direct(rooms):
     )
 for name, (x, y) in place.items():
     colour = "#d6e6f2" if name in PUBLIC or name == "_estimators" else "#f3efe6"
-    box = {"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": "0.4"}
+    box = {"boxstyle": "round,pad=0.4", "facecolor": colour, "edgecolor": "0.4"}
     text = f"{name}\n{purpose(name)}"
-    ax.text(x, y, text, ha="center", va="center", fontsize=8, bbox=box, linespacing=1.35)
+    ax.text(x, y, text, ha="center", va="center", fontsize=8, bbox=box, linespacing=1.3)
 ax.set_xlim(0, 1)
-ax.set_ylim(-0.6, height - 0.4)
+ax.set_ylim(-0.5, height - 0.5)
 ax.axis("off")
-fig.tight_layout()
+fig.subplots_adjust(0, 0, 1, 1)
