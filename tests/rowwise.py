@@ -20,6 +20,7 @@ from skbayesiv._data.rows import IVData
 from skbayesiv._data.standardised import Standardised
 from skbayesiv._estimators.bayesian import BayesianIV
 from skbayesiv._models.normal import design as _design
+from skbayesiv._models.normal.density import log_likelihood_and_prior
 from skbayesiv._models.normal.pymc_model import state_rows
 from skbayesiv._models.normal.start import start
 from skbayesiv._models.parts.priors import build_priors
@@ -211,6 +212,14 @@ def sigma_of(u, sd, xp=np):
     root = xp.linalg.solve(np.eye(size) - place @ u[size:], xp.diag(xp.exp(u[:size])))
     order = np.array([size - 1, *range(size - 1)])  # equations: outcome, treatments
     return (root @ root.T)[order][:, order] * np.outer(sd, sd)
+
+
+def collapsed(design, u):
+    """The package's density in NumPy at points of shape (N, dim)."""
+    shape, arrays = design.shape, design.arrays
+    loc = [np.asarray(arrays.loc[j]) for j in shape.effect_positions]
+    precision = [np.asarray(arrays.precision[j]) for j in shape.effect_positions]
+    return np.asarray(log_likelihood_and_prior(shape, u.T, arrays, loc, precision, np))
 
 
 def packed_factor(matrix):

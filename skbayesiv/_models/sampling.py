@@ -10,8 +10,6 @@ from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._sampling.backends import BACKENDS
 from skbayesiv._sampling.target import Draws, Settings
 
-Sampled = tuple[Draws, Posterior]
-
 
 def sample_model(
     model: Model,
@@ -19,7 +17,7 @@ def sample_model(
     settings: Settings,
     data: IVData | None = None,
     track: Callable[[range], Iterable[int]] | None = None,
-) -> Sampled:
+) -> tuple[Draws, Posterior]:
     """Sample a model's target, then all else exactly; PyMC samples what `to_pymc` states.
 
     Parameters

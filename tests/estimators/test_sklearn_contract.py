@@ -33,12 +33,12 @@ def test_check_estimator(estimator, check):
     check(estimator)
 
 
-ARRAY_API = """
+ARRAY_API = f"""
 import warnings
 warnings.simplefilter("ignore")
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS
-quick = {"draws": 200, "tune": 200, "chains": 2, "random_state": 0}
+quick = {QUICK!r}
 for est in (TwoStageLS(), BayesianIV(**quick), HierarchicalBayesianIV(**quick)):
     for each, check in estimator_checks_generator(est):
         if "array_api" in check.func.__name__:

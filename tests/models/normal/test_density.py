@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rowwise import CASES, cases, design_of, points, problem, sigma_of, stacked
+from rowwise import CASES, cases, collapsed, design_of, points, problem, sigma_of, stacked
 from scipy import stats
 
 from skbayesiv import HierarchicalBayesianIV
@@ -34,14 +34,6 @@ from skbayesiv._models.parts.scales import HALF_CAUCHY
 pytestmark = pytest.mark.filterwarnings(
     "ignore:PyTensor could not link to a BLAS installation:UserWarning"
 )
-
-
-def collapsed(design, u):
-    """The package's density in NumPy at points of shape (N, dim)."""
-    shape, arrays = design.shape, design.arrays
-    loc = [np.asarray(arrays.loc[j]) for j in shape.effect_positions]
-    precision = [np.asarray(arrays.precision[j]) for j in shape.effect_positions]
-    return np.asarray(log_likelihood_and_prior(shape, u.T, arrays, loc, precision, np))
 
 
 def offsets(case, design=None):
