@@ -11,7 +11,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from arviz_stats.base.array import array_stats
-from experiments import QUICK, simulated
+from experiments import EXACT, QUICK, simulated
 from quadrature import Prior, cross_products, posterior
 
 from skbayesiv import BayesianIV, TwoStageLS
@@ -224,7 +224,7 @@ def test_without_treatment_it_is_bayesian_regression():
     X = rng.normal(size=(500, 3))
     y = 1.0 + X @ [1.0, -2.0, 0.5] + rng.normal(size=500)
     with pytest.warns(NoTreatmentWarning):
-        est = BayesianIV(random_state=0, gamma_scale=100.0).fit(X, y)
+        est = BayesianIV(gamma_scale=100.0, **EXACT).fit(X, y)
     design = np.column_stack([np.ones(500), X])
     ols, rss = np.linalg.lstsq(design, y)[:2]
     assert np.allclose([est.intercept_, *est.coef_], ols, atol=4 * np.sqrt(rss / 500 / 500 / 3000))

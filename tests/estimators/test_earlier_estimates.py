@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import QUICK
 
 from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, TwoStageLS
 from skbayesiv.datasets import make_noncompliance
@@ -62,7 +63,7 @@ def test_priors_of_correlated_effects_are_divided_out_together():
     t = z @ [[1.0, 0.6], [0.6, 1.0]] + e[:, :2]
     y = t @ [1.0, -1.0] + 5 * e.sum(axis=1)
     fits = [
-        BayesianIV(likelihood="gmm", beta_t_scale=scale, draws=10_000, random_state=0).fit(
+        BayesianIV(likelihood="gmm", beta_t_scale=scale, **QUICK | {"draws": 20_000}).fit(
             None, t, y, z=z
         )
         for scale in (100.0, 0.6)

@@ -14,16 +14,17 @@ from skbayesiv._models.sampling import sample_model
 from skbayesiv._sampling.backends import BACKENDS
 from skbayesiv.datasets import make_noncompliance
 
-ROLES = {"by": "week", "outcome": "y", "treatment": "t", "instruments": "z"}
+ROLES = {"by": "week", "outcome": "y", "treatment": "t", "instruments": "z", "covariates": "x"}
 SURE = {"effects": [1.3, 1.31, 1.29], "std_errors": [0.01, 0.01, 0.01]}
 
 
 @pytest.fixture(scope="module")
 def frame():
     """Three experiments whose effect is about 1."""
-    parts = [make_noncompliance(200, effect=1.0, random_state=i) for i in range(3)]
+    parts = [make_noncompliance(200, effect=1.0, n_covariates=1, random_state=i) for i in range(3)]
     return pd.concat(
-        pd.DataFrame({"t": p.t, "y": p.y, "z": p.z, "week": i}) for i, p in enumerate(parts)
+        pd.DataFrame({"x": p.X[:, 0], "t": p.t, "y": p.y, "z": p.z, "week": i})
+        for i, p in enumerate(parts)
     )
 
 
@@ -80,7 +81,7 @@ def test_experiments_follow_the_backend(frame, steps):
 def test_a_search_follows_the_backend(frame, steps):
     est = BayesianIV(backend="metropolis", **QUICK)
     search = BayesianIVCV(est, beta_t_scale=[0.5, 2.0], cv=3)
-    search.fit(None, frame["t"], frame["y"], z=frame["z"])
+    search.fit(frame[["x"]], frame["t"], frame["y"], z=frame["z"])
     assert len(steps) == 2 * 3 + 1
     assert (search.idata_.sample_stats["n_steps"] == 1).all()
 
@@ -100,5 +101,5 @@ def test_pymc_in_a_search_gets_the_training_rows(frame, monkeypatch):
 
     monkeypatch.setattr(NormalModel, "sample_pymc", sample_pymc)
     search = BayesianIVCV(BayesianIV(backend="pymc", **QUICK), beta_t_scale=[1.0], cv=4)
-    search.fit(None, frame["t"], frame["y"], z=frame["z"])
+    search.fit(frame[["x"]], frame["t"], frame["y"], z=frame["z"])
     assert sizes == [450] * 4 + [600]

@@ -207,9 +207,8 @@ def test_robust_mixture_is_exact(push, notebook):
     """The posterior probability of exchangeability equals the ratio of two evidences."""
     y, t, z = push
     shifted = y + 2.7 * t
-    est = HierarchicalBayesianIV(
-        EFFECTS, ERRORS, robust_weight=0.2, **HYPER, **notebook, draws=2000, random_state=0
-    )
+    parameters = HYPER | notebook | {"sigma_t_bar_prior": "half-normal", "robust_weight": 0.2}
+    est = HierarchicalBayesianIV(EFFECTS, ERRORS, **parameters, draws=2000, random_state=0)
     with pytest.warns(PriorDataConflictWarning):
         est.fit(None, t, shifted, z=z)
     gram = cross_products(shifted, t, z)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from experiments import EXACT
 from scipy.special import logsumexp
 from scipy.stats import norm, t
 
@@ -19,7 +20,7 @@ Y = 1.0 + X @ [0.5, -0.3] + RNG.normal(size=N)
 @pytest.fixture(scope="module")
 def est():
     with pytest.warns(NoTreatmentWarning):
-        return BayesianIV(random_state=0).fit(X, Y)
+        return BayesianIV(**EXACT).fit(X, Y)
 
 
 @pytest.fixture(scope="module")

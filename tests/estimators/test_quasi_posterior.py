@@ -154,9 +154,9 @@ def test_clusters_that_the_fit_did_not_have_are_warned_of():
 
 
 @quiet
-def test_two_stage_estimate_with_its_robust_error(push):
+def test_two_stage_estimate_with_its_robust_error():
     """What conflicts with a history are judged by is TwoStageLS's, robust or clustered."""
-    data = make_rows(1, 3, 1, n=500)
+    data = make_rows(1, 2, 1, n=500)
     clusters = np.random.default_rng(0).integers(0, 60, 500)
     for groups in (None, clusters):
         est = fit(data, clusters=groups, **QUICK)
@@ -167,11 +167,11 @@ def test_two_stage_estimate_with_its_robust_error(push):
 
 
 @pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.PriorDataConflictWarning")
-def test_history_of_quasi_posteriors(push):
-    y, t, z = (column[:2000] for column in push)
-    first = fit(rows_of(y, t, z))
+def test_history_of_quasi_posteriors():
+    data = make_rows(1, 2, 0, n=2000)
+    first = fit(data)
     second = HierarchicalBayesianIV.from_estimators([first, first], likelihood="gmm", **EXACT)
-    second.fit(None, t, y, z=z)
+    second.fit(None, data.t, data.y, z=data.z)
     assert 0.0 < second.borrowing().shrinkage < 1.0
     assert np.shape(second.next_prior().effects) == (3, 1)
 

@@ -41,7 +41,7 @@ def test_the_fitted_model(rows):
     assert log_p[0] == pytest.approx(log_p[1])
     assert set(point) == set(unfitted.initial_point())
     with pytest.raises(ValueError, match="at most 20000 rows"):
-        BayesianIV(random_state=0).fit_moments(est.moments_).to_pymc()
+        BayesianIV(**QUICK).fit_moments(est.moments_).to_pymc()
 
 
 @pytest.mark.parametrize("robust", [0.0, 0.3])

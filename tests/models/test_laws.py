@@ -46,29 +46,35 @@ def every(*names):
     return pytest.mark.parametrize("name", names or PARAMETERS)
 
 
-def raw(n=80, seed=5):
-    """X (none), y, t, z of an experiment with two instruments, rounded so that sums are exact."""
-    rng = np.random.default_rng(seed)
+def covariates(name):
+    """Names of the covariates: the criterion takes batches of rows only without any."""
+    return () if "gmm" in name else ("x0",)
+
+
+def raw(name, n=80):
+    """X, y, t, z of an experiment with two instruments, rounded so that sums are exact."""
+    rng = np.random.default_rng(5)
     z = rng.integers(0, 3, size=(n, 2)).astype(float)
     e = rng.normal(size=n)
-    t = np.round(z @ [1.0, 0.5] + e + rng.normal(size=n), 2)
-    y = np.round(2.0 + 1.2 * t + e + rng.normal(size=n), 2)
-    return y, t, z
+    x = rng.integers(0, 4, size=(n, len(covariates(name)))).astype(float)
+    t = np.round(z @ [1.0, 0.5] + 0.3 * x.sum(axis=1) + e + rng.normal(size=n), 2)
+    y = np.round(2.0 + 1.2 * t - 0.5 * x.sum(axis=1) + e + rng.normal(size=n), 2)
+    return x, y, t, z
 
 
-def read(y, t, z, weight=None):
-    return read_rows(None, y, t, z, weight, roles=Roles())
+def read(x, y, t, z, weight=None):
+    return read_rows(x, y, t, z, weight, roles=Roles())
 
 
-def model_of(name, y, t, z, weight=None):
+def model_of(name, x, y, t, z, weight=None):
     est = PARAMETERS[name]
-    return est._build_model(read_sums(est, read(y, t, z, weight)))
+    return est._build_model(read_sums(est, read(x, y, t, z, weight)))
 
 
 @cache
 def fitted(name):
     """Model of the experiment."""
-    return model_of(name, *raw())
+    return model_of(name, *raw(name))
 
 
 @cache
@@ -102,26 +108,26 @@ def test_it_says_what_it_is(name):
 
 @every()
 def test_rows_in_another_order_give_the_same_draws(name):
-    y, t, z = raw()
-    order = np.random.default_rng(1).permutation(len(y))
-    permuted = model_of(name, y[order], t[order], z[order])
+    rows = raw(name)
+    order = np.random.default_rng(1).permutation(len(rows[1]))
+    permuted = model_of(name, *(column[order] for column in rows))
     same(quick(name), sample_model(permuted, "numpyro", QUICK))
 
 
 @every()
 def test_rows_in_chunks_give_the_same_draws(name):
-    est, (y, t, z) = PARAMETERS[name], raw()
+    est, rows = PARAMETERS[name], raw(name)
     sums = None
     for at in (slice(0, 30), slice(30, 45), slice(45, None)):
-        sums = read_batch(est, read(y[at], t[at], z[at]), sums)
+        sums = read_batch(est, read(*(column[at] for column in rows)), sums)
     same(quick(name), sample_model(est._build_model(sums), "numpyro", QUICK))
 
 
 @every()
 def test_a_weight_of_two_is_a_row_given_twice(name):
-    y, t, z = raw(40)
-    weighted = model_of(name, y, t, z, np.full(40, 2.0))
-    repeated = model_of(name, np.tile(y, 2), np.tile(t, 2), np.tile(z, (2, 1)))
+    rows = raw(name, 40)
+    weighted = model_of(name, *rows, np.full(40, 2.0))
+    repeated = model_of(name, *(np.concatenate([column, column]) for column in rows))
     same(sample_model(weighted, "numpyro", QUICK), sample_model(repeated, "numpyro", QUICK))
 
 
@@ -159,7 +165,7 @@ def test_any_sampler_gives_the_same_posterior(name):
 
 def empty_model(name):
     """Model of no rows."""
-    columns = Columns((), ("z0", "z1"), ("t",), "y")
+    columns = Columns(covariates(name), ("z0", "z1"), ("t",), "y")
     est = PARAMETERS[name]
     fourth = FourthMoments.empty(columns) if est.likelihood == "gmm" else None
     return est._build_model(Sums(Moments.empty(columns), fourth))
@@ -201,7 +207,7 @@ def test_without_rows_it_is_its_prior(name):
 def test_its_density_is_pymcs(name):
     """log prior + log likelihood of a draw, by this package and by PyMC, up to one constant."""
     model, (_, posterior) = fitted(name), quick(name)
-    stated, at = model.to_pymc(read(*raw())), range(0, 40, 7)
+    stated, at = model.to_pymc(read(*raw(name))), range(0, 40, 7)
     parts = [*posterior.log_prior.values(), *posterior.log_likelihood.values()]
     own = np.sum(parts, axis=0)[at]
     density = stated.compile_logp(jacobian=False, mode="FAST_COMPILE")

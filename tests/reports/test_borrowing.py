@@ -49,14 +49,15 @@ def clustered_rows():
     z = rng.integers(0, 2, 60)[clusters].astype(float)
     t = (rng.uniform(size=3000) < 0.2 + 0.6 * z).astype(float)
     y = t + 1.5 * rng.normal(size=60)[clusters] + rng.normal(size=3000)
-    return {"t": t, "y": y, "z": z}, clusters
+    X, other = rng.normal(size=(2, 3000, 1))
+    return {"X": X, "t": t, "y": y, "z": np.column_stack([z, other])}, clusters
 
 
 def test_conflicts_are_judged_with_the_likelihoods_own_error():
     data, clusters = clustered_rows()
-    classical = TwoStageLS(cov_type="unadjusted").fit(None, **data)
-    clustered = TwoStageLS(cov_type="clustered").fit(None, **data, clusters=clusters)
-    robust = TwoStageLS(cov_type="robust").fit(None, **data)
+    classical = TwoStageLS(cov_type="unadjusted").fit(**data)
+    clustered = TwoStageLS(cov_type="clustered").fit(**data, clusters=clusters)
+    robust = TwoStageLS(cov_type="robust").fit(**data)
     error = {
         name: float(est._effect_and_error()[1][0])
         for name, est in (("iid", classical), ("robust", robust), ("clustered", clustered))
@@ -65,18 +66,18 @@ def test_conflicts_are_judged_with_the_likelihoods_own_error():
     far = [classical.effect_ + 1.0] * 2
     parameters = {"effects": far, "std_errors": [0.1, 0.1], **EXACT}
     with pytest.warns(PriorDataConflictWarning):
-        normal = HierarchicalBayesianIV(**parameters).fit(None, **data)
+        normal = HierarchicalBayesianIV(**parameters).fit(**data)
     gmm = HierarchicalBayesianIV(**parameters, likelihood="gmm")
     with warnings.catch_warnings():
         warnings.simplefilter("error", PriorDataConflictWarning)
-        gmm.fit(None, **data, clusters=clusters)
+        gmm.fit(**data, clusters=clusters)
     # Up to small-sample factors of 60 clusters and 3,000 rows.
     assert normal._model.two_stage().std_errors == pytest.approx(error["iid"], rel=1e-3)
     assert gmm._model.two_stage().std_errors == pytest.approx(error["clustered"], rel=0.02)
     assert gmm.borrowing().conflict_p_value > 0.05
     assert normal.borrowing().conflict_p_value < 0.05
     with pytest.warns(PriorDataConflictWarning):
-        unclustered = HierarchicalBayesianIV(**parameters, likelihood="gmm").fit(None, **data)
+        unclustered = HierarchicalBayesianIV(**parameters, likelihood="gmm").fit(**data)
     assert unclustered._model.two_stage().std_errors == pytest.approx(error["robust"], rel=1e-3)
 
 
@@ -187,8 +188,8 @@ def test_a_history_that_adds_uncertainty(rows):
         sigma_t_bar_scale=0.1,
         robust_weight=0.02,
         beta_t_scale=2.0,
-        random_state=0,
-    ).fit(None, **rows)
+        **EXACT,
+    ).fit(np.random.default_rng(0).normal(size=(600, 1)), **rows)
     report = est.borrowing()
     assert report.rows < 0
     text = str(report)

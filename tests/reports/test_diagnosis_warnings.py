@@ -40,7 +40,7 @@ def test_several_weak_treatments_are_warned_of(linear):
     kp = diagnostics.kleibergen_paap(data["y"], data["t"], data["z"])
     assert kp.p_value > 0.05
     assert kp.f < 10.0
-    est = BayesianIV(**QUICK).fit(**data)
+    est = BayesianIV(likelihood="gmm", **QUICK).fit(**data)
     with pytest.warns(WeakInstrumentWarning, match="does not reject under-identification") as found:
         est.diagnose()
     assert f"Kleibergen-Paap F is {kp.f:.3g}, below 10 (a rule of thumb)" in str(found[0].message)

@@ -50,7 +50,7 @@ def test_without_rows(push_fit, push):
 @quiet
 def test_a_history_enters_the_effect_only(experiment):
     data = experiment()
-    est = HierarchicalBayesianIV(effects=[1.0, 1.1], std_errors=[0.2, 0.2], random_state=0)
+    est = HierarchicalBayesianIV(effects=[1.0, 1.1], std_errors=[0.2, 0.2], **QUICK)
     table = experiment_report(est.fit(**data)).table
     draws = est.idata_.posterior["beta_t"].to_numpy()
     assert_allclose(table.loc["effect on compliers", "std_err"], draws.std())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from experiments import EXACT
 from scipy import stats
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV
@@ -30,7 +31,8 @@ def fitted(rows):
 
 @pytest.mark.parametrize("robust", [0.0, 0.3])
 def test_prior_draws_are_what_the_history_predicts(rows, robust):
-    est = HierarchicalBayesianIV(**EARLIER, robust_weight=robust, random_state=0).fit(None, **rows)
+    x = stats.zscore(np.random.default_rng(0).normal(size=(600, 1)))
+    est = HierarchicalBayesianIV(**EARLIER, robust_weight=robust, **EXACT).fit(x, **rows)
     prior = est.sample_prior_predictive(n_draws=8000, random_state=1).prior
     item, grid = est.meta_analysis().treatments[0], integrate(build_history(est), 0)
     table = est.prior_summary()
@@ -69,16 +71,15 @@ def test_prior_summary_names_the_hierarchy(fitted, rows):
     ]
     assert table.loc["beta_t[t]", "distribution"] == "Normal(beta_t_bar, sigma_t_bar)"
     assert not any("vague" in name for name in table.index)
-    robust = HierarchicalBayesianIV(
-        **EARLIER, robust_weight=0.2, beta_t_scale=3.0, random_state=0
-    ).fit(None, **rows)
-    table = robust.prior_summary()
+    x = np.random.default_rng(0).normal(size=(600, 1))
+    robust = HierarchicalBayesianIV(**EARLIER, robust_weight=0.2, beta_t_scale=3.0, **EXACT)
+    table = robust.fit(x, **rows).prior_summary()
     assert table.loc["beta_t[t] (vague)"].tolist() == ["Normal with probability 0.2", 0.0, 3.0]
     assert table.loc["beta_t[t]", "distribution"].endswith("with probability 0.8")
     half_t = HierarchicalBayesianIV(**EARLIER, sigma_t_bar_prior="half-t", random_state=0)
     named = half_t.fit(None, **rows).prior_summary()["distribution"]
     assert named["sigma_t_bar[t]"] == "HalfStudentT(3)"
-    base = BayesianIV(random_state=0).fit(None, **rows).prior_summary()
+    base = BayesianIV(**EXACT).fit(x, **rows).prior_summary()
     assert table.iloc[4:].equals(base.drop(index="beta_t[t]"))
 
 

@@ -117,7 +117,12 @@ def test_hyperparameters_under_the_vague_component(push, notebook):
     """Where the effect is not exchangeable, the mean effect is that of the history alone."""
     y, t, z = push
     est = HierarchicalBayesianIV(
-        [9.5, 9.7, 9.4], [0.1, 0.1, 0.1], robust_weight=0.5, **notebook, random_state=0
+        [9.5, 9.7, 9.4],
+        [0.1, 0.1, 0.1],
+        robust_weight=0.5,
+        sigma_t_bar_prior="half-normal",
+        **notebook,
+        random_state=0,
     ).fit(None, t, y, z=z)
     assert est.exchangeable_probability_ < 1e-3
     item = est.meta_analysis().treatments[0]
