@@ -169,7 +169,7 @@ def test_pymc_backend(rows):
     import pytensor
 
     X, t, y, z = rows
-    quick = {"draws": 6, "tune": 10, "chains": 2, "random_state": 0}
+    quick = {"draws": 6, "tune": 10, "chains": 2, "target_accept": 0.4, "random_state": 0}
     with pytensor.config.change_flags(mode="FAST_COMPILE"):
         est = BayesianIV(**quick, backend="pymc").fit(X, t, y, z=z)
     other = BayesianIV(**EXACT).fit(X, t, y, z=z)
