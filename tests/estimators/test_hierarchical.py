@@ -287,7 +287,8 @@ def test_several_treatments_with_missing_effects():
     )
     errors = effects.abs() * 0.0 + 0.1
     t = pd.DataFrame(t, columns=["a", "b"])
-    est = HierarchicalBayesianIV(effects, errors, likelihood="gmm", **EXACT)
+    parameters = {"likelihood": "gmm", "robust_weight": 0.1, **EXACT}
+    est = HierarchicalBayesianIV(effects, errors, **parameters)
     p = est.fit(None, t, y, z=z).idata_.posterior
     assert list(p["experiment"].values) == ["spring", "summer", "autumn"]
     assert p["beta_j"].shape == (2, 2000, 3, 2)

@@ -238,7 +238,7 @@ EARLIER = {
 }
 
 
-def history_draws(robust, kind="half-cauchy", n_draws=8000):
+def history_draws(robust, kind="half-cauchy", n_draws=3000):
     """Draws of the effect and the hierarchy without rows, and the history on a grid.
 
     NUTS has no part in it: sigma_bar comes from the grid, and a robust prior's two components
@@ -329,11 +329,11 @@ def test_a_missing_link_is_found(monkeypatch):
         return np.corrcoef(*(stats.rankdata(values[k][:, 0]) for k in ("beta_t", "beta_t_bar")))
 
     rng = np.random.default_rng(1)
-    at = grid.draw(8000, rng)
-    bar = grid.mean[at] + np.sqrt(grid.variance[at]) * rng.standard_normal(8000)
-    effect = bar + grid.sigma[at] * rng.standard_normal(8000)
+    at = grid.draw(3000, rng)
+    bar = grid.mean[at] + np.sqrt(grid.variance[at]) * rng.standard_normal(3000)
+    effect = bar + grid.sigma[at] * rng.standard_normal(3000)
     expected = correlation({"beta_t": effect[:, None], "beta_t_bar": bar[:, None]})[0, 1]
-    assert correlation(values)[0, 1] == pytest.approx(expected, abs=4 * np.sqrt(2 / 8000))
+    assert correlation(values)[0, 1] == pytest.approx(expected, abs=4 * np.sqrt(2 / 3000))
     monkeypatch.setattr(draws_of_history, "draw_beta_bar", beta_bar_without_the_link)
     assert abs(correlation(history_draws(0.0)[1])[0, 1]) < 0.1 < expected
 
