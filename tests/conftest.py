@@ -8,8 +8,6 @@ import tempfile
 import numpy as np
 import pytest
 
-from skbayesiv.datasets import load_push_experiment
-
 NOTEBOOK = {
     "intercept_y_loc": 50.0,
     "intercept_y_scale": 10.0,
@@ -42,7 +40,12 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def push():
-    """Outcome, treatment and instrument of the push experiment."""
+    """Outcome, treatment and instrument of the push experiment.
+
+    Imported here, since workers start only after this file has been read.
+    """
+    from skbayesiv.datasets import load_push_experiment
+
     _, t, y, z = load_push_experiment(return_X_t_y_z=True)
     return tuple(np.asarray(column, dtype=float) for column in (y, t, z))
 

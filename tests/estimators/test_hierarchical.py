@@ -14,6 +14,7 @@ from scipy import stats
 from scipy.special import logit
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS
+from skbayesiv._models.history import draws as draws_of_history
 from skbayesiv._models.history.meta_analysis import integrate
 from skbayesiv._models.history.table import build_history
 from skbayesiv.exceptions import PriorDataConflictWarning
@@ -63,6 +64,11 @@ def fitted(push, notebook):
     y, t, z = push
     est = HierarchicalBayesianIV(EFFECTS, ERRORS, **HYPER, **notebook, draws=2000, random_state=2)
     return est.fit(None, t, y, z=z)
+
+
+@pytest.fixture(scope="module")
+def report(fitted):
+    return fitted.borrowing()
 
 
 def test_push_posterior_is_exact(push, fitted):
@@ -173,8 +179,7 @@ def test_history_predicts(fitted):
     )
 
 
-def test_report(fitted):
-    report = fitted.borrowing()
+def test_report(report):
     # One-dimensional quadrature with a normal likelihood of sd 0.7144 gives 0.753.
     assert report.shrinkage == pytest.approx(0.753, abs=0.01)
     assert report.exchangeable_probability is None
@@ -189,9 +194,9 @@ def test_report(fitted):
         assert text in str(report)
 
 
-def test_leave_one_out_is_a_refit(push, notebook, fitted):
+def test_leave_one_out_is_a_refit(push, notebook, report):
     y, t, z = push
-    table = fitted.borrowing().leave_one_out
+    table = report.leave_one_out
     keep = np.arange(5) != 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PriorDataConflictWarning)
@@ -265,13 +270,19 @@ def test_edge_histories(small):
     # One experiment with an error far below the spread's scale.
     one = fit([2.0], [0.1], sigma_t_bar_scale=0.1)
     assert min(base.effect_, 2.0) < one.effect_ < max(base.effect_, 2.0)
-    # Ten thousand.
-    rng = np.random.default_rng(0)
-    many = rng.normal(1.0, 0.2, 10_000)
-    est = fit(many, np.full(10_000, 0.05), **EXACT | {"draws": 1200})
+
+
+@pytest.mark.parametrize("n", [1000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_many_earlier_experiments(small, n, monkeypatch):
+    """They are the hierarchy's own data; their effects are left out where they fill the memory."""
+    t, y, z = small
+    many = np.random.default_rng(0).normal(1.0, 0.2, n)
+    monkeypatch.setattr(draws_of_history, "MAX_BETA_J", 4000 * n - 1)
+    est = HierarchicalBayesianIV(many, np.full(n, 0.05), **EXACT).fit(None, t, y, z=z)
     p = est.idata_.posterior
-    assert float(p["beta_t_bar"].mean()) == pytest.approx(1.0, abs=0.01)
-    assert float(p["sigma_t_bar"].mean()) == pytest.approx(0.2, abs=0.01)
+    sd = np.hypot(0.2, 0.05)
+    assert float(p["beta_t_bar"].mean()) == pytest.approx(1.0, abs=4 * sd / np.sqrt(n))
+    assert float(p["sigma_t_bar"].mean()) == pytest.approx(0.2, abs=4 * sd / np.sqrt(n))
     assert "beta_j" not in p
 
 

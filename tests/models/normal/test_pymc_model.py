@@ -126,7 +126,7 @@ def test_chains_start_where_they_should(case):
 
 @cases("ols-no-intercept", "one-raw")
 def test_sample_model(case):
-    prob, settings = problem(case), Settings(6, 4, 2, 0.8, 3)
+    prob, settings = problem(case), Settings(6, 4, 2, 0.4, 3)
     model = state_rows(prob.data, prob.design)
     with pytensor.config.change_flags(**FAST):
         draws, drawn = sample_rows(model, prob.design, settings)
