@@ -9,11 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.metadata_routing import MetadataRequest
-
-from skbayesiv._data.checks import check_weights
 
 __all__ = ["log_predictive_density", "log_predictive_density_scorer"]
 
@@ -32,6 +29,11 @@ def log_predictive_density(
     For each row the density of (y, t) given z and x is averaged over the posterior's draws; the
     mean of its logarithm over rows is a strictly proper score: larger is better, and in
     expectation nothing beats the true distribution.
+
+    What the average does to the logarithm is small, and is computed for some rows and draws where
+    there are many of both; all else follows from the moments of the rows, with all draws, so that
+    the cost hardly grows with them. `BayesianIV.log_predictive_density` has each row's density,
+    from all draws, at a cost that does.
 
     Parameters
     ----------
@@ -73,9 +75,7 @@ def log_predictive_density(
             "Pipeline or the best of a search: the score is the density of y and t under its "
             f"posterior; got {type(model).__name__}."
         )
-    density = model.log_predictive_density(X, t, y, z=z)
-    weight = check_weights(sample_weight, density.shape[0])
-    return float(np.average(density, weights=weight))
+    return float(model._mean_log_predictive(X, t, y, z, sample_weight))
 
 
 class _LogPredictiveDensityScorer:

@@ -46,7 +46,7 @@ ONLY_IN = {
         "_models/moment_conditions/density.py",
         "_models/history/density.py",
     },
-    "linearmodels": {"_linear/estimate.py"},
+    "linearmodels": {"_linear/linearmodels_results.py"},
 }
 # What takes seconds to import, and engines that need not be there.
 LATE = {

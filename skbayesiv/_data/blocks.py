@@ -1,7 +1,8 @@
-"""Rows as arrays -> their sums, in one pass over blocks of about 1 MB."""
+"""Rows as arrays -> blocks of about 1 MB, and the sums of these."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,9 @@ from skbayesiv._data.frames.plan import Totals
 from skbayesiv._typing import Array
 
 PILOT_ROWS = 1024
+LANES = 4  # BLAS takes half as long for the products of 8 columns as for those of 7
+WIDE = 12  # copying rows of this many covariates is faster row by row than column by column
+MIN_BLOCK_ROWS = 1024
 
 
 class RowArrays(Protocol):
@@ -40,34 +44,72 @@ class RowArrays(Protocol):
     def n_rows(self) -> int: ...
 
 
-@np.errstate(over="ignore", invalid="ignore")  # `check_identified` names what overflowed
+def lanes(width: int) -> int:
+    """Number of rows that BLAS sums the products of fastest: `width` or a little more."""
+    return -(-width // LANES) * LANES
+
+
+def blocks(data: RowArrays, shift: Array, *, by_row: bool = False) -> Iterator[tuple[Array, slice]]:
+    """Blocks of the columns (1, [x, z, t, y] - shift), and which rows they are.
+
+    Parameters
+    ----------
+    data : checked rows
+    shift : ndarray of shape (C,)
+    by_row : bool, default=False
+        Whether what is next to each other in memory is of one row, or of one column.
+
+    Yields
+    ------
+    block : ndarray of shape (W, n), W = lanes(1 + C)
+        Zero below the columns. It is written over by the next one.
+    at : slice
+        Its rows.
+    """
+    parts = (data.x, data.z, data.t, data.y[:, None])
+    stops = 1 + np.cumsum([part.shape[1] for part in parts])
+    width = lanes(1 + len(shift))
+    point = np.zeros((width, 1))
+    point[1 : 1 + len(shift), 0] = shift
+    step = max(MIN_BLOCK_ROWS, BLOCK_BYTES // (8 * width))
+    block = np.empty((width, 0))
+    for start in range(0, data.n_rows, step):
+        at = slice(start, min(start + step, data.n_rows))
+        n = at.stop - start
+        if block.shape[1] != n:
+            block = np.zeros((n, width)).T if by_row else np.zeros((width, n))
+            # Of one shape, so that one is taken off the other as flat memory.
+            points = np.tile(point.T, (n, 1)).T if by_row else point
+        block[0] = 1.0
+        for part, stop in zip(parts, stops, strict=True):
+            block[stop - part.shape[1] : stop] = part[at].T
+        block -= points
+        yield block, at
+
+
+@np.errstate(over="ignore", invalid="ignore")  # whoever asks for the sums names what overflowed
 def sum_blocks(data: RowArrays) -> Totals:
     """Sums of the columns [x, z, t, y] and of their products, about the mean of the first rows."""
-    parts = (data.x, data.z, data.t, data.y[:, None])
-    shift = np.concatenate([_pilot_mean(part) for part in parts])
-    width = shift.shape[0]
-    rows = max(1, BLOCK_BYTES // (8 * width))
-    buffer = np.empty((rows, width))
-    weight, n_rows, total, cross = 0.0, 0, np.zeros(width), np.zeros((width, width))
-    for start in range(0, data.n_rows, rows):
-        stop = min(start + rows, data.n_rows)
-        block = buffer[: stop - start]
-        np.concatenate([part[start:stop] for part in parts], axis=1, out=block)
-        block -= shift
-        w = None if data.sample_weight is None else data.sample_weight[start:stop]
-        if w is None:
-            weight += stop - start
-            n_rows += stop - start
-            total += block.sum(axis=0)
+    shift = pilot_mean(data)
+    width = len(shift)
+    cross, weight, n_rows = np.zeros((lanes(1 + width), lanes(1 + width))), 0.0, 0
+    by_row = data.x.shape[1] > WIDE and data.x.flags.c_contiguous
+    for block, at in blocks(data, shift, by_row=by_row):
+        if data.sample_weight is None:
+            weight += block.shape[1]
+            n_rows += block.shape[1]
         else:
+            w = data.sample_weight[at]
             weight += float(w.sum())
             n_rows += int(np.count_nonzero(w))
-            total += w @ block
-            block *= np.sqrt(w)[:, None]
-        cross += block.T @ block
-    return Totals(shift, weight, n_rows, total, cross)
+            block *= np.sqrt(w)
+        cross += block @ block.T
+    sums = cross[: 1 + width, : 1 + width]
+    return Totals(shift, weight, n_rows, sums[0, 1:].copy(), sums[1:, 1:].copy())
 
 
-def _pilot_mean(part: NDArray[Any]) -> Array:
-    """Mean of the first rows, in double precision."""
-    return np.asarray(part[:PILOT_ROWS].mean(axis=0, dtype=np.float64)).reshape(-1)
+def pilot_mean(data: RowArrays) -> Array:
+    """Mean of the first rows, in double precision, shape (C,); the same for any memory layout."""
+    parts = (data.x, data.z, data.t, data.y[:, None])
+    first = [np.array(part[:PILOT_ROWS].T, dtype=np.float64, order="C") for part in parts]
+    return np.concatenate([part.mean(axis=1) for part in first])

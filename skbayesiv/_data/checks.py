@@ -22,16 +22,30 @@ FLOATS = [np.float64, np.float32]
 TIMES = ("date", "time", "duration", "period")
 
 
-def check_matrix(value: ArrayLike, name: str, **options: Any) -> NDArray[Any]:
-    """Return a finite 2-D float array; every error names the argument."""
+def check_matrix(
+    value: ArrayLike, name: str, *, finite: bool = True, **options: Any
+) -> NDArray[Any]:
+    """Return a finite 2-D float array; every error names the argument.
+
+    Without `finite` values may be missing or infinite, for who forms sums sees it in these.
+    """
+    if isinstance(value, np.ndarray) and _is_ready(value, finite):
+        return value
     if times := [str(dtype) for dtype in _dtypes(value) if str(dtype).lower().startswith(TIMES)]:
         raise ValueError(
             f"{name} must be numeric and finite: turn dates and times into numbers; got {times}."
         )
     try:
+        options |= {"ensure_all_finite": finite}
         return np.asarray(check_array(value, dtype=FLOATS, input_name=name, **options))
     except (ValueError, TypeError) as error:
         raise type(error)(f"{name} must be numeric and finite: {error}") from error
+
+
+def _is_ready(value: NDArray[Any], finite: bool) -> bool:
+    """Whether there is nothing to convert and nothing to refuse."""
+    ready = type(value) is np.ndarray and value.ndim == 2 and value.size and value.dtype in FLOATS
+    return bool(ready and (not finite or np.isfinite(value.sum())))
 
 
 def _dtypes(value: Any) -> list[Any]:
@@ -40,7 +54,7 @@ def _dtypes(value: Any) -> list[Any]:
     return list(dtypes) if np.iterable(dtypes) else [dtypes]
 
 
-def check_columns(value: Any, name: str) -> NDArray[Any]:
+def check_columns(value: Any, name: str, *, finite: bool = True) -> NDArray[Any]:
     """Return one or more variables as a 2-D float array, one column for each."""
     if isinstance(value, str):
         parameter = {"t": "treatment", "z": "instruments"}.get(name)
@@ -54,20 +68,21 @@ def check_columns(value: Any, name: str) -> NDArray[Any]:
         raise ValueError(f"{name} must have one or two dimensions; got shape {tuple(shape)}.")
     if len(shape) == 1:
         value = np.asarray(value).reshape(-1, 1)
-    return check_matrix(value, name)
+    return check_matrix(value, name, finite=finite)
 
 
-def check_outcome(y: Any, n_rows: int | None = None) -> NDArray[Any]:
-    """Return y as a finite 1-D float array."""
+def check_outcome(y: Any, n_rows: int | None = None, *, finite: bool = True) -> NDArray[Any]:
+    """Return y as a 1-D float array."""
     if y is None:
         raise ValueError(
             "This estimator requires y to be passed, but the target y is None: y must be a "
             "1-D array of numbers."
         )
-    if np.asarray(y).shape[1:] == (1,):
-        warnings.warn(COLUMN_Y, DataConversionWarning, skip_file_prefixes=OURS)
-    y = column_or_1d(y)
-    y = check_matrix(np.asarray(y).reshape(-1, 1), "y")[:, 0]
+    if np.asarray(y).ndim != 1:
+        if np.asarray(y).shape[1:] == (1,):
+            warnings.warn(COLUMN_Y, DataConversionWarning, skip_file_prefixes=OURS)
+        y = column_or_1d(y)
+    y = check_matrix(np.asarray(y).reshape(-1, 1), "y", finite=finite)[:, 0]
     if n_rows is not None:
         check_length(y, "y", n_rows)
     return y

@@ -34,7 +34,6 @@ from skbayesiv._data.products import (
     from_clusters,
     from_rows,
     shift_matrix,
-    sum_clusters,
     sum_rows,
     transform,
 )
@@ -97,19 +96,7 @@ class FourthMoments:
             reference = Reference.pilot(data, fit_intercept=fit_intercept)
         elif reference is None:
             reference = Reference.from_moments(Moments.from_data(data), fit_intercept=fit_intercept)
-        f, e = product_shape(data.columns)
-        total, cross, n_rows = np.zeros(f * e), np.zeros((f * e, f * e)), 0
-        add = sum_rows if clusters is None else sum_clusters
-        for part, part_cross, part_rows in add(data, reference, clusters):
-            total += part
-            cross += part_cross
-            n_rows += part_rows
-        groups = None
-        if clusters is not None:
-            used = clusters if data.sample_weight is None else clusters[data.sample_weight > 0]
-            groups = int(np.unique(used).size)
-        shaped = total.reshape(f, e), cross.reshape(f, e, f, e)
-        return cls(data.columns, reference, n_rows, groups, *shaped)
+        return cls(data.columns, reference, *sum_rows(data, reference, clusters))
 
     @classmethod
     def from_frame(

@@ -10,7 +10,7 @@ import numpy as np
 
 from skbayesiv._columns import Columns
 from skbayesiv._data.moments import Moments
-from skbayesiv._data.standardised import standardise
+from skbayesiv._data.standardised import Standardised, standardise
 from skbayesiv._typing import Array
 
 COLLINEAR = 1e-8
@@ -25,8 +25,9 @@ def check_identified(moments: Moments, *, fit_intercept: bool = True) -> None:
     _check_rows(moments, len(columns.covariates) + q + int(fit_intercept) if k else 2)
     if not k:
         return
-    _check_varies(moments, fit_intercept)
-    cosines = _cosines(moments, fit_intercept)
+    std = standardise(moments)
+    _check_varies(std, fit_intercept)
+    cosines = _cosines(moments, fit_intercept, std)
     for argument, where in (("z", columns.z), ("t", columns.t)):
         index = [*range(columns.x.stop), *range(where.start, where.stop)]
         for at in explained(cosines, index)[:1]:
@@ -129,18 +130,18 @@ def _check_rows(moments: Moments, least: int) -> None:
         )
 
 
-def _check_varies(moments: Moments, fit_intercept: bool) -> None:
-    columns, std = moments.columns, standardise(moments)
+def _check_varies(std: Standardised, fit_intercept: bool) -> None:
+    columns = std.columns
     for role, where in (("z", columns.z), ("t", columns.t), ("X", columns.x)):
         for i in range(where.start, where.stop):
             if std.corr[i, i] < 0.5 and (fit_intercept or std.mean[i] == 0.0):
                 raise constant_error(role, columns.names[i], std.mean[i])
 
 
-def _cosines(moments: Moments, fit_intercept: bool) -> Array:
+def _cosines(moments: Moments, fit_intercept: bool, std: Standardised | None = None) -> Array:
     """Cosines of the angles between columns, centred if there is an intercept."""
     if fit_intercept:
-        std = standardise(moments)
+        std = standardise(moments) if std is None else std
         varies = std.corr.diagonal() > 0.5
         # Not the rounded ones, whose error a dependence with large coefficients would magnify.
         cosines = moments.scatter / moments.weight / np.outer(std.sd, std.sd)

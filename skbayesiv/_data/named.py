@@ -63,7 +63,7 @@ class NamedFrame:
         return [] if self.clusters is None else [*Moments.by_group(self.query).values()]
 
     def residual_moments(self, origin: Array, contrast: Array) -> Moments:
-        """Moments with the weights w e^2, e = contrast'(row - origin), in a pass of its own."""
+        """Moments with the weights w e^2, e = contrast'(1, row - origin): a pass of its own."""
         sums = self.query.residual_totals(origin, contrast)
         return Moments(self.query.plan.columns, *sums)
 

@@ -11,13 +11,16 @@ import numpy as np
 from skbayesiv._columns import Columns
 from skbayesiv._data.blocks import PILOT_ROWS, RowArrays
 from skbayesiv._data.frames.batches import BLOCK_BYTES
-from skbayesiv._data.frames.products import FactorProducts, product_shape
+from skbayesiv._data.frames.products import FactorProducts
 from skbayesiv._data.frames.query import Query
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.standardised import partial_out, round_to, standardise
 from skbayesiv._typing import Array, Codes
 
-MIN_BLOCK_ROWS = 256
+MAX_BLOCK_ROWS = 4096
+LARGE_BLOCK = 1 << 24  # where products are many a block of 1 MB would be few rows
+
+type Pairs = list[tuple[int, int]]
 
 
 class Products(NamedTuple):
@@ -101,76 +104,117 @@ def shift_matrix(shift: Array) -> Array:
     return matrix
 
 
-def _products(data: RowArrays, reference: Reference, at: Any) -> Array:
-    """Products u of some rows, shape (rows, F * E)."""
-    columns, shift = data.columns, reference.shift
-    x = data.x[at] - shift[columns.x]
-    rest = np.concatenate([data.z[at], data.t[at], data.y[at, None]], axis=1)
-    rest = rest - shift[columns.x.stop :] - x @ reference.coef
-    one = np.ones((len(x), 1))
-    f = np.concatenate([one, x, rest[:, : len(columns.instruments)]], axis=1)
-    d = np.concatenate([one, rest], axis=1)
-    return np.asarray((f[:, :, None] * d[:, None, :]).reshape(len(x), -1))
+def _factors(data: RowArrays, reference: Reference, at: Any) -> Array:
+    """The constant and the columns of some rows less what the reference takes off, (1 + C, n)."""
+    parts = (data.x[at].T, data.z[at].T, data.t[at].T, data.y[None, at])
+    x = slice(1, 1 + data.x.shape[1])
+    v = np.empty((1 + len(reference.shift), parts[-1].shape[1]))
+    v[0] = 1.0
+    np.concatenate(parts, out=v[1:])
+    v[1:] -= reference.shift[:, None]
+    v[x.stop :] -= reference.coef.T @ v[x]
+    return v
+
+
+def _products(data: RowArrays, reference: Reference, pairs: Pairs, at: Any) -> Array:
+    """The constant and the distinct products of some rows, shape (1 + U, n)."""
+    v = _factors(data, reference, at)
+    u = np.empty((1 + len(pairs), v.shape[1]))
+    u[0] = 1.0
+    for row, (i, j) in zip(u[1:], pairs, strict=True):
+        np.multiply(v[i], v[j], out=row)
+    return u
+
+
+def _pairs(columns: Columns, products: FactorProducts) -> Pairs:
+    """Which of the factors each distinct product is made of."""
+    place = {name: 1 + i for i, name in enumerate(columns.names)}
+    return [(place[pair[0]], 0 if len(pair) == 1 else place[pair[1]]) for pair in products.pairs]
 
 
 def _blocks(n_rows: int, width: int) -> Iterator[slice]:
-    size = max(MIN_BLOCK_ROWS, BLOCK_BYTES // (8 * width))
+    size = max(BLOCK_BYTES // (8 * width), min(MAX_BLOCK_ROWS, LARGE_BLOCK // (8 * width)))
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
 
 
-def sum_rows(
-    data: RowArrays, reference: Reference, _: Codes | None = None
+def sum_rows(data: RowArrays, reference: Reference, clusters: Codes | None) -> Products:
+    """Sums of u and of u u' over rows or, where there are any, over the clusters of these."""
+    products = FactorProducts.of(data.columns)
+    add = _add_rows if clusters is None else _add_clusters
+    width = 1 + len(products.pairs)
+    n_rows, total, cross = 0, np.zeros(width), np.zeros((width, width))
+    for part, part_cross, part_rows in add(
+        data, reference, _pairs(data.columns, products), clusters
+    ):
+        n_rows += part_rows
+        total += part
+        cross += part_cross
+    groups = None
+    if clusters is not None:
+        used = clusters if data.sample_weight is None else clusters[data.sample_weight > 0]
+        groups = int(np.unique(used).size)
+    return _all_products(products, n_rows, groups, total, cross)
+
+
+def _add_rows(
+    data: RowArrays, reference: Reference, pairs: Pairs, _: Codes | None
 ) -> Iterator[tuple[Array, Array, int]]:
-    """Sums of u, of u u' and of rows, block by block."""
-    f, e = product_shape(data.columns)
-    for at in _blocks(data.n_rows, f * e):
-        u = _products(data, reference, at)
+    """Sums of the distinct products, of their products and of rows, block by block."""
+    for at in _blocks(data.n_rows, 1 + len(pairs)):
+        u = _products(data, reference, pairs, at)
         if data.sample_weight is None:
-            yield u.sum(axis=0), u.T @ u, len(u)
+            yield u.sum(axis=1), u @ u.T, u.shape[1]
             continue
         w = data.sample_weight[at]
-        total = w @ u
-        u *= np.sqrt(w)[:, None]
-        yield total, u.T @ u, int(np.count_nonzero(w))
+        total = u @ w
+        u *= np.sqrt(w)
+        yield total, u @ u.T, int(np.count_nonzero(w))
 
 
-def sum_clusters(
-    data: RowArrays, reference: Reference, clusters: Codes | None
+def _add_clusters(
+    data: RowArrays, reference: Reference, pairs: Pairs, clusters: Codes | None
 ) -> Iterator[tuple[Array, Array, int]]:
-    """Sums of u, of (sum of u in a cluster)(the same)' and of rows, cluster by cluster."""
+    """Sums of the products, of (their sums in a cluster)(the same)' and of rows, by cluster."""
     assert clusters is not None
-    f, e = product_shape(data.columns)
+    width = 1 + len(pairs)
     order = np.argsort(clusters, kind="stable")
-    open_sum, open_code = np.zeros(f * e), -1
-    for at in _blocks(data.n_rows, f * e):
+    open_sum, open_code = np.zeros((width, 1)), -1
+    for at in _blocks(data.n_rows, width):
         rows = order[at]
-        u, codes, n_rows = _products(data, reference, rows), clusters[rows], len(rows)
+        u, codes, n_rows = _products(data, reference, pairs, rows), clusters[rows], len(rows)
         if data.sample_weight is not None:
             w = data.sample_weight[rows]
-            u *= w[:, None]
+            u *= w
             n_rows = int(np.count_nonzero(w))
         starts = np.flatnonzero(np.diff(codes, prepend=-1))
-        sums = np.add.reduceat(u, starts, axis=0)
+        sums = np.add.reduceat(u, starts, axis=1)
         # The last cluster of a block may go on in the next one.
         if codes[0] == open_code:
-            sums[0] += open_sum
+            sums[:, :1] += open_sum
         else:
-            sums = np.vstack([open_sum, sums])
-        open_sum, open_code = sums[-1], int(codes[-1])
-        closed = sums[:-1]
-        yield closed.sum(axis=0), closed.T @ closed, n_rows
-    yield open_sum, np.outer(open_sum, open_sum), 0
+            sums = np.hstack([open_sum, sums])
+        open_sum, open_code = sums[:, -1:], int(codes[-1])
+        closed = sums[:, :-1]
+        yield closed.sum(axis=1), closed @ closed.T, n_rows
+    yield open_sum[:, 0], open_sum @ open_sum.T, 0
+
+
+def _all_products(
+    products: FactorProducts, n_rows: int, n_clusters: int | None, total: Array, cross: Array
+) -> Products:
+    """From the sums of (1, distinct products) to those of all, each where it stands."""
+    shape, at = products.shape, products.at
+    all_cross = cross[np.ix_(at, at)].reshape(*shape, *shape)
+    return Products(n_rows, n_clusters, total[at].reshape(shape), all_cross)
 
 
 def from_rows(moments: Moments, products: FactorProducts) -> Products:
     """Sums of u and of u u' over rows, from the moments of the distinct products."""
-    shape = products.shape
     moments = moments.about(np.zeros_like(moments.shift))
     one = np.array([[moments.weight]])
     with_one = np.block([[one, moments.total[None]], [moments.total[:, None], moments.cross]])
-    total, cross = with_one[0, products.at], with_one[np.ix_(products.at, products.at)]
-    return Products(moments.n_rows, None, total.reshape(shape), cross.reshape(*shape, *shape))
+    return _all_products(products, moments.n_rows, None, with_one[0], with_one)
 
 
 def from_clusters(groups: Iterable[Moments], products: FactorProducts) -> Products:

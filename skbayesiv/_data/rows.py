@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,12 @@ class IVData:
         """Whether rows are in clusters."""
         return self.clusters is not None
 
+    def column(self, at: int) -> NDArray[Any]:
+        """One of the columns [x, z, t, y], in the rows that have a weight."""
+        views = [column for part in (self.x, self.z, self.t, self.y[:, None]) for column in part.T]
+        values = views[at]
+        return values if self.sample_weight is None else values[self.sample_weight > 0]
+
     def take(self, rows: NDArray[Any]) -> IVData:
         """Return some of the rows."""
         weight = None if self.sample_weight is None else self.sample_weight[rows]
@@ -71,14 +78,34 @@ class IVData:
         return IVData(x, z, t, y, weight, self.columns, clusters)
 
     def moments(self) -> Moments:
-        """First and second moments, in one pass."""
-        return Moments.from_data(self)
+        """First and second moments, in one pass.
+
+        Raises
+        ------
+        ValueError
+            If a value is not finite: it shows in the sums, so that no pass of its own is needed.
+        """
+        moments = Moments.from_data(self)
+        if not np.isfinite(moments.cross).all():
+            self._check_finite()
+        return moments
 
     def fourth_moments(
         self, reference: Reference | None = None, *, fit_intercept: bool = True
     ) -> FourthMoments:
         """Fourth-order sums over the rows, or over their clusters."""
-        return FourthMoments.from_data(self, reference, self.clusters, fit_intercept=fit_intercept)
+        fourth = FourthMoments.from_data(
+            self, reference, self.clusters, fit_intercept=fit_intercept
+        )
+        if not np.isfinite(fourth.cross).all():
+            self._check_finite()
+        return fourth
+
+    def _check_finite(self) -> None:
+        """Raise if a value is not finite; what only has too large a square is let pass."""
+        parts = {"X": self.x, "y": self.y[:, None], "t": self.t, "z": self.z}
+        for name, values in parts.items():
+            check_matrix(values, name, ensure_min_features=0)
 
 
 @dataclass(frozen=True)
@@ -107,7 +134,7 @@ def second_is_outcome(t: Any, y: Any, z: Any) -> tuple[Any, Any]:
     return (None, t) if y is None and z is None else (t, y)
 
 
-def split_columns(X: Any, roles: Roles, *, empty: bool = True) -> Regressors:
+def split_columns(X: Any, roles: Roles, *, empty: bool = True, finite: bool = True) -> Regressors:
     """Check X and, in column mode, take the treatment and instruments out of it.
 
     With `empty`, X may have no columns, as when a meta-estimator needs to be given its rows.
@@ -119,7 +146,7 @@ def split_columns(X: Any, roles: Roles, *, empty: bool = True) -> Regressors:
             )
         return Regressors(np.empty((0, 0)), ())
     names = matrix_names(X)
-    x = check_matrix(X, "X", ensure_min_features=0 if empty else 1)
+    x = check_matrix(X, "X", finite=finite, ensure_min_features=0 if empty else 1)
     if len(names) != x.shape[1]:
         names = tuple(f"x{i}" for i in range(x.shape[1]))
     if not roles.in_columns:
@@ -127,7 +154,15 @@ def split_columns(X: Any, roles: Roles, *, empty: bool = True) -> Regressors:
     t_at, z_at = roles.locate(names)
     rest = [i for i in range(x.shape[1]) if i not in {*t_at, *z_at}]
     covariates, t_names, z_names = (tuple(names[i] for i in at) for at in (rest, t_at, z_at))
-    return Regressors(x[:, rest], covariates, x[:, t_at], x[:, z_at], t_names, z_names)
+    x, t, z = (_columns(x, at) for at in (rest, t_at, z_at))
+    return Regressors(x, covariates, t, z, t_names, z_names)
+
+
+def _columns(x: NDArray[Any], at: Sequence[int]) -> NDArray[Any]:
+    """Some columns, as a view where they stand side by side."""
+    if at and [*at] == [*range(at[0], at[-1] + 1)]:
+        return x[:, at[0] : at[-1] + 1]
+    return x[:, [*at]]
 
 
 def read_rows(
@@ -140,12 +175,12 @@ def read_rows(
     *,
     roles: Roles,
 ) -> IVData:
-    """Check everything that `fit` was given."""
+    """Check everything that `fit` was given, but for what is not finite: that shows in the sums."""
     if y is None:
         check_outcome(y)
     outcome = column_names(y, "y", 1)[0]
-    split = split_columns(X, roles, empty=t is not None)
-    y = check_outcome(y, None if X is None else split.x.shape[0])
+    split = split_columns(X, roles, empty=t is not None, finite=False)
+    y = check_outcome(y, None if X is None else split.x.shape[0], finite=False)
     n_rows = y.shape[0]
     t, t_names = _one_source(t, split.t, split.t_names, "t", "treatment", n_rows)
     z, z_names = _one_source(z, split.z, split.z_names, "z", "instruments", n_rows)
@@ -185,6 +220,6 @@ def _one_source(
         )
     if value is None:
         return (column, names) if column is not None else (np.empty((n_rows, 0)), ())
-    array = check_columns(value, argument)
+    array = check_columns(value, argument, finite=False)
     check_length(array, argument, n_rows)
     return array, column_names(value, argument, array.shape[1])

@@ -158,14 +158,14 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, BaseEstimator, ABC
 
     @abstractmethod
     def _kept_rows(self) -> Equation | None:
-        """Rows of the fit, or None if they were not kept."""
+        """Equation of the fit's rows, or None if they were not kept."""
 
     @abstractmethod
     def _effect_and_error(self) -> tuple[Array, Array]:
         """Effects of the treatments and their standard errors, each of shape (K,)."""
 
     def _rows_or_moments(self) -> Equation:
-        """Rows of the fit, or made-up rows with the same moments."""
+        """Equation of the fit's rows, or of its moments alone."""
         rows = self._kept_rows()
         if rows is not None:
             return rows

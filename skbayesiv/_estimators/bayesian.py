@@ -260,7 +260,7 @@ class BayesianIV(PosteriorMethods):
     def _kept_rows(self) -> Equation | None:
         if self._rows is None:
             return None
-        return Equation.from_data(self._rows, fit_intercept=self.fit_intercept)
+        return Equation.from_data(self._rows, self.moments_, fit_intercept=self.fit_intercept)
 
     def fit_moments(self, moments: Moments, fourth_moments: FourthMoments | None = None) -> Self:
         """Fit from moments: the rows are not needed again.

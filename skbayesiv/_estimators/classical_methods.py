@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from skbayesiv._data.moments import Moments
 from skbayesiv._estimators.batches import SumsEstimator
 from skbayesiv._linear.equation import Equation
-from skbayesiv._linear.estimate import linearmodels_results
 from skbayesiv._linear.least_squares import leverage, positions, variance
+from skbayesiv._linear.linearmodels_results import linearmodels_results
 from skbayesiv._reports.coefficients import CoefficientTable, coefficient_table, interval_reach
 from skbayesiv._reports.iv_summary import IVSummary, iv_summary
 from skbayesiv._typing import Array
@@ -58,7 +58,7 @@ class ClassicalMethods(SumsEstimator):
     def results_(self) -> Any:
         """Results of linearmodels, or None if least squares was short of rank."""
         check_is_fitted(self)
-        if self._equation.synthetic:
+        if self._equation.rows is None:
             raise AttributeError("results_ is not defined: the model was fitted to moments.")
         if np.isnan(self._covariance).all():
             return None
@@ -70,7 +70,7 @@ class ClassicalMethods(SumsEstimator):
 
     def _names(self) -> list[str]:
         columns = self.moments_.columns
-        first = ["Intercept"] * self._equation.n_constants
+        first = ["Intercept"] * len(self._equation.constant)
         return [*first, *columns.treatments, *columns.covariates]
 
     def _reduced_form(self) -> tuple[float, Array]:
@@ -84,7 +84,7 @@ class ClassicalMethods(SumsEstimator):
         if t is None and z is not None:
             return self._reduced_form_std(np.column_stack([z, x]))
         noise = self._noise(self.coef_, self.moments_.columns.t)
-        constant = np.ones((x.shape[0], self._equation.n_constants))
+        constant = np.ones((x.shape[0], len(self._equation.constant)))
         d = np.column_stack([constant, x] if t is None else [constant, t, x])
         return np.asarray(np.sqrt(noise + ((d @ self._covariance) * d).sum(axis=1)))
 
@@ -104,7 +104,7 @@ class ClassicalMethods(SumsEstimator):
         return variance(self.moments_, contrast, fit_intercept=self.fit_intercept)
 
     def _effect_covariance(self) -> Array:
-        at = slice(self._equation.n_constants, self._equation.n_constants + self.n_treatments_)
+        at = slice(len(self._equation.constant), len(self._equation.constant) + self.n_treatments_)
         return self._covariance[at, at]
 
     def _effect_and_error(self) -> tuple[Array, Array]:
@@ -185,7 +185,7 @@ class ClassicalMethods(SumsEstimator):
     def _coefficients(self, level: float) -> CoefficientTable:
         check_is_fitted(self)
         outcome, n = self.moments_.columns.outcome, self.moments_.weight
-        params = [self.intercept_][: self._equation.n_constants]
+        params = [self.intercept_][: len(self._equation.constant)]
         return coefficient_table(
             f"{self.method_.upper()} of {outcome}, {n:.12g} observations, "
             f"{self.cov_type_} standard errors",

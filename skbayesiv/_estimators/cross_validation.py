@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ from skbayesiv._estimators.bayesian import BayesianIV
 from skbayesiv._linear.equation import Equation
 from skbayesiv._models.build import LIKELIHOODS, Fold, training_sums
 from skbayesiv._models.sampling import sample_model
-from skbayesiv._results.predictive import NewRows, log_predictive
+from skbayesiv._results.predictive import mean_log_predictive
 from skbayesiv._sampling.backends import needs_rows
 from skbayesiv._sampling.target import Settings
 from skbayesiv._typing import Array, Values
@@ -205,6 +206,7 @@ class BayesianIVCV(BaseIV):
     predict_interval = _of_best("predict_interval")
     effect_interval = _of_best("effect_interval")
     log_predictive_density = _of_best("log_predictive_density")
+    _mean_log_predictive = _of_best("_mean_log_predictive")
 
     def _reduced_form(self) -> tuple[float, Array]:
         return self.best_estimator_._reduced_form()
@@ -238,7 +240,7 @@ def _r2(est: BayesianIV, values: Values, held: IVData) -> float:
 
 
 def _density(est: BayesianIV, values: Values, held: IVData) -> float:
-    return float(log_predictive(values, NewRows(held.x, held.z, held.t, held.y)).mean())
+    return mean_log_predictive(values, replace(held, sample_weight=None))
 
 
 _SCORERS: dict[str, Callable[..., float]] = {"r2": _r2, "log_predictive_density": _density}

@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skbayesiv._data.checks import check_length, check_level, check_outcome
-from skbayesiv._data.rows import second_is_outcome
+from skbayesiv._data.checks import check_length, check_level, check_outcome, check_weights
+from skbayesiv._data.rows import IVData, second_is_outcome
 from skbayesiv._estimators.batches import SumsEstimator
 from skbayesiv._estimators.call_forms import NEED_ROUTING
 from skbayesiv._models.parts.model import Model
@@ -18,6 +18,7 @@ from skbayesiv._results.predictive import (
     check_n_draws,
     evenly_spaced,
     log_predictive,
+    mean_log_predictive,
     outcome_means,
     pointwise_log_likelihood,
     simulate,
@@ -84,6 +85,15 @@ class PredictiveMethods(SumsEstimator):
         """
         rows = self._observed_rows(X, t, y, z, "log_predictive_density")
         return log_predictive(self._draws(None), rows)
+
+    def _mean_log_predictive(self, X: Any, t: Any, y: Any, z: Any, sample_weight: Any) -> float:
+        """Weighted mean of `log_predictive_density`, at a cost that hardly grows with the rows."""
+        rows = self._observed_rows(X, t, y, z, "log_predictive_density")
+        assert rows.t is not None
+        assert rows.y is not None
+        weight = check_weights(sample_weight, len(rows.y))
+        data = IVData(rows.x, rows.z, rows.t, rows.y, weight, self.moments_.columns)
+        return mean_log_predictive(self._draws(None), data)
 
     def sample_posterior_predictive(
         self,

@@ -1,9 +1,10 @@
-"""TwoStageLS: two-stage least squares, LIML and GMM, estimated by linearmodels."""
+"""TwoStageLS: two-stage least squares, LIML and GMM."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -19,11 +20,10 @@ from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.classical_methods import ClassicalMethods
 from skbayesiv._linear.covariance import COVARIANCES
-from skbayesiv._linear.equation import Equation, check_size
-from skbayesiv._linear.estimate import Estimate, estimate, minimum_norm
+from skbayesiv._linear.equation import Equation
+from skbayesiv._linear.estimate import check_size, estimate, minimum_norm
 from skbayesiv._linear.least_squares import positions, regress, weakest_correlation
-from skbayesiv._linear.pseudo_rows import check_clusters_add_up
-from skbayesiv._linear.second_pass import origin, residual_contrast, robust_covariance
+from skbayesiv._linear.units import FrameRows, check_clusters_add_up
 from skbayesiv.exceptions import OURS
 
 IRRELEVANT = 1e-12
@@ -34,10 +34,6 @@ NEED_ROWS = (
 CLASSICAL = (
     'cov_type="robust" needs the rows, which partial_fit does not keep: standard errors are '
     'classical. Set cov_type="unadjusted" to have no warning, or fit to all rows.'
-)
-NEED_CLUSTERS = (
-    "method='gmm' needs a frame in memory, or clusters: of a lazy frame only sums are read. Name "
-    'the column of clusters, or set method="2sls" or "liml".'
 )
 
 
@@ -217,35 +213,19 @@ class TwoStageLS(ClassicalMethods):
         if isinstance(data, NamedFrame):
             self._fit_frame(data)
             return
-        equation = Equation.from_data(
-            data, fit_intercept=self.fit_intercept, cov_type=self.cov_type
+        self._fit_equation(
+            Equation.from_data(data, fit_intercept=self.fit_intercept, cov_type=self.cov_type)
         )
-        self._fit_equation(data.moments(), equation)
 
     def _fit_frame(self, named: NamedFrame) -> None:
-        """One pass for the moments, of each cluster if named; a second for robust errors."""
-        if not named.grouped and self.method == "gmm" and named.columns.treatments:
-            raise ValueError(NEED_CLUSTERS)
-        if not named.grouped and self.cov_type not in ("robust", "unadjusted"):
-            raise ValueError(NEED_ROWS.format(f"cov_type={self.cov_type!r}"))
+        """A pass for the moments, of each cluster if named; more for what needs the scores."""
         moments, clusters = named.moments(), named.cluster_moments()
         equation = Equation.from_moments(moments, clusters, fit_intercept=self.fit_intercept)
-        fit = self._fit_equation(moments, equation)
-        if self.cov_type == "robust" and not clusters:
-            self._set_robust(named, fit)
-
-    def _set_robust(self, named: NamedFrame, fit: Estimate) -> None:
-        """Read the rows again for the covariance of the scores."""
-        effects, slopes = np.split(self.coef_, [self.n_treatments_])
-        options = {"fit_intercept": self.fit_intercept}
-        scores = named.residual_moments(
-            origin(self.moments_, **options), residual_contrast(self.moments_, effects, slopes)
-        )
-        self.cov_type_ = "robust"
-        if fit.kappa is not None and np.isfinite(self._covariance).all():
-            self._covariance = robust_covariance(
-                self.moments_, scores, fit.kappa, debiased=self.debiased, **options
-            )
+        if not clusters:
+            equation = replace(equation, units=FrameRows(named), cov_type=self.cov_type)
+        self._fit_equation(equation)
+        if not clusters:
+            self._equation = self._equation.without_units()
 
     def _fit_moments(self, moments: Moments, clusters: list[Moments]) -> None:
         if clusters:
@@ -254,8 +234,9 @@ class TwoStageLS(ClassicalMethods):
             raise ValueError(NEED_ROWS.format(f"cov_type={self.cov_type!r}"))
         else:
             self._check_method(moments.columns)
-        equation = Equation.from_moments(moments, clusters, fit_intercept=self.fit_intercept)
-        self._fit_equation(moments, equation)
+        self._fit_equation(
+            Equation.from_moments(moments, clusters, fit_intercept=self.fit_intercept)
+        )
 
     def _check_method(self, columns: Columns) -> None:
         """Raise if the method needs more than moments."""
@@ -275,16 +256,15 @@ class TwoStageLS(ClassicalMethods):
         return Sums(self.moments_)
 
     def _fit_sums(self, sums: Sums) -> None:
-        equation = Equation.from_moments(sums.moments, fit_intercept=self.fit_intercept)
-        self._fit_equation(sums.moments, equation)
+        self._fit_equation(Equation.from_moments(sums.moments, fit_intercept=self.fit_intercept))
 
-    def _fit_equation(self, moments: Moments, equation: Equation) -> Estimate:
-        check_identified(moments, fit_intercept=self.fit_intercept)
-        self.moments_ = moments
+    def _fit_equation(self, equation: Equation) -> None:
+        check_identified(equation.moments, fit_intercept=self.fit_intercept)
+        self.moments_ = equation.moments
         if self.n_treatments_:
             self._check_relevant()
         self._set_first_stage()
-        return self._set_estimate(equation)
+        self._set_estimate(equation)
 
     def _check_relevant(self) -> None:
         """Raise if the first stage is zero to rounding error; one merely weak is let pass."""
@@ -303,7 +283,7 @@ class TwoStageLS(ClassicalMethods):
             self.moments_, positions(c.t), positions(c.z, c.x), fit_intercept=self.fit_intercept
         )
 
-    def _set_estimate(self, equation: Equation) -> Estimate:
+    def _set_estimate(self, equation: Equation) -> None:
         """Set the coefficients, treatments before covariates, and their covariance."""
         method = self.method if self.n_treatments_ else "ols"
         if method == "ols" and not full_rank(self.moments_, fit_intercept=self.fit_intercept):
@@ -311,11 +291,9 @@ class TwoStageLS(ClassicalMethods):
         else:
             check_size(equation, method, debiased=self.debiased)
             fit = estimate(equation, method, debiased=self.debiased)
-        first, width, total = equation.n_constants, equation.exogenous.shape[1], fit.params.size
-        order = [*range(first), *range(width, total), *range(first, width)]
+        first = len(equation.constant)
         self.intercept_ = float(fit.params[0]) if first else 0.0
-        self.coef_ = fit.params[order][first:]
-        self.dof_ = equation.n - total if self.debiased else np.inf
+        self.coef_ = fit.params[first:]
+        self.dof_ = equation.n - fit.params.size if self.debiased else np.inf
         self.method_, self.cov_type_ = method, equation.cov_type
-        self._equation, self._covariance = equation, fit.covariance[np.ix_(order, order)]
-        return fit
+        self._equation, self._covariance = equation, fit.covariance

@@ -1,7 +1,7 @@
 """What is assumed of the errors: one class for each value of `cov_type`.
 
-Each says how the covariance of the scores Z'We is estimated. One that is added to `COVARIANCES`
-can be chosen by its name; linearmodels, which takes weights as analytic, need not know it.
+Each says how the covariance of scores is estimated. One that is added to `COVARIANCES` can be
+chosen by its name; linearmodels, which takes weights as analytic, need not know it.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from skbayesiv._linear.equation import Equation
-from skbayesiv._typing import Array, Codes
+from skbayesiv._linear.units import Scores
+from skbayesiv._typing import Array
 
 
 class Covariance(Protocol):
@@ -31,8 +30,11 @@ class Covariance(Protocol):
     @property
     def in_linearmodels(self) -> bool: ...
 
-    def of_scores(self, equation: Equation, error: Array) -> Array | None:
-        """Covariance of Z'We, shape (M, M); None where it is s^2 Z'WZ."""
+    def of_scores(self, equation: Equation, left: Array, error: Array) -> Array | None:
+        """Covariance of the sums of (left'v)(error'v), shape (A, A); None where it is s^2 E[vv'].
+
+        `left` has shape (1 + C, A), `error` (1 + C,).
+        """
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Unadjusted:
     label: str = "classical"
     in_linearmodels: bool = True
 
-    def of_scores(self, equation: Equation, error: Array) -> None:
-        """None: the scores' covariance is s^2 Z'WZ."""
+    def of_scores(self, equation: Equation, left: Array, error: Array) -> None:
+        """None: nothing but the variance is needed."""
         return None
 
 
@@ -54,21 +56,17 @@ class Robust:
     label: str = "robust"
     in_linearmodels: bool = True
 
-    def of_scores(self, equation: Equation, error: Array) -> Array:
+    def of_scores(self, equation: Equation, left: Array, error: Array) -> Array:
         """Sum of the outer products of the rows' scores."""
-        return outer_products(equation.z * error[:, None], equation.weight, None)
+        (found,) = equation.sums(Scores(left, error[:, None]))
+        return found.outer[:, 0, :, 0]
 
 
 @dataclass(frozen=True)
-class Clustered:
-    """Errors that are correlated within clusters."""
+class Clustered(Robust):
+    """Errors that are correlated within clusters: the units of the equation are these."""
 
     label: str = "clustered"
-    in_linearmodels: bool = True
-
-    def of_scores(self, equation: Equation, error: Array) -> Array:
-        """Sum of the outer products of the clusters' scores."""
-        return outer_products(equation.z * error[:, None], equation.weight, equation.clusters)
 
 
 COVARIANCES: dict[str, Covariance] = {
@@ -78,17 +76,6 @@ COVARIANCES: dict[str, Covariance] = {
 }
 
 
-def cross(a: Array, w: Array, b: Array) -> Array:
-    """A'WB."""
-    return np.asarray(a.T @ (w[:, None] * b))
-
-
-def outer_products(scores: Array, weight: Array, clusters: Codes | None) -> Array:
-    """Sum over independent units of the outer products of their scores, shape (M, M).
-
-    The units are the clusters; without clusters a row of weight w is w independent units.
-    """
-    if clusters is None:
-        return cross(scores, weight, scores)
-    sums = np.array([np.bincount(clusters, weight * column) for column in scores.T])
-    return np.asarray(sums @ sums.T)
+def small_sample_factor(n: float, dof: float, n_clusters: int) -> float:
+    """Factor on a covariance: N / dof, and for G clusters (N - 1) / dof G / (G - 1)."""
+    return (n - 1.0) / dof * n_clusters / (n_clusters - 1.0) if n_clusters else n / dof

@@ -1,166 +1,154 @@
-"""Checked data or moments -> frozen :class:`Equation`: the rows of the outcome's equation."""
+"""Sums of checked data -> frozen :class:`Equation`, of which all linear estimates are functions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from skbayesiv._columns import Columns
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
-from skbayesiv._linear.pseudo_rows import stack
-from skbayesiv._typing import Array, Codes
+from skbayesiv._linear.units import ClusterMoments, Rows, Scores, ScoreSums, Units, with_constant
+from skbayesiv._typing import Array
+
+NEEDS_ROWS = (
+    "y must be arrays, or an estimator that kept its rows, for what is robust to "
+    "heteroskedasticity: moments do not tell. Where there is an argument robust, "
+    "robust=False will do."
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Equation:
-    """Rows of y = X b + e, the instruments of X, and how the errors are related.
+    """The columns [X, z, t, y], what is known of their rows, and how the errors are related.
+
+    Estimates are computed in the coordinates v = (1, columns less their origin): their means, or
+    zero without an intercept. A *contrast* is a linear combination of v, shape (1 + C,).
 
     Attributes
     ----------
-    y : ndarray of shape (n,)
-    exogenous : ndarray of shape (n, 1 + P) or (n, P)
-        The constant, if there is one, and the covariates.
-    endogenous : ndarray of shape (n, K)
-        Treatments.
-    instruments : ndarray of shape (n, Q)
-    weight : ndarray of shape (n,)
-        Positive frequency weights.
-    clusters : ndarray of int of shape (n,) or None
-        Cluster of each row; without clusters all observations are independent.
+    moments : Moments
+    units : Units or None
+        The independent units; None if only moments are known, from which nothing follows that is
+        robust to heteroskedasticity.
+    fit_intercept : bool
     cov_type : {"robust", "unadjusted", "clustered"}
         Whether errors are independent with any variances, independent with one variance, or
         correlated within clusters.
-    columns : Columns
-    synthetic : bool
-        Whether the rows were made up to have given moments; without clusters, nothing that is
-        robust to heteroskedasticity can be computed from them.
     """
 
-    y: Array
-    exogenous: Array
-    endogenous: Array
-    instruments: Array
-    weight: Array
-    clusters: Codes | None
+    moments: Moments
+    units: Units | None
+    fit_intercept: bool
     cov_type: str
-    columns: Columns
-    synthetic: bool = False
 
     @classmethod
     def from_data(
-        cls, data: IVData, *, fit_intercept: bool, cov_type: str | None = None
+        cls,
+        data: IVData,
+        moments: Moments | None = None,
+        *,
+        fit_intercept: bool,
+        cov_type: str | None = None,
     ) -> Equation:
-        """Rows with a positive weight, in double precision.
+        """Equation of rows in memory, which are not copied.
 
         Clusters decide `cov_type` where there are any; without them it is robust by default.
         """
-        weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
-        keep = weight > 0
-        y, x, t, z = (
-            np.asarray(part[keep], dtype=np.float64) for part in (data.y, data.x, data.t, data.z)
-        )
-        if fit_intercept:
-            x = np.column_stack([np.ones(y.shape[0]), x])
-        groups = None if data.clusters is None else data.clusters[keep]
         cov_type = "clustered" if data.grouped else cov_type or "robust"
-        return cls(y, x, t, z, weight[keep], groups, cov_type, data.columns)
+        moments = data.moments() if moments is None else moments
+        return cls(moments, Rows(data), fit_intercept, cov_type)
 
     @classmethod
     def from_moments(
         cls, moments: Moments, clusters: Sequence[Moments] = (), *, fit_intercept: bool
     ) -> Equation:
-        """A few rows with the moments of all, or of each cluster that has a weight."""
-        clusters = [part for part in clusters if part.n_rows]
-        rows, weight, codes = stack(clusters or [moments])
-        c, columns = moments.columns, rows[:, 1:]
-        exogenous = np.column_stack([rows[:, : int(fit_intercept)], columns[:, c.x]])
-        return cls(
-            y=columns[:, c.y],
-            exogenous=exogenous,
-            endogenous=columns[:, c.t],
-            instruments=columns[:, c.z],
-            weight=weight,
-            clusters=codes if clusters else None,
-            cov_type="clustered" if clusters else "unadjusted",
-            columns=c,
-            synthetic=True,
-        )
+        """Equation of moments, and perhaps those of each cluster."""
+        parts = tuple(part for part in clusters if part.n_rows)
+        units = ClusterMoments(parts) if parts else None
+        return cls(moments, units, fit_intercept, "clustered" if parts else "unadjusted")
 
     @property
-    def x(self) -> Array:
-        """Regressors X: the exogenous, then the endogenous, shape (n, R)."""
-        return np.column_stack([self.exogenous, self.endogenous])
+    def columns(self) -> Columns:
+        """Names by role."""
+        return self.moments.columns
 
     @property
-    def z(self) -> Array:
-        """All instruments Z: the exogenous regressors, then the instruments, shape (n, M)."""
-        return np.column_stack([self.exogenous, self.instruments])
-
-    @property
-    def n_constants(self) -> int:
-        """1 if the exogenous regressors begin with the constant, else 0."""
-        return self.exogenous.shape[1] - len(self.columns.covariates)
-
-    @property
-    def exogenous_names(self) -> list[str]:
-        """Names of the constant, if there is one, and the covariates."""
-        return ["Intercept"] * self.n_constants + list(self.columns.covariates)
+    def rows(self) -> IVData | None:
+        """The rows, if they are in memory."""
+        return self.units.data if isinstance(self.units, Rows) else None
 
     @property
     def n(self) -> float:
         """Number of observations, the sum of the weights."""
-        return float(self.weight.sum())
+        return self.moments.weight
 
     @property
     def n_clusters(self) -> int:
         """Number of clusters; 0 without clusters."""
-        return 0 if self.clusters is None else int(np.unique(self.clusters).size)
-
-    @property
-    def weighted(self) -> bool:
-        """Whether any row stands for other than one observation."""
-        return bool((self.weight != 1.0).any())
+        return 0 if self.units is None else self.units.n_clusters
 
     @property
     def classical_only(self) -> bool:
         """Whether only what assumes independent errors of one variance can be computed."""
-        return self.synthetic and self.clusters is None
+        return self.units is None
 
-    def regression(self, outcome: Array, name: str, on: Array, names: Sequence[str]) -> Equation:
-        """Least squares of another outcome on the exogenous regressors and other columns."""
-        columns = Columns((*self.columns.covariates, *names), (), (), name)
-        nothing = np.empty((len(outcome), 0))
-        exogenous = np.column_stack([self.exogenous, on])
-        return replace(
-            self,
-            y=outcome,
-            exogenous=exogenous,
-            endogenous=nothing,
-            instruments=nothing,
-            columns=columns,
-        )
+    @property
+    def constant(self) -> list[int]:
+        """Position of the constant in v, if it is a regressor."""
+        return [0] if self.fit_intercept else []
 
+    def at(self, *names: str) -> list[int]:
+        """Positions of columns in v."""
+        return [1 + self.columns.names.index(name) for name in names]
 
-def check_size(equation: Equation, method: str, *, debiased: bool) -> None:
-    """Raise unless there are rows and clusters enough for the method and its covariance."""
-    r, m, k = equation.x.shape[1], equation.z.shape[1], equation.endogenous.shape[1]
-    if not r:
-        raise ValueError("X or t must be given when fit_intercept=False; got no regressor.")
-    if debiased and equation.n <= r:
-        raise ValueError(
-            f"debiased=True needs more observations than coefficients ({r}); got {equation.n:g}."
-        )
-    if method == "liml" and equation.y.shape[0] < m + 1 + k:
-        raise ValueError(
-            f"method='liml' needs at least {m + 1 + k} rows, one for each instrument, regressor "
-            f"and outcome; got {equation.y.shape[0]}."
-        )
-    least = m + 1 if method == "gmm" else 2
-    if equation.clusters is not None and equation.n_clusters < least:
-        raise ValueError(
-            f"clusters must form at least {least} groups with method={method!r}; got "
-            f"{equation.n_clusters}."
-        )
+    @cached_property
+    def _about(self) -> Moments:
+        return self.moments if self.fit_intercept else self.moments.about(0.0 * self.moments.shift)
+
+    @cached_property
+    def _origin(self) -> Array:
+        """Distance of the origin from the point that sums are taken about."""
+        if not self.fit_intercept:
+            return np.zeros_like(self.moments.shift)
+        return self.moments.total / self.moments.weight
+
+    @property
+    def origin(self) -> Array:
+        """What is taken off the columns, shape (C,)."""
+        return self.moments.mean if self.fit_intercept else self._origin
+
+    @cached_property
+    def second(self) -> Array:
+        """Weighted sums of the products of v, shape (1 + C, 1 + C)."""
+        if not self.fit_intercept:
+            return with_constant(self._about)
+        out = np.zeros((1 + len(self.moments.shift),) * 2)
+        out[0, 0], out[1:, 1:] = self.moments.weight, self.moments.scatter
+        return out
+
+    def sums(self, *asked: Scores) -> list[ScoreSums]:
+        """Sums over units for several scores, in one pass over the rows."""
+        if self.units is None:
+            raise ValueError(NEEDS_ROWS)
+        return self.units.sums(self._about, self._origin, asked)
+
+    def squares(self, contrasts: Array) -> Array:
+        """Weighted sums of products of contrasts (1 + C, A), from the rows where there are any."""
+        if self.rows is None:
+            return np.asarray(contrasts.T @ self.second @ contrasts)
+        (found,) = self.sums(Scores(contrasts[:, :0], contrasts))
+        return found.square
+
+    def each_row(self, contrasts: Array) -> Array:
+        """Values of contrasts (1 + C, A) in each row, shape (n, A)."""
+        if not isinstance(self.units, Rows):
+            raise ValueError(NEEDS_ROWS)
+        return self.units.combine(self._about, self._origin, contrasts)
+
+    def without_units(self) -> Equation:
+        """What the moments alone say."""
+        return replace(self, units=None, cov_type="unadjusted")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from skbayesiv._data.moments import Moments
 from skbayesiv._linear.equation import Equation
-from skbayesiv._typing import Array
 
 NOBODY = 1e-9
 
@@ -52,12 +51,15 @@ class Compliance:
         assignment, when there is one of two values.
     flipped : bool
         Whether it is the smaller value of the assignment that raises the uptake.
+    unit : float
+        Distance between the two values, by which effects of the assignment compare arms.
     """
 
     kind: str
     statement: str
     arms: pd.DataFrame | None
     flipped: bool = False
+    unit: float = 1.0
 
     @property
     def compliers(self) -> bool:
@@ -65,33 +67,26 @@ class Compliance:
         return self.kind != "general"
 
 
-def compliance(moments: Moments, rows: Equation) -> Compliance:
+def compliance(rows: Equation) -> Compliance:
     """Describe the compliance; moments suffice, since 0 and 1 are their own squares."""
-    c = moments.columns
+    c = rows.columns
     one_treatment, one_instrument = len(c.treatments) == 1, len(c.instruments) == 1
-    codes = _two_values(moments, c.z.start, rows, rows.instruments) if one_instrument else None
+    codes = _two_values(rows, c.z.start) if one_instrument else None
     if codes is None or not one_treatment:
         return Compliance(kind="general", statement=STATEMENTS["general"], arms=None)
-    binary = _two_values(moments, c.t.start, rows, rows.endogenous) == (0.0, 1.0)
-    arms = _arms(moments, codes, "uptake" if binary else f"mean {c.treatments[0]}")
-    if not binary or not rows.n_constants:
+    binary = _two_values(rows, c.t.start) == (0.0, 1.0)
+    arms = _arms(rows.moments, codes, "uptake" if binary else f"mean {c.treatments[0]}")
+    unit = codes[1] - codes[0] if rows.fit_intercept else 1.0
+    if not binary or not rows.fit_intercept:
         why = "no intercept" if binary else "general"
-        return Compliance(kind="general", statement=STATEMENTS[why], arms=arms)
+        return Compliance(kind="general", statement=STATEMENTS[why], arms=arms, unit=unit)
     control, assigned = arms["uptake"]
     kind, whose = _kind(control, assigned)
     names = ["without assignment", "with assignment"]
     flipped = bool(control > assigned)
     without, with_ = names[::-1] if flipped else names
     statement = STATEMENTS[whose].format(without=without, with_=with_)
-    return Compliance(kind=kind, statement=statement, arms=arms, flipped=flipped)
-
-
-def coded(rows: Equation, found: Compliance) -> Equation:
-    """Rows with an assignment of two values coded 0 and 1, so that its effects compare arms."""
-    if found.arms is None or rows.synthetic or not rows.n_constants:
-        return rows
-    low, high = rows.instruments.min(), rows.instruments.max()
-    return replace(rows, instruments=(rows.instruments - low) / (high - low))
+    return Compliance(kind=kind, statement=statement, arms=arms, flipped=flipped, unit=unit)
 
 
 def _kind(control: float, assigned: float) -> tuple[str, str]:
@@ -105,14 +100,14 @@ def _kind(control: float, assigned: float) -> tuple[str, str]:
     return ("one-sided", "untreated") if everybody else ("two-sided", "compliers")
 
 
-def _two_values(
-    moments: Moments, at: int, rows: Equation, values: Array
-) -> tuple[float, float] | None:
+def _two_values(rows: Equation, at: int) -> tuple[float, float] | None:
     """The two values of a column, or None; moments only tell whether they are 0 and 1."""
-    if not rows.synthetic:
-        low, high = float(values[:, 0].min()), float(values[:, 0].max())
-        two = low < high and bool(np.isin(values[:, 0], (low, high)).all())
+    if rows.rows is not None:
+        values = rows.rows.column(at)
+        low, high = float(values.min()), float(values.max())
+        two = low < high and bool(np.isin(values, (low, high)).all())
         return (low, high) if two else None
+    moments = rows.moments
     mean, variance = moments.mean[at], moments.scatter[at, at] / moments.weight
     two = 0.0 < mean < 1.0 and np.isclose(variance, mean * (1.0 - mean), rtol=1e-9)
     return (0.0, 1.0) if two else None

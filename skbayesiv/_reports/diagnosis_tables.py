@@ -42,11 +42,12 @@ def standard_errors(rows: Equation) -> pd.DataFrame:
     """Standard errors of the 2SLS effects under each account of the errors that rows allow."""
     kinds = {"classical": "unadjusted"}
     if not rows.classical_only:
-        robust = "robust" if rows.clusters is None else "clustered"
+        robust = "clustered" if rows.n_clusters else "robust"
         kinds[robust] = robust
-    k = rows.endogenous.shape[1]
+    first = len(rows.constant)
+    effects = slice(first, first + len(rows.columns.treatments))
     values = {
-        name: direct_estimate(replace(rows, cov_type=cov_type), debiased=False).std_errors[-k:]
+        name: direct_estimate(replace(rows, cov_type=cov_type)).std_errors[effects]
         for name, cov_type in kinds.items()
     }
     return pd.DataFrame(values, index=list(rows.columns.treatments))

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from skbayesiv._data.checks import check_level
 from skbayesiv._linear.equation import Equation
 from skbayesiv._reports.coefficients import format_number
-from skbayesiv._reports.compliance import Compliance, coded, compliance
+from skbayesiv._reports.compliance import Compliance, compliance
 from skbayesiv._reports.experiment_chances import (
     Chances,
     check_cost,
@@ -183,9 +183,8 @@ def _report(
     level: float,
 ) -> ExperimentReport:
     if not rows.classical_only:
-        rows = replace(rows, cov_type="robust" if rows.clusters is None else "clustered")
-    found = compliance(est.moments_, rows)
-    rows, treatments = coded(rows, found), rows.columns.treatments
+        rows = replace(rows, cov_type="clustered" if rows.n_clusters else "robust")
+    found, treatments = compliance(rows), rows.columns.treatments
     draws = effect_draws(est) if isinstance(est, FittedPosterior) else None
     chances = Chances.from_draws(draws, cost, rope)
     robust_set, why = anderson_rubin_set(rows, level)
@@ -222,6 +221,6 @@ def _notes(rows: Equation, found: Compliance, unanswered: bool, why: str) -> Ite
         yield why
     baseline = "the complier baseline" if found.compliers else ""
     robust = "robust standard errors" if rows.classical_only else ""
-    needy = " and ".join(what for what in (robust, baseline) if what and rows.synthetic)
+    needy = " and ".join(what for what in (robust, baseline) if what and rows.rows is None)
     if needy:
         yield f"{needy[0].upper()}{needy[1:]} need rows: pass X, t, y and z."

@@ -16,7 +16,7 @@ from skbayesiv._reports.compliance import Compliance
 from skbayesiv._reports.fitted import FittedClassical, FittedPosterior, effect_draws
 from skbayesiv._reports.regressions import least_squares_regressions
 from skbayesiv.diagnostics import ConfidenceSet, anderson_rubin_confidence_set
-from skbayesiv.diagnostics._partial import partial_rows
+from skbayesiv.diagnostics._partial import partial_equation
 
 ERRORS = {name: covariance.label for name, covariance in COVARIANCES.items()}
 POSTERIOR = "posterior"
@@ -71,15 +71,17 @@ def least_squares_lines(
     """Intention to treat and first stage, instrument by instrument."""
     c, errors = rows.columns, ERRORS[rows.cov_type]
     _, reduced, *stages = least_squares_regressions(rows, debiased=False)
-    single = len(c.instruments) == 1
+    first, single = len(rows.constant), len(c.instruments) == 1
     for q, instrument in enumerate(c.instruments):
-        at = len(reduced.params) - len(c.instruments) + q
+        at = first + q
         name = "intention to treat" if single else f"intention to treat[{instrument}]"
-        yield name, Line.normal(reduced.params[at], reduced.std_errors[at], level, errors)
+        effect, std_error = found.unit * reduced.params[at], found.unit * reduced.std_errors[at]
+        yield name, Line.normal(effect, std_error, level, errors)
         for stage in stages:
             name = f"first stage[{instrument} -> {stage.outcome}]"
             sign = -1.0 if found.flipped else 1.0  # a share counts those whom either value moves
-            line = Line.normal(sign * stage.params[at], stage.std_errors[at], level, errors)
+            effect, std_error = found.unit * stage.params[at], found.unit * stage.std_errors[at]
+            line = Line.normal(sign * effect, std_error, level, errors)
             yield ("complier share" if found.compliers else name), line
 
 
@@ -109,24 +111,27 @@ def own_lines(
 def two_stage_lines(rows: Equation, found: Compliance, level: float) -> Iterator[tuple[str, Line]]:
     """2SLS beside the estimate, and the complier baseline, whose outcome needs rows."""
     c, errors = rows.columns, ERRORS[rows.cov_type]
-    fit = direct_estimate(rows, debiased=False)
-    first = len(fit.params) - len(c.treatments)
+    fit = direct_estimate(rows)
+    first = len(rows.constant)
     for k, treatment in enumerate(c.treatments):
         name = "2SLS" if len(c.treatments) == 1 else f"2SLS[{treatment}]"
         yield name, Line.normal(fit.params[first + k], fit.std_errors[first + k], level, errors)
-    if found.compliers and not rows.synthetic:
-        untreated = 1.0 - rows.endogenous
-        baseline = replace(rows, y=rows.y * untreated[:, 0], endogenous=untreated)
-        fit = direct_estimate(baseline, debiased=False)
-        yield "complier baseline", Line.normal(fit.params[-1], fit.std_errors[-1], level, errors)
+    if found.compliers and rows.rows is not None:
+        untreated = 1.0 - rows.rows.t
+        baseline = replace(rows.rows, t=untreated, y=rows.rows.y * untreated[:, 0])
+        fit = direct_estimate(Equation.from_data(baseline, fit_intercept=rows.fit_intercept))
+        yield (
+            "complier baseline",
+            Line.normal(fit.params[first], fit.std_errors[first], level, errors),
+        )
 
 
 def anderson_rubin_set(rows: Equation, level: float) -> tuple[ConfidenceSet | None, str]:
     """Anderson-Rubin confidence set of one treatment, and why it is missing or no interval."""
-    if rows.endogenous.shape[1] != 1:
+    if len(rows.columns.treatments) != 1:
         return None, ""
     try:
-        p = partial_rows(rows)
+        p = partial_equation(rows)
         found = anderson_rubin_confidence_set(p, level=level, robust=not rows.classical_only)
     except ValueError as error:
         return None, f"The Anderson-Rubin set was not computed: {error}"

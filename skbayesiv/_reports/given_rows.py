@@ -31,7 +31,7 @@ def given_rows(
     est : fitted estimator
     X, t, y, z, sample_weight, clusters
         Rows, as in ``fit(X, t, y, z=z)``. Without them the rows that the estimator kept are
-        returned, or rows made up from its moments.
+        returned, or what its moments say.
 
     Returns
     -------
@@ -47,9 +47,11 @@ def given_rows(
         return est._rows_or_moments()
     t, y = second_is_outcome(t, y, z)
     data = read_rows(X, y, t, z, sample_weight, clusters, roles=est._roles)
-    rows = Equation.from_data(data, fit_intercept=est.fit_intercept)
-    _check_same(Moments.from_data(data), est.moments_)
-    return replace(rows, columns=est.moments_.columns)
+    moments = data.moments()
+    _check_same(moments, est.moments_)
+    named = replace(data, columns=est.moments_.columns)
+    moments = replace(moments, columns=named.columns)
+    return Equation.from_data(named, moments, fit_intercept=est.fit_intercept)
 
 
 def _check_nothing(**parts: Any) -> None:

@@ -86,7 +86,7 @@ def iv_summary(
         std_errors=table["std_err"].to_numpy(),
     )
     regressions = [*least_squares_regressions(equation, debiased=debiased), own]
-    constant = equation.exogenous_names[: equation.n_constants]
+    constant = ["Intercept"] * len(equation.constant)
     order = [*constant, *c.treatments, *c.instruments, *c.covariates]
     strength, note = strength_or_reason(equation, level=level, debiased=debiased)
     return IVSummary(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from skbayesiv._linear import estimate as linear
 from skbayesiv._linear.equation import Equation
-from skbayesiv._linear.estimate import direct_estimate
 from skbayesiv._reports.coefficients import format_number
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._report import Block, Report, Table
@@ -94,20 +94,19 @@ def regression_table(regressions: list[Regression], order: list[str]) -> Regress
 def _regression(
     name: str, equation: Equation, outcome: str, on: tuple[str, ...], debiased: bool
 ) -> Regression:
-    c = equation.columns
-    treatment = on == c.treatments
-    columns = equation.endogenous if treatment else equation.instruments
-    y = equation.y if outcome == c.outcome else equation.endogenous[:, c.treatments.index(outcome)]
-    model = equation.regression(y, outcome, columns, on)
-    fit = direct_estimate(model, debiased=debiased)
-    size = np.sqrt(model.weight @ model.exogenous**2 / (model.weight @ y**2 or 1.0))
+    """Least squares; what is zero beside the sizes of outcome and regressors is set to zero."""
+    model = linear.Regression.of(equation, outcome, on)
+    fit = linear.direct_estimate(equation, model, debiased=debiased)
+    origin = np.append(0.0, equation.origin)
+    size = np.diag(equation.second) + equation.n * origin**2
+    size = np.sqrt(size[model.x] / (size[model.outcome] or 1.0))
     params, errors = (
         np.where(np.abs(part) * size < ROUNDING, 0.0, part) for part in (fit.params, fit.std_errors)
     )
     return Regression(
         name=name,
         outcome=outcome,
-        regressors=tuple(model.exogenous_names),
+        regressors=model.names,
         params=params,
         std_errors=errors,
     )

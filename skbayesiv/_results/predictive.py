@@ -9,12 +9,17 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.rows import IVData
 from skbayesiv._models.parts.error_covariance import split_outcome
 from skbayesiv._models.parts.small_matrices import cholesky, log_determinant
 from skbayesiv._typing import Array, Values
 
 CHUNK_FLOATS = 1 << 19
+PAIRS = 1 << 19  # of a draw and a row, whose densities are evaluated one by one for a mean
+LEAST_DRAWS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +120,86 @@ def log_predictive(values: Values, rows: NewRows) -> Array:
     return np.asarray(np.concatenate(parts) - math.log(draws))
 
 
+def mean_log_density(values: Values, moments: Moments) -> Array:
+    """Mean over rows of `log_density`, from their moments: one for each draw, shape (S,).
+
+    With v the columns (1, [x, z, t, y]) the errors are B'v, and the mean is
+    -(log |2 pi Sigma| + tr(Sigma^-1 B' E[v v'] B)) / 2.
+    """
+    contrasts = _error_contrasts(values, moments)
+    second = moments.scatter / moments.weight
+    square = np.einsum("scd,ce,sef->sdf", contrasts, second, contrasts, optimize=True)
+    constant = _error_means(values, moments, contrasts)
+    square = square + constant[:, :, None] * constant[:, None, :]
+    cov = values["cov"]
+    quadratic = np.trace(np.linalg.solve(cov, square), axis1=1, axis2=2)
+    log_norm = np.linalg.slogdet(cov)[1] + cov.shape[-1] * math.log(2 * math.pi)
+    return np.asarray(-0.5 * (log_norm + quadratic))
+
+
+def _error_contrasts(values: Values, moments: Moments) -> Array:
+    """Coefficients of the columns [x, z, t, y] in the errors e_y, e_t1, ..., shape (S, C, D)."""
+    c, (s, k) = moments.columns, values["beta_t"].shape
+    out = np.zeros((s, len(c.names), 1 + k))
+    out[:, c.y, 0] = 1.0
+    out[:, c.t, 0] = -values["beta_t"]
+    out[:, c.t, 1:] = np.eye(k)
+    for name, where, errors in (
+        ("gamma_y", c.x, 0),
+        ("direct", c.z, 0),
+        ("gamma_t", c.x, slice(1, None)),
+        ("beta_z", c.z, slice(1, None)),
+    ):
+        if name in values and where.stop > where.start:
+            out[:, where, errors] = -values[name]
+    return out
+
+
+def _error_means(values: Values, moments: Moments, contrasts: Array) -> Array:
+    """Means of the errors at each draw, shape (S, D)."""
+    mean = np.einsum("scd,c->sd", contrasts, moments.mean)
+    if "intercept_y" in values:
+        mean[:, 0] -= values["intercept_y"]
+    if "intercept_t" in values:
+        mean[:, 1:] -= values["intercept_t"]
+    return mean
+
+
+def mean_log_predictive(values: Values, rows: IVData) -> float:
+    """Weighted mean over rows of `log_predictive`, at a cost that hardly grows with their number.
+
+    log E[p_i] = E[log p_i] + gap_i, E over draws. The first part's mean over rows follows from
+    their moments, with all draws. The gap, about half the posterior variance of log p_i and of
+    the order of the number of coefficients over that of the rows fitted, is small: it is averaged
+    over at most `PAIRS` pairs of a draw and a row, which are all where rows are few.
+    """
+    expected = mean_log_density(values, rows.moments()).mean()
+    n_draws = len(values["cov"])
+    draws = min(n_draws, max(LEAST_DRAWS, PAIRS // rows.n_rows))
+    some = {name: value[_spaced(n_draws, draws)] for name, value in values.items()}
+    size = PAIRS // draws
+    at = (
+        np.arange(rows.n_rows) if rows.sample_weight is None else np.flatnonzero(rows.sample_weight)
+    )
+    if size < len(at):
+        at = np.sort(np.random.default_rng(0).choice(at, size, replace=False))
+    taken = rows.take(at)
+    new = NewRows(taken.x, taken.z, taken.t, taken.y)
+    gap = log_predictive(some, new) - pointwise_mean(some, new)
+    return float(expected + np.average(gap, weights=taken.sample_weight))
+
+
+def pointwise_mean(values: Values, rows: NewRows) -> Array:
+    """Mean of `log_density` over the draws, shape (n,)."""
+    draws = len(values["cov"])
+    return np.concatenate([log_density(values, c).mean(axis=0) for c in rows.chunks(draws)])
+
+
+def _spaced(length: int, keep: int) -> NDArray[np.intp]:
+    """Positions of `keep` of `length` things, evenly spaced."""
+    return np.linspace(0, length - 1, keep).round().astype(int)
+
+
 def simulate(values: Values, rows: NewRows, generator: np.random.Generator) -> Values:
     """Simulate y (S, n), and t (S, n, K) where it is not given.
 
@@ -154,7 +239,7 @@ def evenly_spaced(values: dict[str, Any], chains: int, n_draws: int | None) -> V
         check_n_draws(n_draws)
     length = next(iter(values.values())).shape[1]
     keep = length if n_draws is None else min(length, max(1, n_draws // chains))
-    at = np.linspace(0, length - 1, keep).round().astype(int)
+    at = _spaced(length, keep)
     return {
         name: value[:, at].reshape(chains * keep, *value.shape[2:])
         for name, value in values.items()

@@ -11,8 +11,7 @@ from skbayesiv.diagnostics._inversion import accepted_effects
 from skbayesiv.diagnostics._partial import Partialled, partial_out
 from skbayesiv.diagnostics._reduced_form import (
     ReducedForm,
-    form_about_effect,
-    less_effect,
+    about_effect,
     quadratic_form,
     reduced_form,
     refuse_clusters,
@@ -104,7 +103,7 @@ def anderson_rubin(
             f"({p.n_treatments}), got {values.tolist()}."
         )
     values = np.broadcast_to(values, (p.n_treatments,))
-    form = reduced_form(less_effect(p, values), robust=robust, debiased=debiased)
+    form = about_effect(p, reduced_form(p, robust=robust, debiased=debiased), values)
     null = f"the effect is {', '.join(f'{value:g}' for value in values)}"
     return HypothesisTest.wald(
         "Anderson-Rubin",
@@ -196,9 +195,9 @@ def anderson_rubin_confidence_set(
         y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
     )
     require_one_treatment(p, "a confidence set")
-    form, centre = form_about_effect(p, robust=robust, debiased=debiased)
+    form = reduced_form(p, robust=robust, debiased=debiased)
     pieces = accepted_effects(form, _critical_value(p, form, level), robust)
-    b = float(centre[0])
+    b = float(form.centre[0])
     return ConfidenceSet(tuple((b + lower, b + upper) for lower, upper in pieces), level)
 
 

@@ -10,7 +10,12 @@ from skbayesiv._data.checks import check_level
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import Fitted
 from skbayesiv.diagnostics._partial import Partialled, partial_out
-from skbayesiv.diagnostics._reduced_form import ReducedForm, reduced_form, require_one_treatment
+from skbayesiv.diagnostics._reduced_form import (
+    ReducedForm,
+    about_effect,
+    reduced_form,
+    require_one_treatment,
+)
 
 TAU = (0.05, 0.10, 0.20, 0.30)
 _DIRECTIONS = 1024
@@ -148,6 +153,7 @@ def effective_f(
     require_one_treatment(p, "the effective F")
     check_level(size, "size")
     form = reduced_form(p, robust=robust, debiased=debiased)
+    form = about_effect(p, form, np.zeros(1))
     spectrum, f = _spectrum(form)
     bound = _bias_bound(form)
     values, k_eff, p_values = _null(f, spectrum, [1.0 / tau for tau in TAU], size)

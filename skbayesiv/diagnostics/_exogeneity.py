@@ -1,19 +1,13 @@
 """Test of exogeneity."""
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 
-from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import Fitted
 from skbayesiv.diagnostics._partial import Partialled, partial_out
 from skbayesiv.diagnostics._reduced_form import (
     dof_denominator,
-    least_squares,
-    outer_products,
     quadratic_form,
-    reduced_form,
     refuse_clusters,
     require_clusters,
     small_sample_factor,
@@ -85,22 +79,22 @@ def wu_hausman(
     p = partial_out(
         y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
     )
-    p = replace(p, t=p.t / np.sqrt(p.weights @ p.t**2))  # the test is invariant, rounding is not
-    first_stage = reduced_form(p, robust=False).residuals[:, 1:]
-    residual = _orthogonalise(first_stage, p.t, p.weights)
-    weighted = p.weights[:, None] * residual
-    gram = residual.T @ weighted
-    if np.linalg.matrix_rank(gram) < p.n_treatments:
+    projection = p.projection
+    left = p.square("reduced form")
+    total = np.sqrt(np.diag(projection.second)[1:])  # the test does not depend on units
+    unexplained = left[1:, 1:] / np.outer(total, total)
+    on_t = np.linalg.solve(projection.second[1:, 1:] / np.outer(total, total), unexplained)
+    gram = unexplained - unexplained @ on_t  # of r, of which the scores are made
+    if np.linalg.eigvalsh(gram)[0] < p.rounding or np.linalg.matrix_rank(gram) < p.n_treatments:
         raise ValueError(
             "t must not be explained exactly by z, or there is no endogeneity to test; it is."
         )
-    moment = weighted.T @ p.y
-    errors = _orthogonalise(p.y[:, None], np.column_stack([p.t, first_stage]), p.weights)
+    moment = left[1:, 0] / total
     if robust:
         require_clusters(p, p.n_treatments)
-        meat = outer_products(p, errors * residual)
+        meat = p.outer("exogeneity")[:, 0, :, 0]
     else:
-        meat = gram * float(p.weights @ errors[:, 0] ** 2) / p.n
+        meat = gram * float(p.square("exogeneity")[0, 0]) / p.n
     dof = p.n - p.n_controls - 2 * p.n_treatments
     wald = quadratic_form(moment, meat) / (small_sample_factor(p, dof) if debiased else 1.0)
     return HypothesisTest.wald(
@@ -110,8 +104,3 @@ def wu_hausman(
         p.n_treatments,
         dof_denominator(p, dof) if debiased else None,
     )
-
-
-def _orthogonalise(values: Array, regressors: Array, weights: Array) -> Array:
-    """Residuals of a weighted regression."""
-    return values - regressors @ least_squares(weights, regressors, values)

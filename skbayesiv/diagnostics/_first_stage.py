@@ -159,7 +159,7 @@ def _first_stage(p: Partialled, form: ReducedForm) -> FirstStage:
     variances = [np.diag(inverse_root @ block @ inverse_root.T) for block in blocks]
     wald = np.array([quadratic_form(coef[:, k], block) for k, block in enumerate(blocks)])
     explained = (coef**2).sum(0)
-    unexplained = p.weights @ form.residuals[:, 1:] ** 2
+    unexplained = np.diag(form.errors)[1:]
     with np.errstate(divide="ignore"):  # an exact first stage has an infinite F
         f_classical = explained / n_instruments / (unexplained / p.dof)
     f = wald / n_instruments

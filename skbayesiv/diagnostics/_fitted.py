@@ -1,4 +1,4 @@
-"""Diagnostics of a fitted estimator: its rows, or rows with its moments, in place of arrays."""
+"""Diagnostics of a fitted estimator: its rows or its moments in place of arrays."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,7 +12,7 @@ class Fitted(Protocol):
     """Estimator of this package."""
 
     def _rows_or_moments(self) -> Equation:
-        """Rows of the fit, or made-up rows with the same moments."""
+        """Equation of the fit's rows, or of its moments alone."""
         ...
 
 
@@ -33,8 +33,8 @@ def fitted_estimator(est: Any) -> Any:
 
 
 def rows_of(est: Any) -> Equation:
-    """Rows of a fitted estimator with a treatment, or made-up rows with its moments."""
+    """Equation of a fitted estimator with a treatment."""
     rows: Equation = fitted_estimator(est)._rows_or_moments()
-    if not rows.endogenous.shape[1]:
+    if not rows.columns.treatments:
         raise ValueError("y must be an estimator fitted with t and z, got one without.")
     return rows

@@ -9,13 +9,7 @@ import numpy.typing as npt
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import Fitted
 from skbayesiv.diagnostics._partial import Partialled, partial_out
-from skbayesiv.diagnostics._reduced_form import (
-    ReducedForm,
-    outer_products,
-    quadratic_form,
-    reduced_form,
-    require_clusters,
-)
+from skbayesiv.diagnostics._reduced_form import quadratic_form, require_clusters
 from skbayesiv.diagnostics._results import HypothesisTest
 
 _VALID = "the instruments are valid"
@@ -70,9 +64,8 @@ def sargan(
     """
     p = partial_out(y, t, z, X, sample_weight=sample_weight, fit_intercept=fit_intercept)
     dof = _overidentification(p)
-    form, errors = _two_stage(p)
-    moment = form.instruments.T @ (p.weights * errors)
-    statistic = p.n * float(moment @ moment) / float(p.weights @ errors**2)
+    moment = _moment(p)
+    statistic = p.n * float(moment @ moment) / float(p.square("two stage")[0, 0])
     return HypothesisTest.chi2("Sargan", _VALID, statistic, dof)
 
 
@@ -132,9 +125,8 @@ def hansen_j(
     )
     dof = _overidentification(p)
     require_clusters(p, p.n_instruments)
-    form, errors = _two_stage(p)
-    covariance = outer_products(p, errors[:, None] * form.instruments)
-    outcome, treatments = form.coef[:, 0], form.coef[:, 1:]
+    covariance = p.outer("two stage")[:, 0, :, 0]
+    outcome, treatments = p.projection.coef[:, 0], p.projection.coef[:, 1:]
     weighted = np.linalg.solve(covariance, treatments)
     effect = np.linalg.solve(treatments.T @ weighted, weighted.T @ outcome)
     return HypothesisTest.chi2(
@@ -200,13 +192,11 @@ def wooldridge_overid(
     )
     dof = _overidentification(p)
     require_clusters(p, dof)
-    form, errors = _two_stage(p)
     # The fitted treatments are Z~ C; Z~ N with N'C = 0 is orthogonal to them.
-    left = np.linalg.svd(form.coef[:, 1:])[0]
-    scores = errors[:, None] * (form.instruments @ left[:, p.n_treatments :])
-    covariance = outer_products(p, scores)
+    null = np.linalg.svd(p.projection.coef[:, 1:])[0][:, p.n_treatments :]
+    covariance = null.T @ p.outer("two stage")[:, 0, :, 0] @ null
     return HypothesisTest.chi2(
-        "Wooldridge score", _VALID, quadratic_form(p.weights @ scores, covariance), dof
+        "Wooldridge score", _VALID, quadratic_form(null.T @ _moment(p), covariance), dof
     )
 
 
@@ -221,8 +211,7 @@ def _overidentification(p: Partialled) -> int:
     return dof
 
 
-def _two_stage(p: Partialled) -> tuple[ReducedForm, Array]:
-    """Reduced form, and the residuals u of two-stage least squares."""
-    form = reduced_form(p, robust=False)
-    effect = np.linalg.lstsq(form.coef[:, 1:], form.coef[:, 0], rcond=None)[0]
-    return form, p.y - p.t @ effect
+def _moment(p: Partialled) -> Array:
+    """Z~'Wu of shape (Q,)."""
+    coef = p.projection.coef
+    return np.asarray(coef[:, 0] - coef[:, 1:] @ p.projection.two_stage)

@@ -1,26 +1,34 @@
 """From raw arrays to one checked design with the covariates partialled out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from skbayesiv._data.identified import collinear_error, constant_error, explained
-from skbayesiv._linear.equation import Equation
+from skbayesiv._data.rows import IVData
+from skbayesiv._data.standardised import standardise
+from skbayesiv._linear.equation import NEEDS_ROWS, Equation
+from skbayesiv._linear.units import Scores, ScoreSums
 from skbayesiv._typing import Array, Codes
 from skbayesiv.diagnostics._arrays import read_arrays
 from skbayesiv.diagnostics._fitted import Fitted, fitted_estimator, rows_of
+from skbayesiv.diagnostics._projection import Projection
 
-# Directions of the covariates this short, relative to the longest, are rounding.
-_RANK = 1e-10
+# Shares of a column's sum of squares: what is less is rounding.
+_ROUNDING = 1e-13
+_ROUNDING_OF_ROWS = 1e-24
 
 
 @dataclass(frozen=True, eq=False)
 class Partialled:
     """Outcome, treatments and instruments with (1, X) partialled out.
 
-    By the Frisch-Waugh-Lovell theorem every statistic of this sub-package is a function of it.
+    By the Frisch-Waugh-Lovell theorem every statistic of this sub-package is a function of it. It
+    knows the moments; rows are read, in one pass for all statistics that ask together, for what is
+    robust. The residuals `y`, `t` and `z` are made when asked for.
 
     Attributes
     ----------
@@ -41,39 +49,130 @@ class Partialled:
     treatments, instruments : tuple of str
         Names of the columns of t and z.
     classical_only : bool
-        Whether the rows are made up from moments, so that nothing robust can be computed.
+        Whether only moments are known, so that nothing robust can be computed.
     """
 
-    y: Array
-    t: Array
-    z: Array
-    weights: Array
-    clusters: Codes | None
-    n: float
+    _equation: Equation
+    _contrasts: Array
+    _second: Array
     n_controls: int
-    treatments: tuple[str, ...]
-    instruments: tuple[str, ...]
-    classical_only: bool = False
+    _found: dict[str, ScoreSums] = field(default_factory=dict)
+
+    @property
+    def y(self) -> Array:
+        """Residual of the outcome, shape (n_rows,)."""
+        return self._residuals(slice(-1, None))[:, 0]
+
+    @property
+    def t(self) -> Array:
+        """Residuals of the treatments, shape (n_rows, K)."""
+        return self._residuals(slice(self.n_instruments, -1))
+
+    @property
+    def z(self) -> Array:
+        """Residuals of the instruments, shape (n_rows, Q)."""
+        return self._residuals(slice(0, self.n_instruments))
+
+    def _residuals(self, which: slice) -> Array:
+        return self._equation.each_row(self._contrasts[:, which])[self._used]
+
+    @property
+    def weights(self) -> Array:
+        """Frequency weights, all positive, shape (n_rows,)."""
+        weight = self._rows.sample_weight
+        return np.ones(self._rows.n_rows) if weight is None else weight[self._used]
+
+    @property
+    def clusters(self) -> Codes | None:
+        """Cluster of each row, numbered from 0, shape (n_rows,); None without clusters."""
+        codes = self._rows.clusters
+        return None if codes is None else np.unique(codes[self._used], return_inverse=True)[1]
+
+    @property
+    def _rows(self) -> IVData:
+        rows = self._equation.rows
+        if rows is None:
+            raise ValueError(NEEDS_ROWS)
+        return rows
+
+    @property
+    def _used(self) -> Any:
+        """Rows that have a weight."""
+        weight = self._rows.sample_weight
+        return slice(None) if weight is None else weight > 0
+
+    @property
+    def n(self) -> float:
+        """Number of observations."""
+        return self._equation.n
+
+    @property
+    def treatments(self) -> tuple[str, ...]:
+        """Names of the columns of t."""
+        return self._equation.columns.treatments
+
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        """Names of the columns of z."""
+        return self._equation.columns.instruments
+
+    @property
+    def classical_only(self) -> bool:
+        """Whether only moments are known."""
+        return self._equation.classical_only
 
     @property
     def n_treatments(self) -> int:
         """Number K of treatments."""
-        return self.t.shape[1]
+        return len(self.treatments)
 
     @property
     def n_instruments(self) -> int:
         """Number Q of instruments."""
-        return self.z.shape[1]
+        return len(self.instruments)
 
     @property
     def n_clusters(self) -> int | None:
         """Number G of clusters, None without clusters."""
-        return None if self.clusters is None else int(self.clusters.max()) + 1
+        return self._equation.n_clusters or None
 
     @property
     def dof(self) -> float:
         """Residual degrees of freedom of a regression on (1, X, z)."""
         return self.n - self.n_controls - self.n_instruments
+
+    @property
+    def rounding(self) -> float:
+        """Share of a sum of squares that is rounding: of rows, or of sums from moments."""
+        return _ROUNDING if self._equation.rows is None else _ROUNDING_OF_ROWS
+
+    @cached_property
+    def projection(self) -> Projection:
+        """Regression of outcome and treatments on whitened instruments."""
+        return Projection.of(self._contrasts, self._second, self.n_instruments)
+
+    @cached_property
+    def _scores(self) -> dict[str, Scores]:
+        return self.projection.scores()
+
+    def read(self, *names: str) -> None:
+        """Read the sums of several scores (see :meth:`Projection.scores`) in one pass."""
+        asked = [name for name in names if name not in self._found]
+        if asked:
+            sums = self._equation.sums(*(self._scores[name] for name in asked))
+            self._found.update(zip(asked, sums, strict=True))
+
+    def outer(self, name: str) -> Array:
+        """Sums over units of the products of scores, shape (A, B, A, B), which need rows."""
+        self.read(name)
+        return self._found[name].outer
+
+    def square(self, name: str) -> Array:
+        """Sums of products of the scores' right-hand sides, from rows where there are any."""
+        if not self.classical_only:
+            self.read(name)
+            return self._found[name].square
+        return self._equation.squares(self._scores[name].right)
 
 
 def partial_out(
@@ -133,13 +232,11 @@ def partial_out(
     if isinstance(y, Fitted) or hasattr(y, "get_params"):
         est = fitted_estimator(y)
         _check_alone(others, "a fitted estimator", fit_intercept or not est.fit_intercept)
-        return partial_rows(rows_of(est))
+        return partial_equation(rows_of(est))
     if t is None or z is None:
         raise ValueError("t and z must be given with y, got None.")
-    rows = read_arrays(
-        y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
-    )
-    return partial_rows(rows)
+    data = read_arrays(y, t, z, X, sample_weight=sample_weight, clusters=clusters)
+    return partial_equation(Equation.from_data(data, fit_intercept=fit_intercept))
 
 
 def _check_alone(others: dict[str, Any], what: str, fit_intercept: bool) -> None:
@@ -150,70 +247,54 @@ def _check_alone(others: dict[str, Any], what: str, fit_intercept: bool) -> None
         raise ValueError(f"{given} must not be given with {what}, which has them.")
 
 
-def partial_rows(rows: Equation) -> Partialled:
-    """Rows of an equation, or rows made up from moments, with the covariates partialled out."""
-    # The constant of made-up rows is a column as any other, not 1 in each.
-    first = 0 if rows.synthetic else rows.n_constants
-    parts = {"y": rows.y[:, None], "t": rows.endogenous, "z": rows.instruments}
-    parts["X"] = rows.exogenous[:, first:]
-    shifted = centred = parts
-    if first:
-        # Centre on the first row before the mean, so that large means cost no digits.
-        shifted = {name: values - values[0] for name, values in parts.items()}
-        centred = {name: v - rows.weight @ v / rows.n for name, v in shifted.items()}
-    root = np.sqrt(rows.weight)[:, None]
-    scaled = {name: root * values for name, values in centred.items()}
-    basis = _basis(_unit_columns(scaled["X"], root * shifted["X"]))
-    residual = {name: scaled[name] - basis @ (basis.T @ scaled[name]) for name in "ytz"}
-    if not rows.synthetic:  # the moments were checked
-        _check_variation(rows, scaled, residual)
-    groups = None if rows.clusters is None else np.unique(rows.clusters, return_inverse=True)[1]
-    design = Partialled(
-        y=(residual["y"] / root)[:, 0],
-        t=residual["t"] / root,
-        z=residual["z"] / root,
-        weights=rows.weight,
-        clusters=groups,
-        n=rows.n,
-        n_controls=basis.shape[1] + first,
-        treatments=rows.columns.treatments,
-        instruments=rows.columns.instruments,
-        classical_only=rows.classical_only,
+def partial_equation(equation: Equation) -> Partialled:
+    """An equation's columns with the covariates partialled out, these perhaps short of rank."""
+    c, second = equation.columns, equation.second
+    scale = np.sqrt(np.diag(second))
+    scale[~_varies(equation)] = np.inf  # no column then
+    s = second / np.outer(scale, scale)
+    x, rest = 1 + np.arange(c.x.stop), 1 + np.arange(c.x.stop, len(c.names))
+    values, vectors = np.linalg.eigh(s[np.ix_(x, x)])
+    known = values > _ROUNDING * max(len(x), 1)
+    basis = vectors[:, known] / np.sqrt(values[known])
+    on_basis = basis.T @ s[np.ix_(x, rest)]
+    partial = s[np.ix_(rest, rest)] - on_basis.T @ on_basis
+    _check_variation(equation, partial)
+    contrasts = np.zeros((len(scale), len(rest)))
+    contrasts[rest, np.arange(len(rest))] = 1.0
+    own = np.sqrt(np.diag(second))[rest]
+    contrasts[x] = -(basis @ on_basis) * own / scale[x, None]
+    partialled = Partialled(
+        equation,
+        contrasts,
+        partial * np.outer(own, own),
+        n_controls=len(equation.constant) + int(known.sum()),
     )
-    if design.dof <= 0:
+    if partialled.dof <= 0:
+        n_columns = partialled.n_controls + partialled.n_instruments
         raise ValueError(
             "y must have more rows (sample_weight a larger sum) than a regression on (1, X, z) has "
-            f"coefficients, got {rows.n:g} for {design.n_controls + design.n_instruments}."
+            f"coefficients, got {equation.n:g} for {n_columns}."
         )
-    return design
+    return partialled
 
 
-def _unit_columns(centred: Array, original: Array) -> Array:
-    """Columns scaled to length one; those without variation are dropped."""
-    length = np.linalg.norm(centred, axis=0)
-    kept = length > _RANK * np.linalg.norm(original, axis=0)
-    unit: Array = centred[:, kept] / length[kept]
-    return unit
+def _varies(equation: Equation) -> Any:
+    """Whether each of (1, columns) varies or, without an intercept, is not zero."""
+    if not equation.fit_intercept:
+        return np.diag(equation.second) > 0.0
+    return np.append(True, standardise(equation.moments).corr.diagonal() > 0.5)
 
 
-def _basis(controls: Array) -> Array:
-    """Orthonormal basis of the column space."""
-    left, singular, _ = np.linalg.svd(controls, full_matrices=False)
-    basis: Array = left[:, singular > _RANK * singular.max(initial=0.0)]
-    return basis
-
-
-def _check_variation(rows: Equation, scaled: dict[str, Array], residual: dict[str, Array]) -> None:
-    """Raise if a column of z or t is explained by the covariates and those before it."""
-    c, constant = rows.columns, rows.n_constants == 1
-    for argument, names, values in (
-        ("z", c.instruments, rows.instruments),
-        ("t", c.treatments, rows.endogenous),
-    ):
-        length = np.linalg.norm(scaled[argument], axis=0)
-        for at in np.flatnonzero(length == 0.0)[:1]:
-            raise constant_error(argument, names[at], values[0, at])
-        unit = residual[argument] / length
-        for at in explained(unit.T @ unit, [*range(len(names))])[:1]:
-            others = [*c.covariates, *names[:at]]
-            raise collinear_error(argument, names[at], others, fit_intercept=constant)
+def _check_variation(equation: Equation, partial: Array) -> None:
+    """Raise if a column of z or t is constant, or explained by covariates and those before it."""
+    c, varies = equation.columns, _varies(equation)[1:]
+    for argument, where in (("z", c.z), ("t", c.t)):
+        names = c.names[where]
+        for at in np.flatnonzero(~varies[where])[:1]:
+            raise constant_error(argument, names[at], equation.moments.mean[where][at])
+        first = c.x.stop
+        for at in explained(partial, [*range(where.start - first, where.stop - first)])[:1]:
+            name = c.names[first + at]
+            others = [*c.covariates, *names[: names.index(name)]]
+            raise collinear_error(argument, name, others, fit_intercept=equation.fit_intercept)

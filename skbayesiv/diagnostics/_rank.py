@@ -10,7 +10,6 @@ from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import Fitted
 from skbayesiv.diagnostics._partial import Partialled, partial_out
 from skbayesiv.diagnostics._reduced_form import (
-    outer_products,
     quadratic_form,
     reduced_form,
     small_sample_factor,
@@ -119,7 +118,7 @@ def cragg_donald(
     95.12
     """
     p = partial_out(y, t, z, X, sample_weight=sample_weight, fit_intercept=fit_intercept)
-    *_, correlation = _canonical(p, reduced_form(p, robust=False).coef[:, 1:])
+    *_, correlation = _canonical(p, p.projection.coef[:, 1:])
     r2 = correlation**2
     unexplained = 1.0 - r2
     statistic = p.dof * r2 / unexplained if unexplained > 64 * np.finfo(float).eps else np.inf
@@ -191,6 +190,7 @@ def kleibergen_paap(
     p = partial_out(
         y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
     )
+    p.read("reduced form", "treatments")
     form = reduced_form(p)
     coef = form.coef[:, 1:]
     left, direction, _ = _canonical(p, coef)
@@ -198,8 +198,8 @@ def kleibergen_paap(
     contrast = left.T @ coef @ direction
     wald_cov = left.T @ form.covariance(np.append(0.0, direction)) @ left
     wald = quadratic_form(contrast, wald_cov)
-    scores = (p.t @ direction)[:, None] * (form.instruments @ left)
-    lm = quadratic_form(contrast, outer_products(p, scores))
+    lm_cov = np.einsum("k,l,qkrl->qr", direction, direction, p.outer("treatments"))
+    lm = quadratic_form(contrast, left.T @ lm_cov @ left)
     factor = small_sample_factor(p, p.dof)
     return KleibergenPaap(
         lm=lm,
@@ -213,7 +213,7 @@ def kleibergen_paap(
 
 def _canonical(p: Partialled, coef: Array) -> tuple[Array, Array, float]:
     """Left null space U, direction C^-1 v and smallest correlation, from Z~'WT."""
-    factor = np.linalg.qr(np.sqrt(p.weights)[:, None] * p.t, mode="r")
+    factor = np.linalg.cholesky(p.projection.second[1:, 1:]).T
     left, correlations, right = np.linalg.svd(np.linalg.solve(factor.T, coef.T).T)
     direction = np.linalg.solve(factor, right[-1])
     return left[:, p.n_treatments - 1 :], direction, float(correlations[-1])

@@ -12,7 +12,7 @@ from skbayesiv.diagnostics._exogeneity import wu_hausman
 from skbayesiv.diagnostics._first_stage import first_stage
 from skbayesiv.diagnostics._fitted import Fitted
 from skbayesiv.diagnostics._overidentification import hansen_j, sargan, wooldridge_overid
-from skbayesiv.diagnostics._partial import Partialled, partial_out, partial_rows
+from skbayesiv.diagnostics._partial import Partialled, partial_equation, partial_out
 from skbayesiv.diagnostics._rank import cragg_donald, kleibergen_paap
 from skbayesiv.diagnostics._results import HypothesisTest
 from skbayesiv.diagnostics._strength_block import InstrumentStrength
@@ -96,10 +96,10 @@ def instrument_strength(
 
 
 def strength_of_rows(
-    rows: Equation, *, level: float = 0.95, debiased: bool = False
+    equation: Equation, *, level: float = 0.95, debiased: bool = False
 ) -> InstrumentStrength:
-    """All statistics that apply to the rows of an equation, or to rows made up from moments."""
-    return _strength(partial_rows(rows), level, debiased)
+    """All statistics that apply to the rows of an equation, or to its moments."""
+    return _strength(partial_equation(equation), level, debiased)
 
 
 def _strength(p: Partialled, level: float, debiased: bool) -> InstrumentStrength:
@@ -118,13 +118,15 @@ def _strength(p: Partialled, level: float, debiased: bool) -> InstrumentStrength
             failed[name] = str(error)
             return None
 
+    if robust:
+        p.read("reduced form", "treatments", "exogeneity", *["two stage"] * over)
     overid: tuple[tuple[str, Callable[..., HypothesisTest]], ...] = (("Sargan", sargan),)
     if robust:
         overid = (("Hansen J", hansen_j), ("Wooldridge score", wooldridge_overid))
     tests = [attempt(over, name, function) for name, function in overid]
     return InstrumentStrength(
         treatments=p.treatments,
-        errors="classical" if not robust else "robust" if p.clusters is None else "clustered",
+        errors="classical" if not robust else "robust" if p.n_clusters is None else "clustered",
         level=level,
         first_stage=attempt(True, "first stage", first_stage, **options),
         cragg_donald=cragg_donald(p),

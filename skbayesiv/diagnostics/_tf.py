@@ -39,7 +39,7 @@ from skbayesiv._typing import Array
 from skbayesiv.diagnostics._confidence_set import ConfidenceSet
 from skbayesiv.diagnostics._fitted import Fitted
 from skbayesiv.diagnostics._partial import Partialled, partial_out
-from skbayesiv.diagnostics._reduced_form import form_about_effect
+from skbayesiv.diagnostics._reduced_form import reduced_form
 
 _STEP = 0.0025
 _SERIES = 0.075  # largest m of the series start
@@ -193,12 +193,12 @@ def tf_interval(
     for name, count in (("t", p.n_treatments), ("z", p.n_instruments)):
         if count != 1:
             raise ValueError(f"{name} must have one column for a tF interval, got {count}.")
-    form, centre = form_about_effect(p, robust=robust, debiased=debiased)
+    form = reduced_form(p, robust=robust, debiased=debiased)
     outcome, treatment = form.coef[0]
-    if abs(treatment) <= 1e-14 * np.sqrt(p.weights @ p.t[:, 0] ** 2):
+    if abs(treatment) <= 1e-14 * np.sqrt(p.projection.second[1, 1]):
         raise ValueError("z must be correlated with t, got a first-stage coefficient of 0.")
     ratio = float(outcome / treatment)
-    estimate = float(centre[0]) + ratio
+    estimate = float(form.centre[0]) + ratio
     error_variance = float(form.covariance(np.array([1.0, -ratio]))[0, 0])
     std_error = float(np.sqrt(error_variance)) / abs(float(treatment))
     variance = float(form.cov[1, 1, 0, 0])

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from skbayesiv._columns import Columns
 from skbayesiv._data.frames.missing import check_sums
 from skbayesiv._data.frames.plan import Plan, Tallies, Totals
@@ -65,9 +63,10 @@ class Query:
         keys = self._sums.keys() - {None}
         return {key: self.plan.totals(self._sums[key]) for key in self._sorted(keys)}
 
-    def residual_totals(self, origin: Array, coef: Array) -> Totals:
-        """Sums with weights w e^2, where e = coef'(row - origin): a pass of its own."""
-        residual = np.array([coef @ (self.plan.shift - origin), *coef])
+    def residual_totals(self, origin: Array, contrast: Array) -> Totals:
+        """Sums with weights w e^2, e = contrast'(1, row - origin): a pass of its own."""
+        residual = contrast.copy()
+        residual[0] += contrast[1:] @ (self.plan.shift - origin)
         plan = replace(self.plan, by=None, residual=residual)
         return plan.totals(self.source.tally(plan)[None])
 

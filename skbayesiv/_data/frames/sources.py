@@ -7,6 +7,7 @@ from itertools import islice, pairwise
 from typing import Any, Protocol
 
 import narwhals.stable.v2 as nw
+import numpy as np
 
 from skbayesiv._data.frames.batches import tally_batches
 from skbayesiv._data.frames.columns import factorise
@@ -201,6 +202,8 @@ def open_source(frame: Any) -> Source:
 
 def is_lazy(frame: Any) -> bool:
     """Whether a frame's rows are not in memory, so that they have no order."""
+    if frame is None or isinstance(frame, np.ndarray):
+        return False
     frame = unwrap(frame)
     if _is_dataset(frame) or _is_dask(frame):
         return True

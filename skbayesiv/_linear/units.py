@@ -1,0 +1,242 @@
+"""What is known of the independent units beyond their moments: sums of products of their scores.
+
+With v = (1, [x, z, t, y] less an origin) for each row, a *score* is a product (l'v)(r'v), such as
+that of an instrument and an error. Estimates follow from moments; what their covariances and all
+robust statistics need besides is
+
+    sum over units of s s',    s = the unit's weighted sum of (L'v) (x) (R'v),
+
+for a few matrices L and R. Rows in memory give it in one pass over blocks, whatever is asked for
+together; moments of each cluster give it at once, for scores are bilinear in a row; a lazy frame
+gives it in a pass of its engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from skbayesiv._data.blocks import blocks
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.named import NamedFrame
+from skbayesiv._data.rows import IVData
+from skbayesiv._typing import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """All products of a linear combination on the left and one on the right.
+
+    Attributes
+    ----------
+    left : ndarray of shape (1 + C, A)
+        Coefficients of the constant and the columns; A may be 0.
+    right : ndarray of shape (1 + C, B)
+    """
+
+    left: Array
+    right: Array
+
+    @property
+    def size(self) -> int:
+        """Number of scores, A B."""
+        return self.left.shape[1] * self.right.shape[1]
+
+    def about(self, offset: Array) -> Scores:
+        """The same for columns less `offset`, shape (C,), more."""
+        return Scores(*(_about(part, offset) for part in (self.left, self.right)))
+
+
+class ScoreSums(NamedTuple):
+    """Sums over units, in the order of `Scores`.
+
+    Attributes
+    ----------
+    outer : ndarray of shape (A, B, A, B)
+        Sum over units of the outer products of their scores.
+    square : ndarray of shape (B, B)
+        Weighted sum over rows of the products of the right-hand sides.
+    """
+
+    outer: Array
+    square: Array
+
+
+class Units(Protocol):
+    """Independent units: rows, or clusters of them."""
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters; 0 if each observation is a unit."""
+
+    def sums(self, moments: Moments, origin: Array, asked: Sequence[Scores]) -> list[ScoreSums]:
+        """Sums for several scores at once.
+
+        Parameters
+        ----------
+        moments : Moments
+            Of all rows.
+        origin : ndarray of shape (C,)
+            What is taken off the columns, given as the distance from the moments' shift.
+        asked : sequence of Scores
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows in memory; each, or each cluster of them, is a unit. They are not copied."""
+
+    data: IVData
+
+    @cached_property
+    def n_clusters(self) -> int:
+        """Number of clusters that have a weight."""
+        codes, weight = self.data.clusters, self.data.sample_weight
+        if codes is None:
+            return 0
+        return int(np.count_nonzero(np.bincount(codes, None if weight is None else weight > 0)))
+
+    def sums(self, moments: Moments, origin: Array, asked: Sequence[Scores]) -> list[ScoreSums]:
+        """One pass over blocks of rows."""
+        data, asked = self.data, [scores.about(origin) for scores in asked]
+        adders = [(_ByRow if data.clusters is None else _ByCluster)(s, data) for s in asked]
+        for block, at in blocks(data, moments.shift):
+            columns = block[: 1 + len(origin)]
+            weight = None if data.sample_weight is None else data.sample_weight[at]
+            for scores, adder in zip(asked, adders, strict=True):
+                adder.add(scores.left.T @ columns, scores.right.T @ columns, weight, at)
+        return [adder.sums() for adder in adders]
+
+    def combine(self, moments: Moments, origin: Array, contrasts: Array) -> Array:
+        """Linear combinations of each row, shape (n, A), of contrasts (1 + C, A)."""
+        contrasts = _about(contrasts, origin)
+        out = np.empty((self.data.n_rows, contrasts.shape[1]))
+        for block, at in blocks(self.data, moments.shift):
+            out[at] = (contrasts.T @ block[: len(contrasts)]).T
+        return out
+
+
+class _ByRow:
+    """Adds up the scores of rows that are units; a row of weight w is w of them."""
+
+    def __init__(self, scores: Scores, data: IVData) -> None:
+        a, b = scores.left.shape[1], scores.right.shape[1]
+        self.outer, self.square = np.zeros((a * b, a * b)), np.zeros((b, b))
+        self.shape = a, b, a, b
+
+    def add(self, left: Array, right: Array, weight: Array | None, at: slice) -> None:
+        if weight is not None:
+            right = right * np.sqrt(weight)
+        self.square += right @ right.T
+        scores = _products(left, right)
+        self.outer += scores @ scores.T
+
+    def sums(self) -> ScoreSums:
+        return ScoreSums(self.outer.reshape(self.shape), self.square)
+
+
+class _ByCluster(_ByRow):
+    """Adds up the scores of each cluster."""
+
+    def __init__(self, scores: Scores, data: IVData) -> None:
+        super().__init__(scores, data)
+        assert data.clusters is not None
+        self.codes = data.clusters
+        self.totals = np.zeros((scores.size, int(data.clusters.max()) + 1))
+
+    def add(self, left: Array, right: Array, weight: Array | None, at: slice) -> None:
+        weighted = right if weight is None else right * weight
+        self.square += weighted @ right.T
+        for total, score in zip(self.totals, _products(left, weighted), strict=True):
+            np.add.at(total, self.codes[at], score)
+
+    def sums(self) -> ScoreSums:
+        return ScoreSums((self.totals @ self.totals.T).reshape(self.shape), self.square)
+
+
+def _products(left: Array, right: Array) -> Array:
+    """All products of a row of one and a row of the other, shape (A B, n)."""
+    return np.asarray((left[:, None] * right).reshape(-1, right.shape[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterMoments:
+    """Moments of each cluster, of which each has a weight: scores are bilinear in a row."""
+
+    parts: tuple[Moments, ...]
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters."""
+        return len(self.parts)
+
+    def sums(self, moments: Moments, origin: Array, asked: Sequence[Scores]) -> list[ScoreSums]:
+        """The totals of the clusters, one after the other."""
+        asked = [scores.about(origin) for scores in asked]
+        totals = [np.empty((self.n_clusters, s.size)) for s in asked]
+        for i, part in enumerate(self.parts):
+            second = with_constant(part.about(moments.shift))
+            for total, s in zip(totals, asked, strict=True):
+                total[i] = (s.left.T @ second @ s.right).ravel()
+        second = with_constant(moments)
+        return [
+            ScoreSums((total.T @ total).reshape(2 * (s.left.shape[1], s.right.shape[1])), square)
+            for total, s in zip(totals, asked, strict=True)
+            for square in [s.right.T @ second @ s.right]
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameRows:
+    """Rows of a lazy frame, each a unit: its engine sums them again with weights w e^2."""
+
+    named: NamedFrame
+    n_clusters: int = 0
+
+    def sums(self, moments: Moments, origin: Array, asked: Sequence[Scores]) -> list[ScoreSums]:
+        """A pass for each of the scores, which have one right-hand side."""
+        return [self._pass(moments, origin, scores) for scores in asked]
+
+    def _pass(self, moments: Moments, origin: Array, scores: Scores) -> ScoreSums:
+        (error,) = scores.right.T
+        again = self.named.residual_moments(moments.shift + origin, error)
+        outer = scores.left.T @ with_constant(again.about(moments.shift + origin)) @ scores.left
+        here = scores.about(origin).right
+        square = here.T @ with_constant(moments) @ here
+        return ScoreSums(outer[:, None, :, None], square)
+
+
+def with_constant(moments: Moments) -> Array:
+    """Sums of products of (1, columns) about the moments' shift, shape (1 + C, 1 + C)."""
+    total = moments.total[:, None]
+    return np.block([[np.array([[moments.weight]]), total.T], [total, moments.cross]])
+
+
+def check_clusters_add_up(moments: Moments, parts: Sequence[Moments]) -> None:
+    """Raise unless clusters have the columns of the whole, and its weight and totals."""
+    for part in parts:
+        if part.columns != moments.columns:
+            raise ValueError(
+                f"cluster_moments must be of the columns of moments, {moments.columns}; got "
+                f"{part.columns}."
+            )
+    weight = sum(part.weight for part in parts)
+    total = sum((part.about(moments.shift).total for part in parts), np.zeros_like(moments.shift))
+    spread = np.sqrt(np.clip(np.diag(moments.cross), 0.0, None) * max(moments.weight, 1.0))
+    close = np.abs(total - moments.total) <= 1e-6 * np.maximum(spread, np.finfo(float).tiny)
+    if not (np.isclose(weight, moments.weight, rtol=1e-9) and close.all()):
+        raise ValueError(
+            f"cluster_moments must add up to moments, {moments.weight:.12g} observations; got "
+            f"{weight:.12g}" + ("." if close.all() else " with other totals.")
+        )
+
+
+def _about(contrasts: Array, offset: Array) -> Array:
+    """Contrasts of (1, columns) that equal these of (1, columns - offset)."""
+    moved = contrasts.copy()
+    moved[0] -= offset @ contrasts[1:]
+    return moved
