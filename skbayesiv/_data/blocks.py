@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbayesiv._columns import Columns
-from skbayesiv._data.frames.batches import BLOCK_BYTES
+from skbayesiv._data.frames.batches import block_rows, lanes
 from skbayesiv._data.frames.plan import Totals
 from skbayesiv._typing import Array
 
 PILOT_ROWS = 1024
-LANES = 4  # BLAS takes half as long for the products of 8 columns as for those of 7
 WIDE = 12  # copying rows of this many covariates is faster row by row than column by column
-MIN_BLOCK_ROWS = 1024
 
 
 class RowArrays(Protocol):
@@ -44,11 +42,6 @@ class RowArrays(Protocol):
     def n_rows(self) -> int: ...
 
 
-def lanes(width: int) -> int:
-    """Number of rows that BLAS sums the products of fastest: `width` or a little more."""
-    return -(-width // LANES) * LANES
-
-
 def blocks(data: RowArrays, shift: Array, *, by_row: bool = False) -> Iterator[tuple[Array, slice]]:
     """Blocks of the columns (1, [x, z, t, y] - shift), and which rows they are.
 
@@ -71,7 +64,7 @@ def blocks(data: RowArrays, shift: Array, *, by_row: bool = False) -> Iterator[t
     width = lanes(1 + len(shift))
     point = np.zeros((width, 1))
     point[1 : 1 + len(shift), 0] = shift
-    step = max(MIN_BLOCK_ROWS, BLOCK_BYTES // (8 * width))
+    step = block_rows(width)
     block = np.empty((width, 0))
     for start in range(0, data.n_rows, step):
         at = slice(start, min(start + step, data.n_rows))
@@ -93,7 +86,7 @@ def sum_blocks(data: RowArrays) -> Totals:
     shift = pilot_mean(data)
     width = len(shift)
     cross, weight, n_rows = np.zeros((lanes(1 + width), lanes(1 + width))), 0.0, 0
-    by_row = data.x.shape[1] > WIDE and data.x.flags.c_contiguous
+    by_row = data.x.shape[1] > WIDE and data.x.flags.c_contiguous and data.sample_weight is None
     for block, at in blocks(data, shift, by_row=by_row):
         if data.sample_weight is None:
             weight += block.shape[1]

@@ -27,7 +27,8 @@ def check_matrix(
 ) -> NDArray[Any]:
     """Return a finite 2-D float array; every error names the argument.
 
-    Without `finite` values may be missing or infinite, for who forms sums sees it in these.
+    Without `finite` values may be missing or infinite, for who forms sums sees it in these, and
+    whole numbers and Booleans stay what they are.
     """
     if isinstance(value, np.ndarray) and _is_ready(value, finite):
         return value
@@ -43,9 +44,12 @@ def check_matrix(
 
 
 def _is_ready(value: NDArray[Any], finite: bool) -> bool:
-    """Whether there is nothing to convert and nothing to refuse."""
-    ready = type(value) is np.ndarray and value.ndim == 2 and value.size and value.dtype in FLOATS
-    return bool(ready and (not finite or np.isfinite(value.sum())))
+    """Whether there is nothing to convert and nothing to refuse; sums convert what they add."""
+    if type(value) is not np.ndarray or value.ndim != 2 or not value.size:
+        return False
+    if value.dtype in FLOATS:
+        return not finite or bool(np.isfinite(value.sum()))
+    return not finite and value.dtype.kind in "biu"
 
 
 def _dtypes(value: Any) -> list[Any]:
@@ -136,6 +140,8 @@ def check_clusters(clusters: Any, n_rows: int, *, required: bool) -> Codes | Non
     if labels.ndim != 1:
         raise ValueError(f"clusters must have one dimension; got shape {labels.shape}.")
     check_length(labels, "clusters", n_rows)
+    if labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < n_rows:
+        return labels.astype(np.intp, copy=False)  # they are codes, perhaps with gaps
     codes = np.asarray(factorize(labels)[0], dtype=np.intp)
     if missing := int((codes < 0).sum()):
         raise ValueError(f"clusters must label every row; got {missing} missing labels.")

@@ -10,15 +10,12 @@ import numpy as np
 
 from skbayesiv._columns import Columns
 from skbayesiv._data.blocks import PILOT_ROWS, RowArrays
-from skbayesiv._data.frames.batches import BLOCK_BYTES
+from skbayesiv._data.frames.batches import block_rows
 from skbayesiv._data.frames.products import FactorProducts
 from skbayesiv._data.frames.query import Query
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.standardised import partial_out, round_to, standardise
 from skbayesiv._typing import Array, Codes
-
-MAX_BLOCK_ROWS = 4096
-LARGE_BLOCK = 1 << 24  # where products are many a block of 1 MB would be few rows
 
 type Pairs = list[tuple[int, int]]
 
@@ -133,7 +130,7 @@ def _pairs(columns: Columns, products: FactorProducts) -> Pairs:
 
 
 def _blocks(n_rows: int, width: int) -> Iterator[slice]:
-    size = max(BLOCK_BYTES // (8 * width), min(MAX_BLOCK_ROWS, LARGE_BLOCK // (8 * width)))
+    size = block_rows(width)
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
 

@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from skbayesiv._data.blocks import blocks
+from skbayesiv._data.frames.batches import LONG_RUN
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.named import NamedFrame
 from skbayesiv._data.rows import IVData
@@ -98,7 +99,11 @@ class Rows:
         codes, weight = self.data.clusters, self.data.sample_weight
         if codes is None:
             return 0
-        return int(np.count_nonzero(np.bincount(codes, None if weight is None else weight > 0)))
+        seen = np.zeros(int(codes.max()) + 1, dtype=bool)
+        for start in range(0, len(codes), LONG_RUN):
+            at = slice(start, start + LONG_RUN)
+            seen[codes[at] if weight is None else codes[at][weight[at] > 0]] = True
+        return int(np.count_nonzero(seen))
 
     def sums(self, moments: Moments, origin: Array, asked: Sequence[Scores]) -> list[ScoreSums]:
         """One pass over blocks of rows."""

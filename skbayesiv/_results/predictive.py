@@ -18,8 +18,8 @@ from skbayesiv._models.parts.small_matrices import cholesky, log_determinant
 from skbayesiv._typing import Array, Values
 
 CHUNK_FLOATS = 1 << 19
-PAIRS = 1 << 19  # of a draw and a row, whose densities are evaluated one by one for a mean
-LEAST_DRAWS = 100
+PAIRS = 1 << 18  # of a draw and a row, whose densities are evaluated one by one for a mean
+LEAST_DRAWS = 250
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,11 +113,21 @@ def pointwise_log_likelihood(values: Values, rows: NewRows) -> Array:
 
 def log_predictive(values: Values, rows: NewRows) -> Array:
     """Log of the density of (y, t) given z and x averaged over the draws, shape (n,)."""
-    from scipy.special import logsumexp
+    mean, gap = _averages(values, rows)
+    return mean + gap
 
-    draws = len(values["cov"])
-    parts = [logsumexp(log_density(values, c), axis=0) for c in rows.chunks(draws)]
-    return np.asarray(np.concatenate(parts) - math.log(draws))
+
+def _averages(values: Values, rows: NewRows) -> tuple[Array, Array]:
+    """Mean of `log_density` over the draws, and what the log of the mean density has above it."""
+    means, gaps = [], []
+    for chunk in rows.chunks(len(values["cov"])):
+        density = log_density(values, chunk)
+        mean = density.mean(axis=0)
+        top = density.max(axis=0)
+        above = np.exp(density - top).mean(axis=0)
+        means.append(mean)
+        gaps.append(top - mean + np.log(above))
+    return np.concatenate(means), np.concatenate(gaps)
 
 
 def mean_log_density(values: Values, moments: Moments) -> Array:
@@ -184,15 +194,8 @@ def mean_log_predictive(values: Values, rows: IVData) -> float:
     if size < len(at):
         at = np.sort(np.random.default_rng(0).choice(at, size, replace=False))
     taken = rows.take(at)
-    new = NewRows(taken.x, taken.z, taken.t, taken.y)
-    gap = log_predictive(some, new) - pointwise_mean(some, new)
+    _, gap = _averages(some, NewRows(taken.x, taken.z, taken.t, taken.y))
     return float(expected + np.average(gap, weights=taken.sample_weight))
-
-
-def pointwise_mean(values: Values, rows: NewRows) -> Array:
-    """Mean of `log_density` over the draws, shape (n,)."""
-    draws = len(values["cov"])
-    return np.concatenate([log_density(values, c).mean(axis=0) for c in rows.chunks(draws)])
 
 
 def _spaced(length: int, keep: int) -> NDArray[np.intp]:

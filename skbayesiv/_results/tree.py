@@ -91,5 +91,5 @@ def _numbers(sums: Sums) -> dict[str, Array]:
 
 def observed(data: IVData, coords: Coords) -> Any:
     """Outcome and treatments as the rows gave them."""
-    values = {"y": np.asarray(data.y), "t": np.asarray(data.t)}
+    values = {"y": np.asarray(data.y, dtype=float), "t": np.asarray(data.t, dtype=float)}
     return dataset(values, {"y": ("row",), "t": ("row", "treatment")}, coords)

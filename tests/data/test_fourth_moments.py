@@ -105,8 +105,7 @@ def test_clusters_may_span_blocks(monkeypatch):
     clusters = np.repeat([0, 1, 2], [150, 3, 47])
     whole = FourthMoments.from_data(data, None, clusters)
     for size in (1, 7, 50):
-        monkeypatch.setattr("skbayesiv._data.products.MAX_BLOCK_ROWS", size)
-        monkeypatch.setattr("skbayesiv._data.products.BLOCK_BYTES", 1)
+        monkeypatch.setattr("skbayesiv._data.products.block_rows", lambda width, size=size: size)
         assert_same_sums(whole, FourthMoments.from_data(data, None, clusters))
 
 

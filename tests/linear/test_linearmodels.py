@@ -19,17 +19,26 @@ def data():
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("cov_type", COV_TYPES)
 @pytest.mark.parametrize("debiased", [False, True])
-def test_agrees_with_linearmodels(data, method, cov_type, debiased):
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("width", [2, 4], ids="{} instruments".format)
+def test_agrees_with_linearmodels(data, method, cov_type, debiased, fit_intercept, width):
+    """Two treatments, so that two instruments just identify their effects."""
+    data = data | {"z": data["z"][:, :width]}
+    options = {"debiased": debiased, "fit_intercept": fit_intercept}
     est = fitted(
-        data, method=method, cov_type=cov_type, debiased=debiased, clusters=cov_type == "clustered"
+        data, method=method, cov_type=cov_type, clusters=cov_type == "clustered", **options
     )
-    other = linearmodels_fit(data, method, cov_type, debiased=debiased)
-    order = [0, 3, 4, 1, 2]
-    assert_allclose([est.intercept_, *est.coef_], other.params.iloc[order])
-    assert_allclose(est.covariance_, other.cov.iloc[order, order])
+    other = linearmodels_fit(data, method, cov_type, **options)
+    order = [*range(int(fit_intercept)), *(i + fit_intercept for i in (2, 3, 0, 1))]
+    params = [est.intercept_] * fit_intercept + [*est.coef_]
+    assert_allclose(params, other.params.iloc[order], rtol=1e-9)
+    errors = np.sqrt(np.diag(other.cov))[order]
+    cov = est.covariance_ / np.outer(errors, errors)
+    expected = other.cov.iloc[order, order] / np.outer(errors, errors)
+    assert_allclose(cov, expected, rtol=1e-9, atol=1e-9)
     table = est.summary(level=0.9).table
-    assert_allclose(table["p_value"], other.pvalues.iloc[order])
-    assert_allclose(table[["lower", "upper"]], other.conf_int(0.9).iloc[order])
+    assert_allclose(table["p_value"], other.pvalues.iloc[order], rtol=1e-7)
+    assert_allclose(table[["lower", "upper"]], other.conf_int(0.9).iloc[order], rtol=1e-9)
     assert_allclose(est.effect_, est.coef_[:2])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 
 BATCH_ROWS = 1 << 17
+SLICE_ROWS = 1 << 19
 
 Frame = nw.DataFrame[Any]
 
@@ -19,8 +20,8 @@ def eager(native: Any) -> Frame:
 
 def slices(frame: Frame) -> Iterator[Frame]:
     """Yield views of a frame in memory, so that a column that has to be copied stays small."""
-    for start in range(0, len(frame), BATCH_ROWS):
-        yield frame[start : start + BATCH_ROWS]
+    for start in range(0, len(frame), SLICE_ROWS):
+        yield frame[start : start + SLICE_ROWS]
 
 
 def arrow_batches(batches: Iterable[Any]) -> Iterator[Frame]:

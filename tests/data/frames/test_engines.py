@@ -112,8 +112,10 @@ def test_regression_without_instruments(engine):
 @pytest.mark.parametrize("weight", [None, "weight"])
 def test_blocks_and_batches(monkeypatch, by, weight):
     """Rows in many blocks and batches, some of them with missing values."""
-    monkeypatch.setattr("skbayesiv._data.frames.batches.BLOCK_BYTES", 1 << 13)
-    monkeypatch.setattr("skbayesiv._data.frames.streams.BATCH_ROWS", 700)
+    for name in ("BLOCK_BYTES", "LARGE_BLOCK_BYTES"):
+        monkeypatch.setattr(f"skbayesiv._data.frames.batches.{name}", 1 << 13)
+    for name in ("BATCH_ROWS", "SLICE_ROWS"):
+        monkeypatch.setattr(f"skbayesiv._data.frames.streams.{name}", 700)
     table = experiment(3000)
     table = table.append_column("cluster", pa.array(np.arange(3000) // 7 % 100))
     y = table["y"].to_numpy().copy()
