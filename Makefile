@@ -28,8 +28,8 @@ docs: $(SETUP) ## Build the documentation into docs/_build/html, examples run an
 	$(RUN) --group docs --group test sphinx-build -W --keep-going -b html docs docs/_build/html
 	$(RUN) --group docs --group test python docs/check_links.py docs/_build/html
 
-bench: $(SETUP) ## Measure speed against rivals, into docs/_data/benchmarks.csv
-	$(RUN) --group test --group bench python benchmarks/speed.py --output docs/_data/benchmarks.csv $(ARGS)
+bench: $(SETUP) ## Measure speed against rivals, into docs/_data
+	$(RUN) --group test --group bench python benchmarks/speed.py --output docs/_data $(ARGS)
 
 lint: $(SETUP) ## Check style, format and types
 	$(RUN) --group lint ruff check .

@@ -1,6 +1,6 @@
 """How fast it is: ratios against rivals, measured side by side in one run.
 
-    python benchmarks/speed.py [--only NAME ...] [--repeat 5] [--output docs/_data/benchmarks.csv]
+    python benchmarks/speed.py [--only NAME ...] [--repeat 5] [--output docs/_data]
 
 Each figure is the median of paired runs: ours and the rival's alternate. Rivals that are not
 installed (R with bayesm, pyfixest, nutpie) are left out. Time on a busy machine means nothing.
@@ -24,7 +24,7 @@ from workflow import bench_first_fit, bench_grid, bench_many, bench_scored_grid
 
 from skbayesiv.exceptions import ConvergenceWarning
 
-BENCHES = {
+POSTERIORS = {
     "rows": bench_rows,
     "rivgibbs": bench_rivgibbs,
     "row-level": bench_rowlevel,
@@ -33,10 +33,14 @@ BENCHES = {
     "grid": bench_grid,
     "many": bench_many,
     "scored-grid": bench_scored_grid,
+}
+CLASSICAL = {
     "two-stage": bench_two_stage,
     "wide": bench_wide,
     "moments": bench_moments,
 }
+TABLES = {"benchmarks.csv": POSTERIORS, "classical.csv": CLASSICAL}
+BENCHES = POSTERIORS | CLASSICAL
 
 
 def processor() -> str:
@@ -71,15 +75,18 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    rows = []
-    for figure in figures(options.only, options.repeat):
-        print(*astuple(figure), sep=" | ", flush=True)
-        rows.append(astuple(figure))
-    if options.output:
-        with options.output.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["what", "skbayesiv", "beside", "ratio"])
-            writer.writerows(rows)
+    for name, benches in TABLES.items():
+        rows = []
+        for figure in figures(
+            [bench for bench in benches if bench in options.only], options.repeat
+        ):
+            print(*astuple(figure), sep=" | ", flush=True)
+            rows.append(astuple(figure))
+        if options.output and len(rows) > 1:
+            with (options.output / name).open("w", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(["what", "skbayesiv", "beside", "ratio"])
+                writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from skbayesiv._data.frames.plan import Totals
 from skbayesiv._typing import Array
 
 PILOT_ROWS = 1024
+FEW_ROWS = 4096  # of a block by row, beside which stands what is taken off it
 WIDE = 12  # copying rows of this many covariates is faster row by row than column by column
 
 
@@ -64,7 +65,7 @@ def blocks(data: RowArrays, shift: Array, *, by_row: bool = False) -> Iterator[t
     width = lanes(1 + len(shift))
     point = np.zeros((width, 1))
     point[1 : 1 + len(shift), 0] = shift
-    step = block_rows(width)
+    step = min(block_rows(width), FEW_ROWS) if by_row else block_rows(width)
     block = np.empty((width, 0))
     for start in range(0, data.n_rows, step):
         at = slice(start, min(start + step, data.n_rows))

@@ -18,8 +18,8 @@ from skbayesiv._models.parts.small_matrices import cholesky, log_determinant
 from skbayesiv._typing import Array, Values
 
 CHUNK_FLOATS = 1 << 19
-PAIRS = 1 << 18  # of a draw and a row, whose densities are evaluated one by one for a mean
-LEAST_DRAWS = 250
+PAIRS = 1 << 17  # of a draw and a row, whose densities are evaluated one by one for a mean
+LEAST_DRAWS = 200
 
 
 @dataclass(frozen=True, eq=False)
