@@ -71,7 +71,8 @@ def blocks(data: RowArrays, shift: Array, *, by_row: bool = False) -> Iterator[t
         at = slice(start, min(start + step, data.n_rows))
         n = at.stop - start
         if block.shape[1] != n:
-            block = np.zeros((n, width)).T if by_row else np.zeros((width, n))
+            block = np.empty((n, width)).T if by_row else np.empty((width, n))
+            block[stops[-1] :] = 0.0
             # Of one shape, so that one is taken off the other as flat memory.
             points = np.tile(point.T, (n, 1)).T if by_row else point
         block[0] = 1.0

@@ -10,7 +10,7 @@ import numpy as np
 
 from skbayesiv._columns import Columns
 from skbayesiv._data.moments import Moments
-from skbayesiv._data.standardised import Standardised, standardise
+from skbayesiv._data.standardised import spreads
 from skbayesiv._typing import Array
 
 COLLINEAR = 1e-8
@@ -25,9 +25,8 @@ def check_identified(moments: Moments, *, fit_intercept: bool = True) -> None:
     _check_rows(moments, len(columns.covariates) + q + int(fit_intercept) if k else 2)
     if not k:
         return
-    std = standardise(moments)
-    _check_varies(std, fit_intercept)
-    cosines = _cosines(moments, fit_intercept, std)
+    _check_varies(moments, fit_intercept)
+    cosines = _cosines(moments, fit_intercept)
     for argument, where in (("z", columns.z), ("t", columns.t)):
         index = [*range(columns.x.stop), *range(where.start, where.stop)]
         for at in explained(cosines, index)[:1]:
@@ -63,7 +62,7 @@ def check_outcome_has_error(moments: Moments, *, fit_intercept: bool = True) -> 
     if not columns.treatments or columns.y not in dependent or moments.weight <= n_columns:
         return
     name = columns.outcome
-    if fit_intercept and standardise(moments).corr[columns.y, columns.y] < 0.5:
+    if fit_intercept and spreads(moments)[columns.y] == 0.0:
         raise constant_error("y", name, moments.mean[-1])
     raise ValueError(
         f"y must have an error: column {name!r} is a linear combination of "
@@ -130,22 +129,23 @@ def _check_rows(moments: Moments, least: int) -> None:
         )
 
 
-def _check_varies(std: Standardised, fit_intercept: bool) -> None:
-    columns = std.columns
+def _check_varies(moments: Moments, fit_intercept: bool) -> None:
+    columns, mean = moments.columns, moments.mean
+    constant = spreads(moments) == 0.0
+    if not constant.any():
+        return
     for role, where in (("z", columns.z), ("t", columns.t), ("X", columns.x)):
         for i in range(where.start, where.stop):
-            if std.corr[i, i] < 0.5 and (fit_intercept or std.mean[i] == 0.0):
-                raise constant_error(role, columns.names[i], std.mean[i])
+            if constant[i] and (fit_intercept or mean[i] == 0.0):
+                raise constant_error(role, columns.names[i], mean[i])
 
 
-def _cosines(moments: Moments, fit_intercept: bool, std: Standardised | None = None) -> Array:
+def _cosines(moments: Moments, fit_intercept: bool) -> Array:
     """Cosines of the angles between columns, centred if there is an intercept."""
     if fit_intercept:
-        std = standardise(moments) if std is None else std
-        varies = std.corr.diagonal() > 0.5
-        # Not the rounded ones, whose error a dependence with large coefficients would magnify.
-        cosines = moments.scatter / moments.weight / np.outer(std.sd, std.sd)
-        return np.where(varies[:, None] & varies, cosines, 0.0)
+        spread = spreads(moments)
+        over = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0.0)
+        return moments.scatter / moments.weight * over[:, None] * over
     cross = moments.about(np.zeros_like(moments.shift)).cross
     length = np.where(np.diag(cross) > 0.0, np.sqrt(np.diag(cross)), 1.0)
     return cross / np.outer(length, length)

@@ -103,13 +103,18 @@ class TwoStageLS(ClassicalMethods):
 
     Notes
     -----
-    `sample_weight` counts rows: all estimates, standard errors and intervals are those of the
-    data with each row repeated that many times. linearmodels knows analytic weights only, so
-    `covariance_` is then computed here; in `results_` the coefficients are the same, but the
-    standard errors and tests treat the weights as analytic.
+    The rows are read twice, in blocks: for their moments, of which the estimate is a function, and
+    for the covariance of the scores; once more with "gmm". They are not copied: the estimator
+    keeps the arrays that it was given for `summary` and `results_`, which after a change in these
+    would be of other rows than the estimate.
 
-    The rows of a lazy frame are read once for the estimates and, for robust standard errors, once
-    more for the covariance of the scores. Diagnostics of such a fit are classical.
+    `sample_weight` counts rows: all estimates, standard errors and intervals are those of the
+    data with each row repeated that many times. linearmodels knows analytic weights only: in
+    `results_` the coefficients are the same, but the standard errors and tests treat the weights
+    as analytic.
+
+    The rows of a lazy frame are read by its engine, as often. They are not kept, and diagnostics
+    of such a fit are classical.
 
     :meth:`fit_moments` and :meth:`partial_fit` take sums in place of rows. After `partial_fit`
     standard errors are classical, with a warning if `cov_type` says otherwise: sums of second

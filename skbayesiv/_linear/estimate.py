@@ -187,7 +187,7 @@ class _System:
         return cls(equation, regression, scale, second / np.outer(scale, scale))
 
     def part(self, rows: Sequence[int], columns: Sequence[int]) -> Array:
-        return self.second[np.ix_(rows, columns)]
+        return self.second[rows][:, columns]
 
     def two_stage(self, kappa: float = 1.0) -> _Solution:
         """k-class: 2SLS by default, which is least squares where all is exogenous."""

@@ -1,6 +1,7 @@
-"""2SLS and its k-class from second moments: the one place where they are computed.
+"""2SLS and its k-class of the effects alone, from second moments with covariates partialled out.
 
-With (1, X) partialled out (tilde) let S be the second moments of (z~, t~, y~), and split those of
+(:mod:`skbayesiv._linear.estimate` has all coefficients and their covariance.) With (1, X)
+partialled out (tilde) let S be the second moments of (z~, t~, y~), and split those of
 (t~, y~) into what z~ explains and what is left,
 
     S_(ty)(ty) = F + W,    F = S_(ty)z S_zz^-1 S_z(ty).

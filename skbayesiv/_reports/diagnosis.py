@@ -118,7 +118,7 @@ def diagnose(est: FittedPosterior, rows: Equation) -> Diagnosis:
     ----------
     est : fitted BayesianIV or HierarchicalBayesianIV
     rows : Equation
-        Rows of the fit, or rows made up from its moments.
+        Of the fit's rows, or of its moments alone.
     """
     table = convergence_table(est)
     divergences = int(est.idata_.sample_stats["diverging"].sum())

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from skbayesiv._data.identified import collinear_error, constant_error, explained
 from skbayesiv._data.rows import IVData
-from skbayesiv._data.standardised import standardise
+from skbayesiv._data.standardised import spreads
 from skbayesiv._linear.equation import NEEDS_ROWS, Equation
 from skbayesiv._linear.units import Scores, ScoreSums
 from skbayesiv._typing import Array, Codes
@@ -283,7 +283,7 @@ def _varies(equation: Equation) -> Any:
     """Whether each of (1, columns) varies or, without an intercept, is not zero."""
     if not equation.fit_intercept:
         return np.diag(equation.second) > 0.0
-    return np.append(True, standardise(equation.moments).corr.diagonal() > 0.5)
+    return np.append(True, spreads(equation.moments) > 0.0)
 
 
 def _check_variation(equation: Equation, partial: Array) -> None:
