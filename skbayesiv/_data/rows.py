@@ -174,16 +174,21 @@ def read_rows(
     clusters: Any = None,
     *,
     roles: Roles,
+    finite: bool = True,
 ) -> IVData:
-    """Check everything that `fit` was given, but for what is not finite: that shows in the sums."""
+    """Check everything that `fit` was given.
+
+    Without `finite` values may be missing or infinite, for who takes :meth:`IVData.moments` sees
+    it there, and whole numbers and Booleans stay what they are.
+    """
     if y is None:
         check_outcome(y)
     outcome = column_names(y, "y", 1)[0]
-    split = split_columns(X, roles, empty=t is not None, finite=False)
-    y = check_outcome(y, None if X is None else split.x.shape[0], finite=False)
+    split = split_columns(X, roles, empty=t is not None, finite=finite)
+    y = check_outcome(y, None if X is None else split.x.shape[0], finite=finite)
     n_rows = y.shape[0]
-    t, t_names = _one_source(t, split.t, split.t_names, "t", "treatment", n_rows)
-    z, z_names = _one_source(z, split.z, split.z_names, "z", "instruments", n_rows)
+    t, t_names = _one_source(t, split.t, split.t_names, "t", "treatment", n_rows, finite)
+    z, z_names = _one_source(z, split.z, split.z_names, "z", "instruments", n_rows, finite)
     _check_pair(t, z)
     x = split.x if X is not None else np.empty((n_rows, 0))
     columns = unique_names(Columns(split.names, z_names, t_names, outcome))
@@ -211,6 +216,7 @@ def _one_source(
     argument: str,
     parameter: str,
     n_rows: int,
+    finite: bool,
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Take t (or z) from the argument or from X's columns, never from both."""
     if value is not None and column is not None and column.shape[1]:
@@ -220,6 +226,6 @@ def _one_source(
         )
     if value is None:
         return (column, names) if column is not None else (np.empty((n_rows, 0)), ())
-    array = check_columns(value, argument, finite=False)
+    array = check_columns(value, argument, finite=finite)
     check_length(array, argument, n_rows)
     return array, column_names(value, argument, array.shape[1])

@@ -207,7 +207,7 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, BaseEstimator, ABC
             X, y, sample_weight, clusters = take_columns(X, y, sample_weight, clusters)
         first, roles = not hasattr(self, "n_features_in_"), self._roles
         X = self._match_features(X, first=first)
-        data = read_rows(X, y, t, z, sample_weight, clusters, roles=roles)
+        data = read_rows(X, y, t, z, sample_weight, clusters, roles=roles, finite=False)
         self._match_width(roles.n_features(data.columns), first=first)
         return data
 

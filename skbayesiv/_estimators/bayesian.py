@@ -358,7 +358,8 @@ class BayesianIV(PosteriorMethods):
             return self._model.to_pymc(self._rows)
         self._validate_params()
         t, y = second_is_outcome(t, y, z)
-        data = read_rows(X, y, t, z, sample_weight, clusters, roles=self._roles)
+        extra = {"sample_weight": sample_weight, "clusters": clusters}
+        data = read_rows(X, y, t, z, **extra, roles=self._roles, finite=False)
         sums = read_sums(self, data)
         check_identified(sums.moments, fit_intercept=self.fit_intercept)
         return self._build_model(sums).to_pymc(data)

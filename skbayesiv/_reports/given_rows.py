@@ -46,7 +46,8 @@ def given_rows(
         _check_nothing(z=z, sample_weight=sample_weight, clusters=clusters)
         return est._rows_or_moments()
     t, y = second_is_outcome(t, y, z)
-    data = read_rows(X, y, t, z, sample_weight, clusters, roles=est._roles)
+    extra = {"sample_weight": sample_weight, "clusters": clusters}
+    data = read_rows(X, y, t, z, **extra, roles=est._roles, finite=False)
     moments = data.moments()
     _check_same(moments, est.moments_)
     named = replace(data, columns=est.moments_.columns)

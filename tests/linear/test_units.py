@@ -170,6 +170,34 @@ def test_rows_are_not_copied(case):
     assert peak < 3e6
 
 
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.int64, np.uint8])
+def test_whole_numbers_are_numbers(data, dtype):
+    """Unconverted, they give the fit of the same numbers in double precision."""
+    binary = {"t": data["t"][:, :1] > 0, "z": data["z"] > 1, "x": data["x"] > 3}
+    one = fitted(data | {name: values.astype(dtype) for name, values in binary.items()})
+    other = fitted(data | {name: values.astype(float) for name, values in binary.items()})
+    assert one._equation.rows.t.dtype == dtype
+    assert np.array_equal(one.coef_, other.coef_)
+    assert_allclose(one.covariance_, other.covariance_, rtol=1e-12)
+    assert_allclose(one.summary().strength.effective_f.f, other.summary().strength.effective_f.f)
+    assert_allclose(one.results_.params, other.results_.params)
+
+
+def test_labels_of_clusters_only_tell_rows_apart(data):
+    """Codes with gaps, numbers from anywhere, and names."""
+    codes = data["clusters"]
+    expected = fitted(data, clusters=True).covariance_
+    names = np.array([f"village {g}" for g in codes])
+    for labels in (codes * 7, codes - 1000, codes.astype(np.int8), codes / 3.0, names):
+        assert_allclose(fitted(data | {"clusters": labels}, clusters=True).covariance_, expected)
+
+
+def test_the_estimator_keeps_what_it_was_given(data):
+    est = fitted(data)
+    for name in ("x", "t", "y", "z"):
+        assert np.shares_memory(getattr(est._equation.rows, name), data[name])
+
+
 def test_gmm_of_moments_needs_clusters(data):
     moments = equation_of(data).moments
     assert isinstance(moments, Moments)

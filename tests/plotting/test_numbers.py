@@ -288,3 +288,15 @@ def test_trace(base):
         "sigma[in_app_purchase]",
         "sigma[push_delivered]",
     ]
+
+
+@pytest.mark.parametrize("argument", ["X", "t", "y", "z"])
+@pytest.mark.parametrize("display", [OutcomeDisplay, ComplianceDisplay, FirstStageDisplay])
+def test_what_is_not_finite_is_refused(display, argument):
+    """Also where no sums are formed, in which it would show."""
+    rng = np.random.default_rng(0)
+    rows = {"X": rng.normal(size=(50, 1)), "z": rng.integers(0, 2, 50).astype(float)}
+    rows |= {"t": rows["z"] * rng.integers(0, 2, 50), "y": rng.normal(size=50)}
+    rows[argument][3] = np.nan
+    with pytest.raises(ValueError, match=f"{argument} must be numeric and finite.* contains NaN"):
+        display.from_data(rows["X"], rows["t"], rows["y"], z=rows["z"])
