@@ -106,5 +106,5 @@ def sum_blocks(data: RowArrays) -> Totals:
 def pilot_mean(data: RowArrays) -> Array:
     """Mean of the first rows, in double precision, shape (C,); the same for any memory layout."""
     parts = (data.x, data.z, data.t, data.y[:, None])
-    first = [np.array(part[:PILOT_ROWS].T, dtype=np.float64, order="C") for part in parts]
-    return np.concatenate([part.mean(axis=1) for part in first])
+    first = np.concatenate([part[:PILOT_ROWS].T for part in parts], dtype=np.float64)
+    return np.ascontiguousarray(first).mean(axis=1)

@@ -80,6 +80,8 @@ def full_rank(moments: Moments, *, fit_intercept: bool = True) -> bool:
 def explained(cosines: Array, index: list[int]) -> list[int]:
     """Those of the columns that are linear combinations of others before them (Gram-Schmidt)."""
     residual, found = cosines[np.ix_(index, index)].copy(), []
+    if _all_stand_alone(residual):
+        return []
     for j, column in enumerate(index):
         pivot = residual[j, j]
         if pivot < COLLINEAR:
@@ -87,6 +89,15 @@ def explained(cosines: Array, index: list[int]) -> list[int]:
         else:
             residual -= np.outer(residual[:, j], residual[j]) / pivot
     return found
+
+
+def _all_stand_alone(cosines: Array) -> bool:
+    """Whether none is explained: the squared diagonal of Cholesky's factor is what is left."""
+    try:
+        root = np.linalg.cholesky(cosines)
+    except np.linalg.LinAlgError:
+        return False
+    return bool((np.diag(root) ** 2 >= COLLINEAR).all())
 
 
 def collinear_error(

@@ -129,7 +129,7 @@ def take_columns(X: Any, y: str, sample_weight: Any, clusters: Any) -> tuple[Any
         sample_weight = numbers(frame[sample_weight])
     if "clusters" in names:
         clusters = labels(frame[clusters])
-    outcome = pd.Series(numbers(frame[y]), name=y)
+    outcome = pd.Series(numbers(frame[y]), name=y, copy=False)
     return rest.to_native() if rest.columns else None, outcome, sample_weight, clusters
 
 
