@@ -19,6 +19,7 @@ COLUMN_Y = (
     "(n_samples,), for example using ravel()."
 )
 FLOATS = [np.float64, np.float32]
+BLOCK_ROWS = 1 << 15
 TIMES = ("date", "time", "duration", "period")
 
 
@@ -127,8 +128,6 @@ def check_weights(sample_weight: Any, n_rows: int) -> Array | None:
 
 def check_clusters(clusters: Any, n_rows: int, *, required: bool) -> Codes | None:
     """Return the clusters' labels as codes of shape (n_rows,), or None."""
-    from pandas import factorize
-
     if clusters is None:
         if required:
             raise ValueError(
@@ -140,11 +139,27 @@ def check_clusters(clusters: Any, n_rows: int, *, required: bool) -> Codes | Non
     if labels.ndim != 1:
         raise ValueError(f"clusters must have one dimension; got shape {labels.shape}.")
     check_length(labels, "clusters", n_rows)
-    if labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < n_rows:
-        return labels.astype(np.intp, copy=False)  # they are codes, perhaps with gaps
-    codes = np.asarray(factorize(labels)[0], dtype=np.intp)
+    if labels.dtype in (np.int32, np.int64) and labels.min() >= 0 and labels.max() < n_rows:
+        return labels  # they are codes, perhaps with gaps
+    codes = _codes(labels)
     if missing := int((codes < 0).sum()):
         raise ValueError(f"clusters must label every row; got {missing} missing labels.")
+    return codes
+
+
+def _codes(labels: NDArray[Any]) -> Codes:
+    """Number of each label in the order of appearance, -1 where missing; a block at a time.
+
+    All at once pandas makes an object of each string, and codes of eight bytes.
+    """
+    from pandas import Index, unique
+
+    pieces = [slice(i, i + BLOCK_ROWS) for i in range(0, len(labels), BLOCK_ROWS)]
+    distinct = np.concatenate([np.asarray(unique(labels[at])) for at in pieces])
+    found = Index(unique(distinct)).dropna()
+    codes = np.empty(len(labels), dtype=np.int32)
+    for at in pieces:
+        codes[at] = found.get_indexer(Index(labels[at]))
     return codes
 
 
