@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbayesiv._columns import Columns
-from skbayesiv._data.frames.batches import block_rows, lanes
+from skbayesiv._data.frames.batches import LONG_RUN, block_rows, lanes
 from skbayesiv._data.frames.plan import Totals
-from skbayesiv._typing import Array
+from skbayesiv._typing import Array, Codes
 
 PILOT_ROWS = 1024
 FEW_ROWS = 4096  # of a block by row, beside which stands what is taken off it
@@ -101,6 +101,15 @@ def sum_blocks(data: RowArrays) -> Totals:
         cross += block @ block.T
     sums = cross[: 1 + width, : 1 + width]
     return Totals(shift, weight, n_rows, sums[0, 1:].copy(), sums[1:, 1:].copy())
+
+
+def count_clusters(codes: Codes, weight: Array | None) -> int:
+    """Number of clusters that have a weight."""
+    seen = np.zeros(int(codes.max()) + 1, dtype=bool)
+    for start in range(0, len(codes), LONG_RUN):
+        at = slice(start, start + LONG_RUN)
+        seen[codes[at] if weight is None else codes[at][weight[at] > 0]] = True
+    return int(np.count_nonzero(seen))
 
 
 def pilot_mean(data: RowArrays) -> Array:

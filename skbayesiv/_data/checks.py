@@ -83,11 +83,12 @@ def check_outcome(y: Any, n_rows: int | None = None, *, finite: bool = True) -> 
             "This estimator requires y to be passed, but the target y is None: y must be a "
             "1-D array of numbers."
         )
-    if np.asarray(y).ndim != 1:
-        if np.asarray(y).shape[1:] == (1,):
+    values = np.asarray(y)
+    if values.ndim != 1:
+        if values.shape[1:] == (1,):
             warnings.warn(COLUMN_Y, DataConversionWarning, skip_file_prefixes=OURS)
-        y = column_or_1d(y)
-    y = check_matrix(np.asarray(y).reshape(-1, 1), "y", finite=finite)[:, 0]
+        values = column_or_1d(y)
+    y = check_matrix(np.asarray(values).reshape(-1, 1), "y", finite=finite)[:, 0]
     if n_rows is not None:
         check_length(y, "y", n_rows)
     return y

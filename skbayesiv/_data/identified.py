@@ -10,7 +10,7 @@ import numpy as np
 
 from skbayesiv._columns import Columns
 from skbayesiv._data.moments import Moments
-from skbayesiv._data.standardised import spreads
+from skbayesiv._data.standardised import in_own_units, spreads
 from skbayesiv._typing import Array
 
 COLLINEAR = 1e-8
@@ -158,5 +158,4 @@ def _cosines(moments: Moments, fit_intercept: bool) -> Array:
         over = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0.0)
         return moments.scatter / moments.weight * over[:, None] * over
     cross = moments.about(np.zeros_like(moments.shift)).cross
-    length = np.where(np.diag(cross) > 0.0, np.sqrt(np.diag(cross)), 1.0)
-    return cross / np.outer(length, length)
+    return in_own_units(cross)[1]

@@ -219,6 +219,12 @@ class Moments:
             return np.zeros_like(self.cross)
         return self.cross - np.outer(self.total, self.total) / self.weight
 
+    @property
+    def with_constant(self) -> Array:
+        """Sums of products of (1, columns - shift), shape (1 + C, 1 + C)."""
+        total = self.total[:, None]
+        return np.block([[np.array([[self.weight]]), total.T], [total, self.cross]])
+
     def about(self, shift: Array) -> Moments:
         """Return the same moments with the sums taken about another point."""
         if np.array_equal(shift, self.shift):

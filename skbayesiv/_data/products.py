@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skbayesiv._columns import Columns
-from skbayesiv._data.blocks import PILOT_ROWS, RowArrays
+from skbayesiv._data.blocks import PILOT_ROWS, RowArrays, count_clusters
 from skbayesiv._data.frames.batches import block_rows
 from skbayesiv._data.frames.products import FactorProducts
 from skbayesiv._data.frames.query import Query
@@ -147,10 +147,7 @@ def sum_rows(data: RowArrays, reference: Reference, clusters: Codes | None) -> P
         n_rows += part_rows
         total += part
         cross += part_cross
-    groups = None
-    if clusters is not None:
-        used = clusters if data.sample_weight is None else clusters[data.sample_weight > 0]
-        groups = int(np.unique(used).size)
+    groups = None if clusters is None else count_clusters(clusters, data.sample_weight)
     return _all_products(products, n_rows, groups, total, cross)
 
 
@@ -208,10 +205,8 @@ def _all_products(
 
 def from_rows(moments: Moments, products: FactorProducts) -> Products:
     """Sums of u and of u u' over rows, from the moments of the distinct products."""
-    moments = moments.about(np.zeros_like(moments.shift))
-    one = np.array([[moments.weight]])
-    with_one = np.block([[one, moments.total[None]], [moments.total[:, None], moments.cross]])
-    return _all_products(products, moments.n_rows, None, with_one[0], with_one)
+    sums = moments.about(np.zeros_like(moments.shift)).with_constant
+    return _all_products(products, moments.n_rows, None, sums[0], sums)
 
 
 def from_clusters(groups: Iterable[Moments], products: FactorProducts) -> Products:

@@ -87,6 +87,13 @@ def round_to(value: Array, scale: Any) -> Array:
     return np.asarray(np.round(value / unit) * unit)
 
 
+def in_own_units(second: Array) -> tuple[Array, Array]:
+    """Root of each sum of squares, 1 where it is zero, and the second moments in these units."""
+    length = np.sqrt(np.diag(second))
+    scale = np.where(length > 0.0, length, 1.0)
+    return scale, second / np.outer(scale, scale)
+
+
 def partial_out(second: Array, width: int, ridge: float = 0.0) -> tuple[Array, Array]:
     """Second moments of the residuals when the first columns are regressed out of the others.
 

@@ -225,12 +225,12 @@ class TwoStageLS(ClassicalMethods):
     def _fit_frame(self, named: NamedFrame) -> None:
         """A pass for the moments, of each cluster if named; more for what needs the scores."""
         moments, clusters = named.moments(), named.cluster_moments()
-        equation = Equation.from_moments(moments, clusters, fit_intercept=self.fit_intercept)
-        if not clusters:
-            equation = replace(equation, units=FrameRows(named), cov_type=self.cov_type)
-        self._fit_equation(equation)
-        if not clusters:
-            self._equation = self._equation.without_units()
+        kept = Equation.from_moments(moments, clusters, fit_intercept=self.fit_intercept)
+        if clusters:
+            self._fit_equation(kept)
+            return
+        self._fit_equation(replace(kept, units=FrameRows(named), cov_type=self.cov_type))
+        self._equation = kept
 
     def _fit_moments(self, moments: Moments, clusters: list[Moments]) -> None:
         if clusters:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from skbayesiv._columns import Columns
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
-from skbayesiv._linear.units import ClusterMoments, Rows, Scores, ScoreSums, Units, with_constant
+from skbayesiv._linear.units import ClusterMoments, Rows, Scores, ScoreSums, Units
 from skbayesiv._typing import Array
 
 NEEDS_ROWS = (
@@ -125,7 +125,7 @@ class Equation:
     def second(self) -> Array:
         """Weighted sums of the products of v, shape (1 + C, 1 + C)."""
         if not self.fit_intercept:
-            return with_constant(self._about)
+            return self._about.with_constant
         out = np.zeros((1 + len(self.moments.shift),) * 2)
         out[0, 0], out[1:, 1:] = self.moments.weight, self.moments.scatter
         return out
@@ -148,7 +148,3 @@ class Equation:
         if not isinstance(self.units, Rows):
             raise ValueError(NEEDS_ROWS)
         return self.units.combine(self._about, self._origin, contrasts)
-
-    def without_units(self) -> Equation:
-        """What the moments alone say."""
-        return replace(self, units=None, cov_type="unadjusted")

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
-from skbayesiv._data.standardised import partial_out
+from skbayesiv._data.standardised import in_own_units, partial_out
 from skbayesiv._linear.covariance import COVARIANCES, small_sample_factor
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.two_stage import first_stage
@@ -181,10 +181,7 @@ class _System:
 
     @classmethod
     def of(cls, equation: Equation, regression: Regression) -> _System:
-        second = equation.second
-        length = np.sqrt(np.diag(second))
-        scale = np.where(length > 0.0, length, 1.0)
-        return cls(equation, regression, scale, second / np.outer(scale, scale))
+        return cls(equation, regression, *in_own_units(equation.second))
 
     def part(self, rows: Sequence[int], columns: Sequence[int]) -> Array:
         return self.second[rows][:, columns]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from skbayesiv._data.moments import Moments
-from skbayesiv._data.standardised import partial_out
+from skbayesiv._data.standardised import in_own_units, partial_out
 from skbayesiv._typing import Array
 
 
@@ -64,9 +64,8 @@ def weakest_correlation(
 ) -> float:
     """Smallest canonical correlation of two sets of columns, with others partialled out."""
     s = products(moments, fit_intercept=fit_intercept)
-    scale = np.where(np.diag(s) > 0.0, np.sqrt(np.diag(s)), 1.0)
     order = [*given, *a, *b]
-    partial, _ = partial_out((s / np.outer(scale, scale))[np.ix_(order, order)], len(given))
+    partial, _ = partial_out(in_own_units(s)[1][np.ix_(order, order)], len(given))
     of_a, of_b = slice(0, len(a)), slice(len(a), None)
     root_a, root_b = (np.linalg.cholesky(partial[on, on]) for on in (of_a, of_b))
     half = np.linalg.solve(root_a, partial[of_a, of_b])

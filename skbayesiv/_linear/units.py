@@ -20,8 +20,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from skbayesiv._data.blocks import blocks
-from skbayesiv._data.frames.batches import LONG_RUN
+from skbayesiv._data.blocks import blocks, count_clusters
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.named import NamedFrame
 from skbayesiv._data.rows import IVData
@@ -96,14 +95,8 @@ class Rows:
     @cached_property
     def n_clusters(self) -> int:
         """Number of clusters that have a weight."""
-        codes, weight = self.data.clusters, self.data.sample_weight
-        if codes is None:
-            return 0
-        seen = np.zeros(int(codes.max()) + 1, dtype=bool)
-        for start in range(0, len(codes), LONG_RUN):
-            at = slice(start, start + LONG_RUN)
-            seen[codes[at] if weight is None else codes[at][weight[at] > 0]] = True
-        return int(np.count_nonzero(seen))
+        codes = self.data.clusters
+        return 0 if codes is None else count_clusters(codes, self.data.sample_weight)
 
     def sums(self, moments: Moments, origin: Array, asked: Sequence[Scores]) -> list[ScoreSums]:
         """One pass over blocks of rows."""
@@ -184,10 +177,10 @@ class ClusterMoments:
         asked = [scores.about(origin) for scores in asked]
         totals = [np.empty((self.n_clusters, s.size)) for s in asked]
         for i, part in enumerate(self.parts):
-            second = with_constant(part.about(moments.shift))
+            second = part.about(moments.shift).with_constant
             for total, s in zip(totals, asked, strict=True):
                 total[i] = (s.left.T @ second @ s.right).ravel()
-        second = with_constant(moments)
+        second = moments.with_constant
         return [
             ScoreSums((total.T @ total).reshape(2 * (s.left.shape[1], s.right.shape[1])), square)
             for total, s in zip(totals, asked, strict=True)
@@ -209,16 +202,10 @@ class FrameRows:
     def _pass(self, moments: Moments, origin: Array, scores: Scores) -> ScoreSums:
         (error,) = scores.right.T
         again = self.named.residual_moments(moments.shift + origin, error)
-        outer = scores.left.T @ with_constant(again.about(moments.shift + origin)) @ scores.left
+        outer = scores.left.T @ again.about(moments.shift + origin).with_constant @ scores.left
         here = scores.about(origin).right
-        square = here.T @ with_constant(moments) @ here
+        square = here.T @ moments.with_constant @ here
         return ScoreSums(outer[:, None, :, None], square)
-
-
-def with_constant(moments: Moments) -> Array:
-    """Sums of products of (1, columns) about the moments' shift, shape (1 + C, 1 + C)."""
-    total = moments.total[:, None]
-    return np.block([[np.array([[moments.weight]]), total.T], [total, moments.cross]])
 
 
 def check_clusters_add_up(moments: Moments, parts: Sequence[Moments]) -> None:

@@ -3,8 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
+from skbayesiv._data.standardised import in_own_units
 from skbayesiv.diagnostics._fitted import Fitted
 from skbayesiv.diagnostics._partial import Partialled, partial_out
+from skbayesiv.diagnostics._projection import beside_treatments
 from skbayesiv.diagnostics._reduced_form import (
     dof_denominator,
     quadratic_form,
@@ -81,10 +83,8 @@ def wu_hausman(
     )
     projection = p.projection
     left = p.square("reduced form")
-    total = np.sqrt(np.diag(projection.second)[1:])  # the test does not depend on units
-    unexplained = left[1:, 1:] / np.outer(total, total)
-    on_t = np.linalg.solve(projection.second[1:, 1:] / np.outer(total, total), unexplained)
-    gram = unexplained - unexplained @ on_t  # of r, of which the scores are made
+    total, treatments = in_own_units(projection.second[1:, 1:])  # units have no say in the test
+    _, gram = beside_treatments(left[1:, 1:] / np.outer(total, total), treatments)
     if np.linalg.eigvalsh(gram)[0] < p.rounding or np.linalg.matrix_rank(gram) < p.n_treatments:
         raise ValueError(
             "t must not be explained exactly by z, or there is no endogeneity to test; it is."

@@ -154,7 +154,7 @@ def first_stage(
 def _first_stage(p: Partialled, form: ReducedForm) -> FirstStage:
     coef = form.coef[:, 1:]
     n_instruments, n_treatments = coef.shape
-    inverse_root = np.linalg.inv(form.root)
+    inverse_root = np.linalg.inv(p.projection.root)
     blocks = [form.cov[k, k] for k in range(1, n_treatments + 1)]
     variances = [np.diag(inverse_root @ block @ inverse_root.T) for block in blocks]
     wald = np.array([quadratic_form(coef[:, k], block) for k, block in enumerate(blocks)])

@@ -249,9 +249,9 @@ def _check_alone(others: dict[str, Any], what: str, fit_intercept: bool) -> None
 
 def partial_equation(equation: Equation) -> Partialled:
     """An equation's columns with the covariates partialled out, these perhaps short of rank."""
-    c, second = equation.columns, equation.second
+    c, second, varies = equation.columns, equation.second, _varies(equation)
     scale = np.sqrt(np.diag(second))
-    scale[~_varies(equation)] = np.inf  # no column then
+    scale[~varies] = np.inf  # no column then
     s = second / np.outer(scale, scale)
     x, rest = 1 + np.arange(c.x.stop), 1 + np.arange(c.x.stop, len(c.names))
     values, vectors = np.linalg.eigh(s[np.ix_(x, x)])
@@ -259,7 +259,7 @@ def partial_equation(equation: Equation) -> Partialled:
     basis = vectors[:, known] / np.sqrt(values[known])
     on_basis = basis.T @ s[np.ix_(x, rest)]
     partial = s[np.ix_(rest, rest)] - on_basis.T @ on_basis
-    _check_variation(equation, partial)
+    _check_variation(equation, partial, varies[1:])
     contrasts = np.zeros((len(scale), len(rest)))
     contrasts[rest, np.arange(len(rest))] = 1.0
     own = np.sqrt(np.diag(second))[rest]
@@ -286,9 +286,9 @@ def _varies(equation: Equation) -> Any:
     return np.append(True, spreads(equation.moments) > 0.0)
 
 
-def _check_variation(equation: Equation, partial: Array) -> None:
+def _check_variation(equation: Equation, partial: Array, varies: Any) -> None:
     """Raise if a column of z or t is constant, or explained by covariates and those before it."""
-    c, varies = equation.columns, _varies(equation)[1:]
+    c = equation.columns
     for argument, where in (("z", c.z), ("t", c.t)):
         names = c.names[where]
         for at in np.flatnonzero(~varies[where])[:1]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skbayesiv._data.standardised import in_own_units
 from skbayesiv._linear.units import Scores
 from skbayesiv._typing import Array
 
@@ -48,9 +49,8 @@ class Projection:
     @classmethod
     def of(cls, contrasts: Array, second: Array, n_instruments: int) -> "Projection":
         """Project, given contrasts of (z, t, y) and the sums of their products."""
-        scale = np.sqrt(np.diag(second))
-        scale = np.where(scale > 0.0, scale, 1.0)
-        unit, s = contrasts / scale, second / np.outer(scale, scale)
+        scale, s = in_own_units(second)
+        unit = contrasts / scale
         z, t = slice(0, n_instruments), slice(n_instruments, -1)
         root = np.linalg.cholesky(s[z, z]).T
         coef = np.linalg.solve(root.T, s[z, n_instruments:])
@@ -100,15 +100,31 @@ class Projection:
         }
 
     def _exogeneity(self) -> Scores:
-        scale = np.sqrt(np.diag(self.second))
-        scale = np.where(scale > 0.0, scale, 1.0)
-        second = self.second / np.outer(scale, scale)
+        scale, second = in_own_units(self.second)
         coef = self.coef / scale
         left = second - coef.T @ coef  # of the residuals
-        on_t = np.linalg.solve(second[1:, 1:], left[1:, 1:])
+        on_t, gram = beside_treatments(left[1:, 1:], second[1:, 1:])
         unit = (self.variables / scale)[:, 1:]
         own = (self.residuals / scale)[:, 1:] - unit @ on_t
-        gram = left[1:, 1:] - left[1:, 1:] @ on_t
         error = self.variables[:, :1] / scale[0]
         error = error - own @ np.linalg.lstsq(gram, left[1:, :1], rcond=None)[0]
         return Scores(own, error * scale[0])
+
+
+def beside_treatments(left: Array, treatments: Array) -> tuple[Array, Array]:
+    """Regress the first-stage residuals on the treatments, all of shape (K, K).
+
+    Parameters
+    ----------
+    left, treatments : ndarray
+        Second moments of the residuals and of the treatments, whose product is `left` too.
+
+    Returns
+    -------
+    on_t : ndarray
+        Coefficients.
+    gram : ndarray
+        Second moments of what the treatments leave.
+    """
+    on_t = np.linalg.solve(treatments, left)
+    return on_t, left - left @ on_t

@@ -29,8 +29,6 @@ class ReducedForm:
 
     Attributes
     ----------
-    root : ndarray of shape (Q, Q)
-        Upper triangular R with Z = Z~ R.
     centre : ndarray of shape (K,)
         The outcome is y - t'centre.
     coef : ndarray of shape (Q, D)
@@ -43,7 +41,6 @@ class ReducedForm:
         Denominator degrees of freedom of F tests; None for chi-square tests (not debiased).
     """
 
-    root: Array
     centre: Array
     coef: Array
     errors: Array
@@ -76,7 +73,7 @@ def reduced_form(p: Partialled, *, robust: bool = True, debiased: bool = False) 
     if debiased:
         cov = cov * small_sample_factor(p, p.dof)
     dof = dof_denominator(p, p.dof) if debiased else None
-    return ReducedForm(projection.root, projection.centre, coef, errors, cov, dof)
+    return ReducedForm(projection.centre, coef, errors, cov, dof)
 
 
 def about_effect(p: Partialled, form: ReducedForm, effect: Array) -> ReducedForm:
