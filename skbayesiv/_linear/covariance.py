@@ -30,10 +30,10 @@ class Covariance(Protocol):
     @property
     def in_linearmodels(self) -> bool: ...
 
-    def of_scores(self, equation: Equation, left: Array, error: Array) -> Array | None:
-        """Covariance of the sums of (left'v)(error'v), shape (A, A); None where it is s^2 E[vv'].
+    def of_scores(self, equation: Equation, *scores: Scores) -> list[Array] | None:
+        """Covariances (A, A) of the sums of scores that have one error each on the right.
 
-        `left` has shape (1 + C, A), `error` (1 + C,).
+        None where nothing but the error's variance is needed. All are had in one pass over rows.
         """
 
 
@@ -44,7 +44,7 @@ class Unadjusted:
     label: str = "classical"
     in_linearmodels: bool = True
 
-    def of_scores(self, equation: Equation, left: Array, error: Array) -> None:
+    def of_scores(self, equation: Equation, *scores: Scores) -> None:
         """None: nothing but the variance is needed."""
         return None
 
@@ -56,10 +56,9 @@ class Robust:
     label: str = "robust"
     in_linearmodels: bool = True
 
-    def of_scores(self, equation: Equation, left: Array, error: Array) -> Array:
-        """Sum of the outer products of the rows' scores."""
-        (found,) = equation.sums(Scores(left, error[:, None]))
-        return found.outer[:, 0, :, 0]
+    def of_scores(self, equation: Equation, *scores: Scores) -> list[Array]:
+        """Sums of the outer products of the units' scores."""
+        return [found.outer[:, 0, :, 0] for found in equation.sums(*scores)]
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from skbayesiv._data.standardised import in_own_units, partial_out
 from skbayesiv._linear.covariance import COVARIANCES, small_sample_factor
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.two_stage import first_stage
+from skbayesiv._linear.units import Scores
 from skbayesiv._typing import Array
 
 ROUNDING = 1e-13  # an eigenvalue this small of a correlation matrix is zero
@@ -130,34 +131,64 @@ def check_size(equation: Equation, method: str, *, debiased: bool) -> None:
 def estimate(equation: Equation, method: str, *, debiased: bool) -> Estimate:
     """Estimate the effects by "ols", "2sls", "liml" or "gmm"."""
     try:
-        return regress_by(equation, Regression.own(equation), method, debiased=debiased)
+        (own,) = _regress(equation, [Regression.own(equation)], method, debiased=debiased)
     except np.linalg.LinAlgError as error:
         raise ValueError(
             f"method={method!r} cannot be computed when X and t fit y exactly, or rows and "
             f"clusters are few; got {equation.moments.n_rows} rows: {error}"
         ) from error
+    return own
 
 
-def direct_estimate(
-    equation: Equation, regression: Regression | None = None, *, debiased: bool = False
-) -> Estimate:
-    """2SLS, or least squares where all is exogenous, of the equation's own or any regression."""
-    own = Regression.own(equation) if regression is None else regression
-    method = "2sls" if own.endogenous else "ols"
-    return regress_by(equation, own, method, debiased=debiased)
+def direct_estimate(equation: Equation) -> Estimate:
+    """The equation's own 2SLS, or least squares without treatments."""
+    (own,) = direct_estimates(equation, [Regression.own(equation)], debiased=False)
+    return own
 
 
-def regress_by(
-    equation: Equation, regression: Regression, method: str, *, debiased: bool
-) -> Estimate:
-    """Estimate any regression by any method."""
-    system = _System.of(equation, regression)
-    solution = {"liml": system.liml, "gmm": system.gmm}.get(method, system.two_stage)()
-    covariance = system.covariance(solution)
-    if debiased:
-        dof = equation.n - len(regression.x)
-        covariance = covariance * small_sample_factor(equation.n, dof, equation.n_clusters)
-    return _raw(equation, regression, system.params(solution), (covariance + covariance.T) / 2.0)
+def direct_estimates(
+    equation: Equation, regressions: Sequence[Regression], *, debiased: bool
+) -> list[Estimate]:
+    """2SLS of several regressions, least squares where all is exogenous; rows are read once."""
+    return _regress(equation, regressions, "2sls", debiased=debiased)
+
+
+def _regress(
+    equation: Equation, regressions: Sequence[Regression], method: str, *, debiased: bool
+) -> list[Estimate]:
+    """Estimate regressions by a method."""
+    systems = [_System.of(equation, regression) for regression in regressions]
+    solutions = [system.solve(method) for system in systems]
+    estimates = []
+    for system, solution, covariance in zip(
+        systems, solutions, _covariances(equation, systems, solutions), strict=True
+    ):
+        if debiased:
+            dof = equation.n - len(system.regression.x)
+            covariance = covariance * small_sample_factor(equation.n, dof, equation.n_clusters)
+        covariance = (covariance + covariance.T) / 2.0
+        params = system.params(solution)
+        estimates.append(_raw(equation, system.regression, params, covariance))
+    return estimates
+
+
+def _covariances(
+    equation: Equation, systems: list[_System], solutions: list[_Solution]
+) -> list[Array]:
+    """Covariances of the coefficients, with one pass over the rows for all."""
+    pairs = list(zip(systems, solutions, strict=True))
+    scores = [system.scores(solution.p, solution) for system, solution in pairs]
+    found = COVARIANCES[equation.cov_type].of_scores(equation, *scores)
+    if found is None:
+        squares = np.diag(equation.squares(np.hstack([score.right for score in scores])))
+        return [
+            system.classical(solution, float(square))
+            for (system, solution), square in zip(pairs, squares, strict=True)
+        ]
+    return [
+        system.sandwich(solution, meat)
+        for (system, solution), meat in zip(pairs, found, strict=True)
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +217,10 @@ class _System:
     def part(self, rows: Sequence[int], columns: Sequence[int]) -> Array:
         return self.second[rows][:, columns]
 
+    def solve(self, method: str) -> _Solution:
+        """Solve by "liml" or "gmm", and otherwise by 2SLS."""
+        return {"liml": self.liml, "gmm": self.gmm}.get(method, self.two_stage)()
+
     def two_stage(self, kappa: float = 1.0) -> _Solution:
         """k-class: 2SLS by default, which is least squares where all is exogenous."""
         x, z, y = self.regression.x, self.regression.z, self.regression.outcome
@@ -210,11 +245,12 @@ class _System:
     def gmm(self) -> _Solution:
         """Two-step GMM, efficient under the equation's `cov_type`."""
         r, first = self.regression, self.two_stage()
-        metric = self._of_scores(np.eye(len(r.z)), first)
+        scores = self.scores(np.eye(len(r.z)), first)
+        metric = COVARIANCES[self.equation.cov_type].of_scores(self.equation, scores)
         if metric is None:
             return _Solution(first.params, first.a, first.p, gmm=True)
         zx, zy = self.part(r.z, r.x), self.second[r.z, r.outcome]
-        p = np.linalg.solve(metric, zx)
+        p = np.linalg.solve(metric[0], zx)
         a = p.T @ zx
         return _Solution(np.linalg.solve(a, p.T @ zy), a, p, gmm=True)
 
@@ -222,15 +258,23 @@ class _System:
         """Coefficients in the units of the columns."""
         return solution.params * self.scale[self.regression.outcome] / self.scale[self.regression.x]
 
-    def covariance(self, solution: _Solution) -> Array:
-        """Covariance of the coefficients."""
-        scores = self._of_scores(solution.p, solution)
+    def sandwich(self, solution: _Solution, meat: Array) -> Array:
+        """Covariance of the coefficients, given that of the scores P'Z'We."""
         bread = np.linalg.inv(solution.a)
-        scaled = (
-            bread @ scores @ bread.T if scores is not None else self._variance(solution) * bread
-        )
+        return self._unscaled(bread @ meat @ bread.T)
+
+    def classical(self, solution: _Solution, square: float) -> Array:
+        """The same with errors of one variance, given their sum of squares.
+
+        GMM takes the variance about the mean error, which matters without an intercept.
+        """
+        n = self.equation.n
+        mean = self.equation.second[0] @ self.error(solution) / n if solution.gmm else 0.0
+        return self._unscaled(max(square / n - mean**2, 0.0) * np.linalg.inv(solution.a))
+
+    def _unscaled(self, covariance: Array) -> Array:
         scale = self.scale[self.regression.x]
-        return np.asarray(scaled / np.outer(scale, scale))
+        return np.asarray(covariance / np.outer(scale, scale))
 
     def error(self, solution: _Solution) -> Array:
         """Contrast of the error y - X b, shape (1 + C,)."""
@@ -239,19 +283,12 @@ class _System:
         contrast[self.regression.x] -= self.params(solution)
         return contrast
 
-    def _of_scores(self, p: Array, solution: _Solution) -> Array | None:
-        """Covariance of P'Z'We, the columns of Z over their scale."""
+    def scores(self, p: Array, solution: _Solution) -> Scores:
+        """Scores P'Z'We, the columns of Z over their scale."""
         z = self.regression.z
         left = np.zeros((len(self.scale), p.shape[1]))
         left[z] = p / self.scale[z, None]
-        covariance = COVARIANCES[self.equation.cov_type]
-        return covariance.of_scores(self.equation, left, self.error(solution))
-
-    def _variance(self, solution: _Solution) -> float:
-        """s^2; GMM takes it about the mean error, which matters without an intercept."""
-        error, n = self.error(solution), self.equation.n
-        mean = self.equation.second[0] @ error / n if solution.gmm else 0.0
-        return max(float(self.equation.squares(error[:, None])[0, 0]) / n - mean**2, 0.0)
+        return Scores(left, self.error(solution)[:, None])
 
 
 def _raw(equation: Equation, regression: Regression, params: Array, covariance: Array) -> Estimate:
@@ -274,8 +311,8 @@ def gmm_metric(equation: Equation) -> Array:
     left = np.eye(len(system.scale))[:, at]
     left[0] += np.append(0.0, equation.origin)[at]
     error = system.error(system.two_stage())
-    scores = COVARIANCES[equation.cov_type].of_scores(equation, left, error)
-    return left.T @ equation.second @ left if scores is None else scores
+    found = COVARIANCES[equation.cov_type].of_scores(equation, Scores(left, error[:, None]))
+    return left.T @ equation.second @ left if found is None else found[0]
 
 
 def minimum_norm(equation: Equation) -> Estimate:

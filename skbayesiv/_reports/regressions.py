@@ -71,13 +71,17 @@ class RegressionTable(Report):
 def least_squares_regressions(equation: Equation, *, debiased: bool) -> list[Regression]:
     """OLS, reduced form and first stages, with standard errors as the equation's."""
     c = equation.columns
-    out = [_regression("OLS", equation, c.outcome, c.treatments, debiased)]
-    out.append(_regression("Reduced form", equation, c.outcome, c.instruments, debiased))
+    wanted = [("OLS", c.outcome, c.treatments), ("Reduced form", c.outcome, c.instruments)]
     several = len(c.treatments) > 1
     for treatment in c.treatments:
         name = f"First stage: {treatment}" if several else "First stage"
-        out.append(_regression(name, equation, treatment, c.instruments, debiased))
-    return out
+        wanted.append((name, treatment, c.instruments))
+    models = [linear.Regression.of(equation, outcome, on) for _, outcome, on in wanted]
+    fits = linear.direct_estimates(equation, models, debiased=debiased)
+    return [
+        _regression(name, outcome, equation, model, fit)
+        for (name, outcome, _), model, fit in zip(wanted, models, fits, strict=True)
+    ]
 
 
 def regression_table(regressions: list[Regression], order: list[str]) -> RegressionTable:
@@ -92,11 +96,9 @@ def regression_table(regressions: list[Regression], order: list[str]) -> Regress
 
 
 def _regression(
-    name: str, equation: Equation, outcome: str, on: tuple[str, ...], debiased: bool
+    name: str, outcome: str, equation: Equation, model: linear.Regression, fit: linear.Estimate
 ) -> Regression:
-    """Least squares; what is zero beside the sizes of outcome and regressors is set to zero."""
-    model = linear.Regression.of(equation, outcome, on)
-    fit = linear.direct_estimate(equation, model, debiased=debiased)
+    """What is zero beside the sizes of outcome and regressors is set to zero."""
     origin = np.append(0.0, equation.origin)
     size = np.diag(equation.second) + equation.n * origin**2
     size = np.sqrt(size[model.x] / (size[model.outcome] or 1.0))

@@ -130,6 +130,15 @@ def test_one_pass_serves_all_statistics(data, passes):
     assert len(passes) == 2
 
 
+@pytest.mark.parametrize("cov_type", ["robust", "unadjusted"])
+def test_a_summary_reads_the_rows_twice(data, passes, cov_type):
+    """For least squares, reduced form and first stages together, and for all diagnostics."""
+    est = fitted(data, cov_type=cov_type)
+    passes.clear()
+    est.summary()
+    assert len(passes) == 2
+
+
 @pytest.mark.parametrize(
     ("params", "number"), [({}, 1), ({"method": "liml"}, 1), ({"method": "gmm"}, 2)], ids=str
 )
