@@ -14,6 +14,10 @@ from skbayesiv._data.standardised import in_own_units, spreads
 from skbayesiv._typing import Array
 
 COLLINEAR = 1e-8
+TREATMENT_WITHOUT_ERROR = (
+    " A joint model of y and t needs one. If an exogenous t is its own instrument, or everybody "
+    "complied, make it a column of X; else use TwoStageLS, or likelihood='gmm'."
+)
 
 
 def check_identified(moments: Moments, *, fit_intercept: bool = True) -> None:
@@ -50,24 +54,29 @@ def check_order(columns: Columns) -> None:
         )
 
 
-def check_outcome_has_error(moments: Moments, *, fit_intercept: bool = True) -> None:
-    """Raise if t, z and X fit y exactly in more rows than columns: there is no posterior then.
+def check_errors(moments: Moments, *, fit_intercept: bool = True, joint: bool) -> None:
+    """Raise if columns fit y or, in a joint model, t exactly in more rows than columns.
 
-    The likelihood grows without bound as the variance of y's error given t and z goes to 0.
+    There is no posterior then: the likelihood grows without bound as the variance of the outcome's
+    error given t and z goes to 0, and that of a joint model as the errors' covariance becomes
+    singular, which a treatment does whose error is a combination of those before it.
     """
     columns = moments.columns
     index = [*range(len(columns.names))]
     dependent = explained(_cosines(moments, fit_intercept), index)
+    first = columns.t.start if joint else columns.y
+    without = [at for at in dependent if at >= first]
     n_columns = len(index) - len(dependent) + int(fit_intercept)
-    if not columns.treatments or columns.y not in dependent or moments.weight <= n_columns:
+    if not columns.treatments or not without or moments.weight <= n_columns:
         return
-    name = columns.outcome
-    if fit_intercept and spreads(moments)[columns.y] == 0.0:
-        raise constant_error("y", name, moments.mean[-1])
+    at = without[0]
+    argument, name = ("y" if at == columns.y else "t"), columns.names[at]
+    if fit_intercept and spreads(moments)[at] == 0.0:
+        raise constant_error(argument, name, moments.mean[at])
     raise ValueError(
-        f"y must have an error: column {name!r} is a linear combination of "
-        f"{'the constant and ' if fit_intercept else ''}{list(columns.names[:-1])}, to "
-        f"{COLLINEAR:g} of its variance."
+        f"{argument} must have an error: column {name!r} is a linear combination of "
+        f"{'the constant and ' if fit_intercept else ''}{list(columns.names[:at])}, to "
+        f"{COLLINEAR:g} of its variance.{'' if at == columns.y else TREATMENT_WITHOUT_ERROR}"
     )
 
 

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from skbayesiv._columns import Columns
 from skbayesiv._data.fourth_moments import FourthMoments
-from skbayesiv._data.identified import check_identified, check_outcome_has_error
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.products import Reference
 from skbayesiv._data.rows import IVData
@@ -62,11 +61,6 @@ class Sums:
     def columns(self) -> Columns:
         """Names by role."""
         return self.moments.columns
-
-    def check(self, *, fit_intercept: bool = True) -> None:
-        """Raise unless rows and columns suffice for a posterior."""
-        check_identified(self.moments, fit_intercept=fit_intercept)
-        check_outcome_has_error(self.moments, fit_intercept=fit_intercept)
 
     def __add__(self, other: Sums) -> Sums:
         if self.fourth is None or other.fourth is None:

@@ -22,6 +22,7 @@ from skbayesiv._linear.equation import Equation
 from skbayesiv._models.build import (
     LIKELIHOODS,
     build_model,
+    check_sums,
     read_batch,
     read_sums,
     warn_of_unused,
@@ -291,7 +292,7 @@ class BayesianIV(PosteriorMethods):
 
     def _fit_sums(self, sums: Sums, rows: IVData | None = None) -> None:
         """Sums -> model -> draws of its target -> exact draws of the rest -> tree, attributes."""
-        sums.check(fit_intercept=self.fit_intercept)
+        check_sums(self, sums)
         warn_of_unused(self)
         model = self._build_model(sums)
         draws, posterior = sample_model(

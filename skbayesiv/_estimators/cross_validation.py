@@ -23,7 +23,7 @@ from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import BaseIV
 from skbayesiv._estimators.bayesian import BayesianIV
 from skbayesiv._linear.equation import Equation
-from skbayesiv._models.build import LIKELIHOODS, Fold, training_sums
+from skbayesiv._models.build import LIKELIHOODS, Fold, check_sums, training_sums
 from skbayesiv._models.sampling import sample_model
 from skbayesiv._results.predictive import mean_log_predictive
 from skbayesiv._sampling.backends import needs_rows
@@ -183,7 +183,7 @@ class BayesianIVCV(BaseIV):
     ) -> Array:
         """Scores of shape (scales, folds)."""
         for sums in training:
-            sums.check(fit_intercept=self._template.fit_intercept)
+            check_sums(self._template, sums)
         candidates = [self._candidate(scale) for scale in scales]
         settings = candidates[0]._settings()
         scores = Parallel(n_jobs=self.n_jobs, require="sharedmem")(

@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.bayesian import BayesianIV
-from skbayesiv._models.build import sums_by_group
+from skbayesiv._models.build import check_sums, sums_by_group
 from skbayesiv._models.history.draws import MAX_BETA_J
 from skbayesiv._models.parts.model import Model
 from skbayesiv._models.parts.names import DIMS, Coords
@@ -138,7 +138,7 @@ class Fit(NamedTuple):
 def _model(template: BayesianIV, key: Any, sums: Sums) -> Model:
     """One experiment's model, or an error that names the experiment."""
     try:
-        sums.check(fit_intercept=template.fit_intercept)
+        check_sums(template, sums)
         return template._build_model(sums)
     except ValueError as error:
         raise ValueError(f"Experiment {key!r}: {error}") from error

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.identified import check_errors, check_identified
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Data, Sums
@@ -40,6 +41,14 @@ def read_sums(parameters: PriorParameters, data: Data) -> Sums:
     if data.grouped and not kind.clusters:
         raise ValueError(NO_CLUSTERS)
     return Sums.of(data, fourth=kind.fourth, fit_intercept=parameters.fit_intercept)
+
+
+def check_sums(parameters: PriorParameters, sums: Sums) -> None:
+    """Raise unless rows and columns suffice for a posterior."""
+    fit_intercept = parameters.fit_intercept
+    check_identified(sums.moments, fit_intercept=fit_intercept)
+    joint = LIKELIHOODS[parameters.likelihood].density
+    check_errors(sums.moments, fit_intercept=fit_intercept, joint=joint)
 
 
 def read_batch(parameters: PriorParameters, data: Data, earlier: Sums | None) -> Sums:

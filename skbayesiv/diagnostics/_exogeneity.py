@@ -6,7 +6,7 @@ import numpy.typing as npt
 from skbayesiv._data.standardised import in_own_units
 from skbayesiv.diagnostics._fitted import Fitted
 from skbayesiv.diagnostics._partial import Partialled, partial_out
-from skbayesiv.diagnostics._projection import beside_treatments
+from skbayesiv.diagnostics._projection import SAME, beside_treatments
 from skbayesiv.diagnostics._reduced_form import (
     dof_denominator,
     quadratic_form,
@@ -51,14 +51,16 @@ def wu_hausman(
     robust : bool, default=True
         Whether to allow for heteroskedasticity (and clusters).
     debiased : bool, default=False
-        Small-sample factor n / (n - k), k = rank(1, X) + 2 K, with clusters G / (G - 1) * (n - 1) /
-        (n - k), and F instead of chi-square. ``robust=False, debiased=True`` is the Wu-Hausman F of
-        the textbooks.
+        Small-sample factor n / (n - k), k = rank(1, X) + K + r, with clusters G / (G - 1) *
+        (n - 1) / (n - k), and F instead of chi-square. ``robust=False, debiased=True`` is the
+        Wu-Hausman F of the textbooks.
 
     Returns
     -------
     HypothesisTest
-        Wald test of the first-stage residuals added to the regression of y on (1, X, t).
+        Wald test of the first-stage residuals added to the regression of y on (1, X, t), on r
+        degrees of freedom: K less the number of combinations of the treatments that z and X
+        explain exactly, which are exogenous.
 
     References
     ----------
@@ -85,22 +87,26 @@ def wu_hausman(
     left = p.square("reduced form")
     total, treatments = in_own_units(projection.second[1:, 1:])  # units have no say in the test
     _, gram = beside_treatments(left[1:, 1:] / np.outer(total, total), treatments)
-    if np.linalg.eigvalsh(gram)[0] < p.rounding or np.linalg.matrix_rank(gram) < p.n_treatments:
+    values, directions = np.linalg.eigh(gram)
+    directions = directions[:, values > max(p.rounding, SAME * values[-1])]
+    rank = directions.shape[1]
+    if not rank:
         raise ValueError(
             "t must not be explained exactly by z, or there is no endogeneity to test; it is."
         )
-    moment = left[1:, 0] / total
+    moment = directions.T @ (left[1:, 0] / total)
     if robust:
-        require_clusters(p, p.n_treatments)
+        require_clusters(p, rank)
         meat = p.outer("exogeneity")[:, 0, :, 0]
     else:
         meat = gram * float(p.square("exogeneity")[0, 0]) / p.n
-    dof = p.n - p.n_controls - 2 * p.n_treatments
+    meat = directions.T @ meat @ directions
+    dof = p.n - p.n_controls - p.n_treatments - rank
     wald = quadratic_form(moment, meat) / (small_sample_factor(p, dof) if debiased else 1.0)
     return HypothesisTest.wald(
         "Wu-Hausman",
         "the treatments are exogenous",
         wald,
-        p.n_treatments,
+        rank,
         dof_denominator(p, dof) if debiased else None,
     )

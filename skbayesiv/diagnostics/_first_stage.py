@@ -10,7 +10,12 @@ from scipy import stats
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import Fitted
 from skbayesiv.diagnostics._partial import Partialled, partial_out
-from skbayesiv.diagnostics._reduced_form import ReducedForm, quadratic_form, reduced_form
+from skbayesiv.diagnostics._reduced_form import (
+    ROUNDING,
+    ReducedForm,
+    quadratic_form,
+    reduced_form,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +161,7 @@ def _first_stage(p: Partialled, form: ReducedForm) -> FirstStage:
     n_instruments, n_treatments = coef.shape
     inverse_root = np.linalg.inv(p.projection.root)
     blocks = [form.cov[k, k] for k in range(1, n_treatments + 1)]
-    variances = [np.diag(inverse_root @ block @ inverse_root.T) for block in blocks]
+    errors = [_std_errors(inverse_root, block) for block in blocks]
     wald = np.array([quadratic_form(coef[:, k], block) for k, block in enumerate(blocks)])
     explained = (coef**2).sum(0)
     unexplained = np.diag(form.errors)[1:]
@@ -169,7 +174,7 @@ def _first_stage(p: Partialled, form: ReducedForm) -> FirstStage:
         p_value = stats.f.sf(f, n_instruments, form.dof_denominator)
     return FirstStage(
         coef=inverse_root @ coef,
-        std_error=np.sqrt(np.column_stack(variances)),
+        std_error=np.column_stack(errors),
         partial_r2=explained / (explained + unexplained),
         f=f,
         p_value=np.asarray(p_value),
@@ -181,3 +186,10 @@ def _first_stage(p: Partialled, form: ReducedForm) -> FirstStage:
         treatments=p.treatments,
         instruments=p.instruments,
     )
+
+
+def _std_errors(turn: Array, covariance: Array) -> Array:
+    """Standard errors of linear combinations, one a row of `turn`; what is rounding is zero."""
+    variance = np.diag(turn @ covariance @ turn.T)
+    size = (turn**2).sum(axis=1) * np.trace(covariance)
+    return np.sqrt(np.where(variance > ROUNDING * size, variance, 0.0))

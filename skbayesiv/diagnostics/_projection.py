@@ -18,6 +18,8 @@ from skbayesiv._data.standardised import in_own_units
 from skbayesiv._linear.units import Scores
 from skbayesiv._typing import Array
 
+SAME = 1e-12  # first-stage residuals of a combination of treatments this much smaller are none
+
 
 @dataclass(frozen=True, eq=False)
 class Projection:
@@ -107,7 +109,7 @@ class Projection:
         unit = (self.variables / scale)[:, 1:]
         own = (self.residuals / scale)[:, 1:] - unit @ on_t
         error = self.variables[:, :1] / scale[0]
-        error = error - own @ np.linalg.lstsq(gram, left[1:, :1], rcond=None)[0]
+        error = error - own @ np.linalg.lstsq(gram, left[1:, :1], rcond=SAME)[0]
         return Scores(own, error * scale[0])
 
 

@@ -20,7 +20,7 @@ from skbayesiv._typing import Array
 from skbayesiv.diagnostics._partial import Partialled
 
 # Coordinates and eigenvalues this small relative to their scale are rounding.
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ def quadratic_form(vector: Array, matrix: Array) -> float:
     """Compute v'M^-1 v for M positive semi-definite, infinite where v leaves the range of M."""
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     coordinates = vectors.T @ vector
-    null = values <= _ROUNDING * max(float(values[-1]), 0.0)
-    if (np.abs(coordinates[null]) > _ROUNDING * np.linalg.norm(vector)).any():
+    null = values <= ROUNDING * max(float(values[-1]), 0.0)
+    if (np.abs(coordinates[null]) > ROUNDING * np.linalg.norm(vector)).any():
         return float("inf")
     return float((coordinates[~null] ** 2 / values[~null]).sum())

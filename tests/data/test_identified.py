@@ -75,6 +75,44 @@ def test_outcome_without_error(case):
         est.fit(X, T, y, z=Z)
 
 
+def identity():
+    """Schooling and experience, of which age, an instrument, is the sum (less a constant)."""
+    age, near, ability = RNG.integers(25, 40, N), RNG.integers(0, 2, N), RNG.normal(size=N)
+    schooling = np.round(12 + near + 2 * ability + RNG.normal(size=N))
+    return np.column_stack([schooling, age - schooling - 6]), np.column_stack([near, age])
+
+
+PAIR = np.column_stack([T, X[:, 0]])
+TREATMENTS_WITHOUT_ERROR = {
+    "identity": (*identity(), {}, r"'t1' is a linear combination of the constant .*'z1', 't0'\]"),
+    "its own instrument": (PAIR, np.column_stack([Z, X[:, 0]]), {}, "'t1' is a linear"),
+    "everybody complied": (Z, Z, {}, "everybody complied, make it a column of X"),
+    "no intercept": (2 * Z, Z, {"fit_intercept": False}, r"'t' is a linear combination of \['z'\]"),
+    "regression": (3 - Z, Z, {"sigma_prior": "regression"}, "t must have an error"),
+}
+
+
+@pytest.mark.parametrize("case", TREATMENTS_WITHOUT_ERROR)
+def test_treatments_without_error(case):
+    """The errors' covariance is singular: the chains froze, and effects changed with the seed."""
+    t, z, parameters, message = TREATMENTS_WITHOUT_ERROR[case]
+    with pytest.raises(ValueError, match=message):
+        BayesianIV(**parameters).fit(None, t, Y, z=z)
+
+
+def test_treatments_without_error_where_none_is_needed():
+    t, z, *_ = TREATMENTS_WITHOUT_ERROR["its own instrument"]
+    two = TwoStageLS().fit(None, t, Y, z=z)
+    x = np.column_stack([np.ones(N), t])
+    fitted = (
+        np.column_stack([np.ones(N), z])
+        @ np.linalg.lstsq(np.column_stack([np.ones(N), z]), x, rcond=None)[0]
+    )
+    np.testing.assert_allclose(two.effect_, np.linalg.lstsq(fitted, Y, rcond=None)[0][1:])
+    gmm = BayesianIV(likelihood="gmm", **QUICK | {"draws": 1000}).fit(None, Z, Y, z=Z)
+    assert gmm.effect_ == pytest.approx(TwoStageLS().fit(None, Z, Y, z=Z).effect_, abs=0.1)
+
+
 def test_outcome_without_error_in_many_fits():
     frame = pd.DataFrame({"y": np.r_[Y, 0.0 * Y], "t": np.r_[T, T], "z": np.r_[Z, Z]})
     frame["group"] = np.repeat(["a", "b"], N)

@@ -75,6 +75,43 @@ def test_card_published(card):
     np.testing.assert_allclose(np.sqrt(hausman.statistic), 1.08, atol=0.005)
 
 
+def test_schooling_published():
+    """R's ivreg on these data: age is schooling plus experience, so that two errors are one.
+
+    Its vignette has Wu-Hausman 0.841 on 2 and 3,001 degrees of freedom for three treatments.
+    """
+    from linearmodels.datasets import card
+
+    data = card.load()
+    data["agesq"] = data["age"] ** 2
+    y, t, z, x = (
+        data[names].to_numpy()
+        for names in (
+            "lwage",
+            ["educ", "exper", "expersq"],
+            ["nearc4", "age", "agesq"],
+            ["black", "smsa", "south"],
+        )
+    )
+    result = wu_hausman(y, t, z, x, robust=False, debiased=True)
+    assert (result.dof, result.dof_denominator) == (2, 3001)
+    np.testing.assert_allclose(result.statistic, 0.841, atol=5e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"robust": False, "debiased": True}, {"clusters": True}])
+def test_exact_part_of_the_treatments_is_exogenous(simulate, options):
+    """A treatment that z explains, beside one that it does not: the test is of that one."""
+    data = simulate(84, k=1, q=2)
+    options = options | ({"clusters": data.options["clusters"]} if "clusters" in options else {})
+    known = data.z @ [1.0, 2.0]
+    t = np.column_stack([data.t, known - data.t[:, 0]])
+    both = wu_hausman(data.y, t, data.z, data.X, **options)
+    given = np.column_stack([data.X, known])
+    alone = wu_hausman(data.y, data.t, data.z[:, :1], given, **options)
+    assert (both.dof, both.dof_denominator) == (1, alone.dof_denominator)
+    np.testing.assert_allclose(both.statistic, alone.statistic, rtol=1e-8)
+
+
 def test_wooldridge_with_weights_and_clusters(simulate):
     """Score and clustered covariance with residuals of regressions on all columns."""
     data = simulate(83, k=2, q=4)

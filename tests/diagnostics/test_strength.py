@@ -232,6 +232,21 @@ def test_exact_first_stage():
     assert np.isfinite(anderson_rubin(y, 2 * z, z, effect=1.0).statistic)
 
 
+def test_first_stage_of_an_arm_on_the_coin_of_another():
+    """Two arms that only those assigned to them can take: a coin moves its own arm alone."""
+    rng = np.random.default_rng(0)
+    arm, takes = rng.integers(0, 3, 3000), rng.normal(size=3000) > -0.5
+    z = np.column_stack([arm == 1, arm == 2]).astype(float)
+    for robust in (True, False):
+        result = first_stage(rng.normal(size=3000), z * takes[:, None], z, robust=robust)
+        share = np.array([takes[arm == j].mean() for j in (1, 2)])
+        np.testing.assert_allclose(result.coef, np.diag(share), atol=1e-12)
+        if robust:
+            own = np.sqrt(share * (1 - share) / [(arm == j).sum() for j in (1, 2)])
+            np.testing.assert_allclose(result.std_error, np.diag(own), rtol=1e-9)
+        assert (result.std_error >= 0).all()
+
+
 def test_first_stage_as_a_table(simulate):
     """One row for each treatment, under the names of the data."""
     data = simulate(28, k=2, q=3)
