@@ -40,6 +40,9 @@ class RowArrays(Protocol):
     def sample_weight(self) -> Array | None: ...
 
     @property
+    def probability(self) -> bool: ...
+
+    @property
     def n_rows(self) -> int: ...
 
 

@@ -1,16 +1,18 @@
-"""Raw arguments -> checked arrays; an error names the argument, what is allowed and what came."""
+"""Arguments of `fit` -> checked arrays; an error names the argument, what is allowed, what came."""
 
 from __future__ import annotations
 
 import warnings
+from itertools import combinations
 from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
-from sklearn.utils.validation import check_array, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
+from skbayesiv._data.arrays import as_numbers, check_matrix, refuse_masked
 from skbayesiv._typing import Array, Codes
 from skbayesiv.exceptions import OURS
 
@@ -18,45 +20,12 @@ COLUMN_Y = (
     "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
     "(n_samples,), for example using ravel()."
 )
-FLOATS = [np.float64, np.float32]
+FRACTIONS = (
+    "sample_weight has values that are not whole numbers, and counts rows: intervals are those of "
+    "{n:.6g} observations. For survey or inverse-probability weights set "
+    'sample_weight_type="probability".'
+)
 BLOCK_ROWS = 1 << 15
-TIMES = ("date", "time", "duration", "period")
-
-
-def check_matrix(
-    value: ArrayLike, name: str, *, finite: bool = True, **options: Any
-) -> NDArray[Any]:
-    """Return a finite 2-D float array; every error names the argument.
-
-    Without `finite` values may be missing or infinite, for who forms sums sees it in these, and
-    whole numbers and Booleans stay what they are.
-    """
-    if isinstance(value, np.ndarray) and _is_ready(value, finite):
-        return value
-    if times := [str(dtype) for dtype in _dtypes(value) if str(dtype).lower().startswith(TIMES)]:
-        raise ValueError(
-            f"{name} must be numeric and finite: turn dates and times into numbers; got {times}."
-        )
-    try:
-        options |= {"ensure_all_finite": finite}
-        return np.asarray(check_array(value, dtype=FLOATS, input_name=name, **options))
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"{name} must be numeric and finite: {error}") from error
-
-
-def _is_ready(value: NDArray[Any], finite: bool) -> bool:
-    """Whether there is nothing to convert and nothing to refuse; sums convert what they add."""
-    if type(value) is not np.ndarray or value.ndim != 2 or not value.size:
-        return False
-    if value.dtype in FLOATS:
-        return not finite or bool(np.isfinite(value.sum()))
-    return not finite and value.dtype.kind in "biu"
-
-
-def _dtypes(value: Any) -> list[Any]:
-    """Types of a frame's columns, or of an array."""
-    dtypes = getattr(value, "dtypes", getattr(value, "dtype", None))
-    return list(dtypes) if np.iterable(dtypes) else [dtypes]
 
 
 def check_columns(value: Any, name: str, *, finite: bool = True) -> NDArray[Any]:
@@ -65,15 +34,12 @@ def check_columns(value: Any, name: str, *, finite: bool = True) -> NDArray[Any]
         parameter = {"t": "treatment", "z": "instruments"}.get(name)
         hint = f" To name a column of X use the parameter {parameter}." if parameter else ""
         raise ValueError(f"{name} must be numbers, one for each row; got {value!r}.{hint}")
-    shape = getattr(value, "shape", None)
-    if shape is None:
-        value = np.asarray(value)
-        shape = value.shape
-    if len(shape) > 2 or len(shape) == 0:
-        raise ValueError(f"{name} must have one or two dimensions; got shape {tuple(shape)}.")
-    if len(shape) == 1:
-        value = np.asarray(value).reshape(-1, 1)
-    return check_matrix(value, name, finite=finite)
+    values = as_numbers(value, name)
+    if values.ndim not in (1, 2):
+        raise ValueError(f"{name} must have one or two dimensions; got shape {values.shape}.")
+    if values.ndim == 1:
+        return check_matrix(values.reshape(-1, 1), name, finite=finite)
+    return check_matrix(value if hasattr(value, "columns") else values, name, finite=finite)
 
 
 def check_outcome(y: Any, n_rows: int | None = None, *, finite: bool = True) -> NDArray[Any]:
@@ -83,12 +49,12 @@ def check_outcome(y: Any, n_rows: int | None = None, *, finite: bool = True) -> 
             "This estimator requires y to be passed, but the target y is None: y must be a "
             "1-D array of numbers."
         )
-    values = np.asarray(y)
+    values = np.asarray(as_numbers(y, "y"))
     if values.ndim != 1:
         if values.shape[1:] == (1,):
             warnings.warn(COLUMN_Y, DataConversionWarning, skip_file_prefixes=OURS)
-        values = column_or_1d(y)
-    y = check_matrix(np.asarray(values).reshape(-1, 1), "y", finite=finite)[:, 0]
+        values = column_or_1d(values)
+    y = check_matrix(values.reshape(-1, 1), "y", finite=finite)[:, 0]
     if n_rows is not None:
         check_length(y, "y", n_rows)
     return y
@@ -103,11 +69,36 @@ def check_length(value: NDArray[Any], name: str, n_rows: int) -> None:
         )
 
 
+def check_index(**arguments: Any) -> None:
+    """Raise if pandas objects have different labels, for rows are matched by position.
+
+    An index that only counts rows says nothing, unless another one has the same numbers in
+    another order.
+    """
+    from pandas import DataFrame, RangeIndex, Series
+
+    given = {k: v.index for k, v in arguments.items() if isinstance(v, DataFrame | Series)}
+    for (name, one), (other, two) in combinations(given.items(), 2):
+        if len(one) != len(two) or one.equals(two):
+            continue
+        counts = [isinstance(index, RangeIndex) for index in (one, two)]
+        if any(counts) and len(one.intersection(two)) < len(one):
+            continue
+        at = next((i for i, (a, b) in enumerate(zip(one, two, strict=True)) if a != b), 0)
+        raise ValueError(
+            f"{name} and {other} must have the same index, for rows are matched by position; got "
+            f"{one[at]!r} and {two[at]!r} in row {at}. Align them, as with {name}.loc[{other}."
+            "index], or pass .to_numpy() if the positions are right."
+        )
+
+
 def check_weights(sample_weight: Any, n_rows: int) -> Array | None:
     """Return non-negative finite weights of shape (n_rows,), or None."""
     if sample_weight is None:
         return None
-    values = np.asarray(sample_weight)
+    if isinstance(sample_weight, str):
+        raise ValueError(name_y_too("sample_weight", sample_weight))
+    values = np.asarray(as_numbers(sample_weight, "sample_weight"))
     if values.ndim == 0:
         values = np.full(n_rows, values)
     if values.ndim != 1:
@@ -127,6 +118,12 @@ def check_weights(sample_weight: Any, n_rows: int) -> Array | None:
     return weight
 
 
+def warn_of_fractions(total: float, *, whole: bool) -> None:
+    """Warn that weights which count rows are not all whole numbers."""
+    if not whole:
+        warnings.warn(FRACTIONS.format(n=total), UserWarning, skip_file_prefixes=OURS)
+
+
 def check_clusters(clusters: Any, n_rows: int, *, required: bool) -> Codes | None:
     """Return the clusters' labels as codes of shape (n_rows,), or None."""
     if clusters is None:
@@ -136,9 +133,15 @@ def check_clusters(clusters: Any, n_rows: int, *, required: bool) -> Codes | Non
                 "row; got clusters=None."
             )
         return None
+    if isinstance(clusters, str):
+        raise ValueError(name_y_too("clusters", clusters))
+    refuse_masked(clusters, "clusters")
     labels = np.asarray(clusters)
     if labels.ndim != 1:
-        raise ValueError(f"clusters must have one dimension; got shape {labels.shape}.")
+        raise ValueError(
+            f"clusters must have one dimension; got shape {labels.shape}. Clusters in two ways "
+            "are not supported; where one is nested in the other pass the coarser."
+        )
     check_length(labels, "clusters", n_rows)
     if labels.dtype in (np.int32, np.int64) and labels.min() >= 0 and labels.max() < n_rows:
         return labels  # they are codes, perhaps with gaps
@@ -146,6 +149,14 @@ def check_clusters(clusters: Any, n_rows: int, *, required: bool) -> Codes | Non
     if missing := int((codes < 0).sum()):
         raise ValueError(f"clusters must label every row; got {missing} missing labels.")
     return codes
+
+
+def name_y_too(argument: str, name: str) -> str:
+    """Message that a name was given where y is no name."""
+    return (
+        f"{argument} must be one entry for each row where y is an array; got {name!r}. To name "
+        f'columns of X name y too, as in fit(X, y="revenue", {argument}={name!r}).'
+    )
 
 
 def _codes(labels: NDArray[Any]) -> Codes:

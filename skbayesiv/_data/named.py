@@ -8,15 +8,19 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import pandas as pd
 
-from skbayesiv._columns import Columns, Roles
+from skbayesiv._columns import Columns
+from skbayesiv._data.checks import check_index
+from skbayesiv._data.features import Features
 from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.frames.columns import labels, numbers
 from skbayesiv._data.frames.plan import Plan
 from skbayesiv._data.frames.planning import make_plan
 from skbayesiv._data.frames.query import Query
-from skbayesiv._data.frames.sources import open_source, unwrap
+from skbayesiv._data.frames.sources import Source, open_source, unwrap
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.products import Reference
+from skbayesiv._data.roles import Roles
+from skbayesiv._data.rows import IVData, join_rows
 from skbayesiv._typing import Array
 
 
@@ -27,22 +31,27 @@ class NamedFrame:
     Attributes
     ----------
     frame : data frame
-    columns : Columns
+    plan : Plan
         Columns of the frame by role.
-    weight, clusters : str or None
     query : Query
         For the moments; grouped by the clusters where there are any.
-    features : list of str
-        What scikit-learn calls the features: columns in the frame's order, without outcome,
-        weight and clusters, and with indicators in place of categories.
+    features : Features
     """
 
     frame: Any
-    columns: Columns
-    weight: str | None
-    clusters: str | None
+    plan: Plan
     query: Query
-    features: list[str]
+    features: Features
+
+    @property
+    def columns(self) -> Columns:
+        """Columns of the moments."""
+        return self.plan.columns
+
+    @property
+    def clusters(self) -> str | None:
+        """Column of the clusters."""
+        return self.plan.by
 
     @property
     def rows(self) -> None:
@@ -53,6 +62,11 @@ class NamedFrame:
     def grouped(self) -> bool:
         """Whether rows are in clusters."""
         return self.clusters is not None
+
+    @property
+    def probability(self) -> bool:
+        """No: such weights need rows in memory."""
+        return False
 
     def moments(self) -> Moments:
         """First and second moments, in one pass by the engine."""
@@ -85,8 +99,12 @@ def name_columns(
     sample_weight: Any = None,
     clusters: Any = None,
     roles: Roles,
+    known: Features | None = None,
 ) -> NamedFrame:
-    """Roles of the columns of a frame whose rows are not in memory."""
+    """Roles of the columns of a frame whose rows are not in memory.
+
+    `known` are the features of an earlier frame, whose levels its categories must have.
+    """
     for argument, parameter, value in (("t", "treatment", t), ("z", "instruments", z)):
         if value is not None:
             raise ValueError(
@@ -103,18 +121,24 @@ def name_columns(
                 f"order that an array could follow; got {_shown(value)}."
             )
     source = open_source(frame)
-    _check_names(extra, tuple(source.schema))
-    names = tuple(name for name in source.schema if name not in extra.values())
-    t_at, z_at = roles.locate(names)
-    rest = tuple(name for i, name in enumerate(names) if i not in {*t_at, *z_at})
-    columns = Columns(rest, tuple(names[i] for i in z_at), tuple(names[i] for i in t_at), y)
-    plan = make_plan(source, columns, sample_weight, clusters, drop=False, categories=None)
-    features = [feature for name in names for feature in _features(name, plan)]
-    return NamedFrame(frame, columns, sample_weight, clusters, Query(source, plan), features)
+    plan = _plan(source, extra, roles, known)
+    features = Features.of_plan(plan, source.schema)
+    return NamedFrame(frame, plan, Query(source, plan), features)
 
 
-def take_columns(X: Any, y: str, sample_weight: Any, clusters: Any) -> tuple[Any, Any, Any, Any]:
-    """Take the outcome, and weights and clusters if these are names, out of a frame in memory."""
+def read_named(
+    X: Any,
+    y: str,
+    *,
+    t: Any = None,
+    z: Any = None,
+    sample_weight: Any = None,
+    clusters: Any = None,
+    roles: Roles,
+    known: Features | None = None,
+    probability: bool = False,
+) -> tuple[IVData, Features]:
+    """Rows of a frame in memory, the outcome and perhaps more of whose columns are named."""
     try:
         frame = nw.from_native(unwrap(X), eager_only=True)
     except TypeError as error:
@@ -122,15 +146,49 @@ def take_columns(X: Any, y: str, sample_weight: Any, clusters: Any) -> tuple[Any
             f"X must be a data frame when y names a column; got {_shown(X)}."
         ) from error
     given = {"y": y, "sample_weight": sample_weight, "clusters": clusters}
-    names = {argument: name for argument, name in given.items() if isinstance(name, str)}
-    _check_names(names, tuple(frame.columns))
-    rest = frame.drop(*set(names.values()))
-    if "sample_weight" in names:
-        sample_weight = numbers(frame[sample_weight])
-    if "clusters" in names:
+    plan = _plan(open_source(X), given, roles, known, has_treatment=t is not None)
+    features = Features.of_plan(plan, frame.columns)
+    check_index(X=X, t=t, z=z, sample_weight=sample_weight, clusters=clusters)
+    split = features.split(X, in_columns=roles.in_columns, finite=False)
+    if isinstance(sample_weight, str):
+        sample_weight = numbers(frame[sample_weight], "sample_weight")
+    if isinstance(clusters, str):
         clusters = labels(frame[clusters])
-    outcome = pd.Series(numbers(frame[y]), name=y, copy=False)
-    return rest.to_native() if rest.columns else None, outcome, sample_weight, clusters
+    outcome = pd.Series(numbers(frame[y], "y"), name=y, copy=False)
+    rows = {"t": t, "z": z, "sample_weight": sample_weight, "clusters": clusters}
+    data = join_rows(split, outcome, **rows, finite=False, probability=probability)
+    return data, features
+
+
+def _plan(
+    source: Source,
+    given: dict[str, Any],
+    roles: Roles,
+    known: Features | None,
+    *,
+    has_treatment: bool = False,
+) -> Plan:
+    """Plan of a pass over the columns that arguments and parameters name."""
+    extra = {argument: name for argument, name in given.items() if isinstance(name, str)}
+    _check_names(extra, tuple(source.schema))
+    if not (roles.are_given or has_treatment):
+        raise ValueError(
+            "covariates must name columns of X when y does, or treatment and instruments must; "
+            'got none. covariates="rest" takes every column that has no other role.'
+        )
+    names = tuple(name for name in source.schema if name not in extra.values())
+    at = roles.locate(names, rest=False)
+    x, z, t = (tuple(names[i] for i in part) for part in (at.x, at.z, at.t))
+    levels = {} if known is None else known.levels
+    return make_plan(
+        source,
+        Columns(x, z, t, extra["y"]),
+        extra.get("sample_weight"),
+        extra.get("clusters"),
+        drop=False,
+        categories={name: own for name, own in levels.items() if name in x},
+        in_fit=True,
+    )
 
 
 def _check_names(names: dict[str, str], columns: tuple[str, ...]) -> None:
@@ -139,28 +197,5 @@ def _check_names(names: dict[str, str], columns: tuple[str, ...]) -> None:
             raise ValueError(f"{argument} must name a column of X: {list(columns)}; got {name!r}.")
 
 
-def _features(name: str, plan: Plan) -> list[str]:
-    if name not in plan.levels:
-        return [name]
-    return [f"{name}[{level}]" for level in plan.levels[name][1:]]
-
-
 def _shown(value: Any) -> str:
     return repr(value) if value is None or isinstance(value, str) else type(value).__name__
-
-
-def in_order(X: Any, names: list[str]) -> Any:
-    """Named columns of a frame; anything else as it is."""
-    frame = nw.from_native(X, eager_only=True, pass_through=True)
-    if not isinstance(frame, nw.DataFrame):
-        return X
-    if absent := [name for name in names if name not in frame.columns]:
-        indicators = [name for name in absent if name.endswith("]")]
-        raise ValueError(
-            f"X must have the columns {names}; got {frame.columns}."
-            + "".join(
-                f" {name!r} is the indicator of a level: 1 in its rows, else 0."
-                for name in indicators[:1]
-            )
-        )
-    return frame.select(*names).to_native()

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from skbayesiv._columns import Columns, Roles, column_names, matrix_names, unique_names
+from skbayesiv._columns import Columns, column_names, matrix_names, unique_names
+from skbayesiv._data.arrays import as_numbers, check_finite, check_matrix
 from skbayesiv._data.checks import (
     check_clusters,
     check_columns,
+    check_index,
     check_length,
-    check_matrix,
     check_outcome,
     check_weights,
+    warn_of_fractions,
 )
 from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.products import Reference
+from skbayesiv._data.roles import Roles
 from skbayesiv._typing import Array, Codes
 
 KEPT_ROWS = 20_000  # a fitted posterior keeps no more
@@ -35,10 +39,13 @@ class IVData:
     x, z, t : ndarray of shape (n, P), (n, Q), (n, K)
     y : ndarray of shape (n,)
     sample_weight : ndarray of shape (n,) or None
-        Frequency weights: a weight of 2 is a row given twice.
+        Frequency weights: a weight of 2 is a row given twice; or probability weights.
     columns : Columns
     clusters : ndarray of int of shape (n,) or None
         Cluster of each row.
+    probability : bool
+        Whether a weight says of how many rows one was drawn, not how many it stands for: its score
+        then counts with the square of the weight.
     """
 
     x: NDArray[Any]
@@ -48,6 +55,7 @@ class IVData:
     sample_weight: Array | None
     columns: Columns
     clusters: Codes | None = None
+    probability: bool = False
 
     @property
     def n_rows(self) -> int:
@@ -75,7 +83,7 @@ class IVData:
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         clusters = None if self.clusters is None else self.clusters[rows]
         x, z, t, y = (part[rows] for part in (self.x, self.z, self.t, self.y))
-        return IVData(x, z, t, y, weight, self.columns, clusters)
+        return replace(self, x=x, z=z, t=t, y=y, sample_weight=weight, clusters=clusters)
 
     def moments(self) -> Moments:
         """First and second moments, in one pass.
@@ -93,36 +101,52 @@ class IVData:
     def fourth_moments(
         self, reference: Reference | None = None, *, fit_intercept: bool = True
     ) -> FourthMoments:
-        """Fourth-order sums over the rows, or over their clusters."""
-        fourth = FourthMoments.from_data(
-            self, reference, self.clusters, fit_intercept=fit_intercept
-        )
+        """Fourth-order sums over the rows, or over their clusters.
+
+        A row with a probability weight is a cluster of its own, whose score is w z e.
+        """
+        codes = self.clusters
+        if codes is None and self.probability:
+            codes = np.arange(self.n_rows)
+        fourth = FourthMoments.from_data(self, reference, codes, fit_intercept=fit_intercept)
         if not np.isfinite(fourth.cross).all():
             self._check_finite()
         return fourth
 
     def _check_finite(self) -> None:
         """Raise if a value is not finite; what only has too large a square is let pass."""
-        parts = {"X": self.x, "y": self.y[:, None], "t": self.t, "z": self.z}
-        for name, values in parts.items():
-            check_matrix(values, name, ensure_min_features=0)
+        c = self.columns
+        for name, values, columns in (
+            ("X", self.x, c.covariates),
+            ("y", self.y[:, None], [c.outcome]),
+            ("t", self.t, c.treatments),
+            ("z", self.z, c.instruments),
+        ):
+            check_finite(values, name, columns)
 
 
 @dataclass(frozen=True)
 class Regressors:
-    """What X is split into: covariates and, in column mode, t and z (else None)."""
+    """What X is split into: covariates and, in column mode, t and z (else None).
+
+    Attributes
+    ----------
+    x : ndarray of shape (n, P)
+    names : tuple of str
+        Of the covariates.
+    n_features : int
+        Number of columns of X.
+    t, z : ndarray of shape (n, K), (n, Q), or None
+    t_names, z_names : tuple of str
+    """
 
     x: NDArray[Any]
     names: tuple[str, ...]
+    n_features: int
     t: NDArray[Any] | None = None
     z: NDArray[Any] | None = None
     t_names: tuple[str, ...] = ()
     z_names: tuple[str, ...] = ()
-
-    @property
-    def n_features(self) -> int:
-        """Number of columns of X."""
-        return len(self.names) + len(self.t_names) + len(self.z_names)
 
 
 def second_is_outcome(t: Any, y: Any, z: Any) -> tuple[Any, Any]:
@@ -140,29 +164,38 @@ def split_columns(X: Any, roles: Roles, *, empty: bool = True, finite: bool = Tr
     With `empty`, X may have no columns, as when a meta-estimator needs to be given its rows.
     """
     if X is None:
-        if roles.in_columns:
+        if roles.need_columns:
             raise ValueError(
-                "X must hold the columns named by treatment and instruments; got X=None."
+                "X must hold the columns named by treatment, instruments and covariates; got "
+                "X=None."
             )
-        return Regressors(np.empty((0, 0)), ())
+        return Regressors(np.empty((0, 0)), (), 0)
+    if not hasattr(X, "shape"):
+        X = as_numbers(X, "X")
+    options: dict[str, Any] = {"finite": finite, "ensure_min_features": 0 if empty else 1}
+    if len(X.shape) != 2 or not roles.are_given:
+        names = matrix_names(X)
+        x = check_matrix(X, "X", **options)
+        return Regressors(x, names, x.shape[1])
     names = matrix_names(X)
-    x = check_matrix(X, "X", finite=finite, ensure_min_features=0 if empty else 1)
-    if len(names) != x.shape[1]:
-        names = tuple(f"x{i}" for i in range(x.shape[1]))
+    at = roles.locate(names, rest=True)
+    x, t, z = (check_matrix(take_columns(X, part), "X", **options) for part in (at.x, at.t, at.z))
+    x_names, t_names, z_names = (tuple(names[i] for i in part) for part in (at.x, at.t, at.z))
     if not roles.in_columns:
-        return Regressors(x, names)
-    t_at, z_at = roles.locate(names)
-    rest = [i for i in range(x.shape[1]) if i not in {*t_at, *z_at}]
-    covariates, t_names, z_names = (tuple(names[i] for i in at) for at in (rest, t_at, z_at))
-    x, t, z = (_columns(x, at) for at in (rest, t_at, z_at))
-    return Regressors(x, covariates, t, z, t_names, z_names)
+        return Regressors(x, x_names, len(names))
+    return Regressors(x, x_names, len(names), t, z, t_names, z_names)
 
 
-def _columns(x: NDArray[Any], at: Sequence[int]) -> NDArray[Any]:
-    """Some columns, as a view where they stand side by side."""
-    if at and [*at] == [*range(at[0], at[-1] + 1)]:
-        return x[:, at[0] : at[-1] + 1]
-    return x[:, [*at]]
+def take_columns(X: Any, at: Sequence[int]) -> Any:
+    """Some columns of a matrix, as a view where they stand side by side."""
+    if not at:
+        return np.empty((len(X), 0))
+    given = nw.from_native(X, eager_only=True, pass_through=True)
+    if isinstance(given, nw.DataFrame):
+        return given[:, [*at]].to_native()
+    if [*at] == [*range(at[0], at[-1] + 1)]:
+        return X[:, at[0] : at[-1] + 1]
+    return X[:, [*at]]
 
 
 def read_rows(
@@ -175,25 +208,70 @@ def read_rows(
     *,
     roles: Roles,
     finite: bool = True,
+    probability: bool = False,
 ) -> IVData:
-    """Check everything that `fit` was given.
-
-    Without `finite` values may be missing or infinite, for who takes :meth:`IVData.moments` sees
-    it there, and whole numbers and Booleans stay what they are.
-    """
+    """Check everything that `fit` was given; see :func:`join_rows`."""
     if y is None:
         check_outcome(y)
-    outcome = column_names(y, "y", 1)[0]
+    check_index(X=X, y=y, t=t, z=z, sample_weight=sample_weight, clusters=clusters)
     split = split_columns(X, roles, empty=t is not None, finite=finite)
-    y = check_outcome(y, None if X is None else split.x.shape[0], finite=finite)
+    return join_rows(
+        None if X is None else split,
+        y,
+        t,
+        z,
+        sample_weight,
+        clusters,
+        finite=finite,
+        probability=probability,
+    )
+
+
+def join_rows(
+    split: Regressors | None,
+    y: Any,
+    t: Any = None,
+    z: Any = None,
+    sample_weight: Any = None,
+    clusters: Any = None,
+    *,
+    finite: bool = True,
+    probability: bool = False,
+) -> IVData:
+    """Check the other arguments of `fit` against the columns of X.
+
+    Without `finite` values may be missing or infinite, for who takes :meth:`IVData.moments` sees
+    it there, and whole numbers and Booleans stay what they are. `probability` says what weights
+    are: by default each is a number of rows.
+    """
+    outcome = column_names(y, "y", 1)[0]
+    y = check_outcome(y, None if split is None else split.x.shape[0], finite=finite)
     n_rows = y.shape[0]
+    split = Regressors(np.empty((n_rows, 0)), (), 0) if split is None else split
     t, t_names = _one_source(t, split.t, split.t_names, "t", "treatment", n_rows, finite)
     z, z_names = _one_source(z, split.z, split.z_names, "z", "instruments", n_rows, finite)
     _check_pair(t, z)
-    x = split.x if X is not None else np.empty((n_rows, 0))
     columns = unique_names(Columns(split.names, z_names, t_names, outcome))
+    weight = read_weights(sample_weight, n_rows, probability=probability)
+    groups = check_clusters(clusters, n_rows, required=False)
+    known = probability and weight is not None
+    return IVData(split.x, z, t, y, weight, columns, groups, probability=known)
+
+
+def read_weights(sample_weight: Any, n_rows: int, *, probability: bool = False) -> Array | None:
+    """Weights of rows; those of probabilities sum to Kish's effective number of rows.
+
+    That is (sum w)^2 / sum w^2 (Kish 1965): the number of rows that would say as much if all had
+    one weight.
+    """
     weight = check_weights(sample_weight, n_rows)
-    return IVData(x, z, t, y, weight, columns, check_clusters(clusters, n_rows, required=False))
+    if weight is None:
+        return None
+    if not probability:
+        warn_of_fractions(float(weight.sum()), whole=bool((weight == np.floor(weight)).all()))
+        return weight
+    weight = weight / weight.max()
+    return np.asarray(weight * (weight.sum() / (weight @ weight)))
 
 
 def _check_pair(t: NDArray[Any], z: NDArray[Any]) -> None:

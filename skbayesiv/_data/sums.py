@@ -23,6 +23,10 @@ class Data(Protocol):
         """Whether rows are in clusters."""
 
     @property
+    def probability(self) -> bool:
+        """Whether weights are those of a sample drawn with known probabilities."""
+
+    @property
     def rows(self) -> IVData | None:
         """The rows, if they are in memory."""
 
@@ -50,7 +54,7 @@ class Sums:
         """Sum up rows: in one pass, or in two for fourth-order sums with covariates or clusters."""
         if not fourth:
             return cls(data.moments())
-        if not (data.grouped or data.columns.covariates):
+        if not (data.grouped or data.probability or data.columns.covariates):
             products = data.fourth_moments(fit_intercept=fit_intercept)
             return cls(products.moments(), products)
         moments = data.moments()

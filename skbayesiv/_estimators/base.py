@@ -12,11 +12,14 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import _check_feature_names, _check_n_features
 
-from skbayesiv._columns import Columns, Roles, column_names, matrix_names
+from skbayesiv._columns import Columns, column_names, matrix_names
+from skbayesiv._data.checks import check_index, check_outcome
+from skbayesiv._data.features import Features
 from skbayesiv._data.frames.sources import is_lazy
 from skbayesiv._data.moments import Moments
-from skbayesiv._data.named import NamedFrame, in_order, name_columns, take_columns
-from skbayesiv._data.rows import IVData, Regressors, read_rows, split_columns
+from skbayesiv._data.named import NamedFrame, name_columns, read_named
+from skbayesiv._data.roles import Roles
+from skbayesiv._data.rows import IVData, Regressors, join_rows, split_columns
 from skbayesiv._estimators.call_forms import treatment_form
 from skbayesiv._estimators.prediction import Predictor
 from skbayesiv._linear.equation import Equation
@@ -32,9 +35,10 @@ NO_TREATMENT = (
 class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, BaseEstimator, ABC):
     """Base of all estimators: reading what `fit` was given, and fitting a copy.
 
-    A subclass has the parameters `treatment` and `instruments` and implements `_fit_data`, which
-    sets `moments_`, `intercept_`, `coef_` (treatments, then covariates), `first_stage_intercept_`
-    and `first_stage_coef_` (instruments, then covariates; one row for each treatment).
+    A subclass has the parameters `treatment`, `instruments`, `covariates` and
+    `sample_weight_type`, and implements `_fit_data`, which sets `moments_`, `intercept_`, `coef_`
+    (treatments, then covariates), `first_stage_intercept_` and `first_stage_coef_` (instruments,
+    then covariates; one row for each treatment).
     """
 
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"t": True, "z": True, "clusters": True}
@@ -42,7 +46,6 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, BaseEstimator, ABC
     __metadata_request__predict: ClassVar[dict[str, bool]] = {"t": True, "z": True}
     __metadata_request__score: ClassVar[dict[str, bool]] = {"t": True, "z": True}
 
-    instruments: Any
     fit_intercept: bool
     n_features_in_: int
     feature_names_in_: Any
@@ -99,18 +102,18 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, BaseEstimator, ABC
         ----------
         X : array-like of shape (n_samples, n_covariates), data frame, or None
             Covariates, without a constant column; None, or an array of shape (n_samples, 0), if
-            there are none besides t. Strings and categories of a lazy frame become
-            indicators.
+            there are none besides t. Where y is a name, strings and categories become
+            indicators of their levels.
         y : array-like of shape (n_samples,), or str
-            Outcome, or the name of its column in X. Columns of X that no argument and no
-            parameter names are the covariates.
+            Outcome, or the name of its column in X, whose covariates are then those that the
+            parameter `covariates` names.
         t : array-like of shape (n_samples,) or (n_samples, n_treatments)
             Treatment received.
         z : array-like of shape (n_samples,) or (n_samples, n_instruments)
             Instruments, such as the assignment; at least as many as treatments.
         sample_weight : array-like of shape (n_samples,), or str, optional
-            Frequency weights: a weight of 2 counts as a row given twice. With a name for y it may
-            be the name of a column.
+            Frequency weights: a weight of 2 counts as a row given twice; or what the parameter
+            `sample_weight_type` says. With a name for y it may be the name of a column.
         clusters : array-like of shape (n_samples,), or str, optional
             Labels of the clusters within which errors are correlated, such as the unit that
             was assigned when rows are its members. Needs an estimator that allows for it. With a
@@ -131,6 +134,8 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, BaseEstimator, ABC
         -----
         NoTreatmentWarning
             If neither t nor z is given: the model is then a regression of y on X.
+        UserWarning
+            If weights that count rows are not whole numbers.
         """
         return self._fit(X, y, t, z, sample_weight, clusters)
 
@@ -179,7 +184,12 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, BaseEstimator, ABC
 
     @property
     def _roles(self) -> Roles:
-        return Roles(self.treatment, self.instruments)
+        return Roles(self.treatment, self.instruments, self.covariates)
+
+    @property
+    def _probability(self) -> bool:
+        """Whether weights are those of a sample drawn with known probabilities."""
+        return bool(self.sample_weight_type == "probability")
 
     def _read(
         self,
@@ -192,46 +202,57 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, BaseEstimator, ABC
     ) -> IVData | NamedFrame:
         """Check rows, or the names of a lazy frame's columns; the first decide the features."""
         extra = {"t": t, "z": z, "sample_weight": sample_weight, "clusters": clusters}
-        data = self._name(X, y, **extra) if is_lazy(X) else self._check(X, y, **extra)
+        data = self._name(X, y, **extra) if is_lazy(X) else self._check_rows(X, y, **extra)
         self._describe(data.columns)
         return data
 
     def _name(self, X: Any, y: Any, **names: Any) -> NamedFrame:
-        named = name_columns(X, y, **names, roles=self._roles)
-        if not hasattr(self, "n_features_in_"):
-            self._set_feature_names(named.features)
+        if self._probability and names["sample_weight"] is not None:
+            raise ValueError(
+                'sample_weight_type="probability" needs rows in memory; got a lazy frame. Collect '
+                "the columns that the fit names."
+            )
+        known = getattr(self, "_features_", None)
+        named = name_columns(X, y, **names, roles=self._roles, known=known)
+        self._set_features(named.features)
         return named
 
-    def _check(self, X: Any, y: Any, t: Any, z: Any, sample_weight: Any, clusters: Any) -> IVData:
+    def _check_rows(self, X: Any, y: Any, **extra: Any) -> IVData:
+        """Check rows in memory, against those of the fit if there was one."""
+        known, roles = getattr(self, "_features_", None), self._roles
         if isinstance(y, str):
-            X, y, sample_weight, clusters = take_columns(X, y, sample_weight, clusters)
-        first, roles = not hasattr(self, "n_features_in_"), self._roles
-        X = self._match_features(X, first=first)
-        data = read_rows(X, y, t, z, sample_weight, clusters, roles=roles, finite=False)
-        self._match_width(roles.n_features(data.columns), first=first)
-        return data
+            data, features = read_named(
+                X, y, **extra, roles=roles, known=known, probability=self._probability
+            )
+            self._set_features(features)
+            return data
+        if y is None:
+            check_outcome(y)
+        check_index(X=X, y=y, **extra)
+        split = self._split(X, empty=extra["t"] is not None, finite=False)
+        return join_rows(split, y, **extra, finite=False, probability=self._probability)
 
-    def _split(self, X: Any) -> Regressors:
-        split = split_columns(self._match_features(X, first=False), self._roles)
-        if X is not None:
-            self._match_width(split.n_features, first=False)
-        return split
-
-    def _match_features(self, X: Any, *, first: bool) -> Any:
-        """Return X with the columns of the fit; the first X decides their names."""
+    def _split(self, X: Any, *, empty: bool = True, finite: bool = True) -> Regressors | None:
+        """Check X against that of the fit, if there was one, and split it; None if X is None."""
+        first = not hasattr(self, "n_features_in_")
         if X is None:
             if not first and self.n_features_in_ and not self._roles.in_columns:
                 raise ValueError(
                     f"X must have {self.n_features_in_} features, as in fit; got X=None."
                 )
+            split_columns(None, self._roles)
+            if first:
+                self._match_width(0)
             return None
+        if not first and hasattr(self, "_features_"):
+            return self._features_.split(X, in_columns=self._roles.in_columns, finite=finite)
         matrix_names(X)
-        if not first and hasattr(self, "_features_have_no_order_"):
-            X = in_order(X, list(self.feature_names_in_))
         _check_feature_names(self, X, reset=first)
-        return X
+        split = split_columns(X, self._roles, empty=empty, finite=finite)
+        self._match_width(split.n_features, first=first)
+        return split
 
-    def _match_width(self, n_features: int, *, first: bool) -> None:
+    def _match_width(self, n_features: int, *, first: bool = True) -> None:
         """Raise unless X has the number of columns of the first."""
         _check_n_features(self, np.empty((0, n_features)), reset=first)
 
@@ -242,15 +263,24 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, BaseEstimator, ABC
         if not self.n_treatments_:
             warnings.warn(NO_TREATMENT, NoTreatmentWarning, skip_file_prefixes=OURS)
 
-    def _set_features(self, columns: Columns) -> None:
+    def _set_features(self, features: Features) -> None:
+        """Set features that new data are matched by; raise if there are others already."""
+        names = list(features.names)
+        if hasattr(self, "n_features_in_") and list(self._feature_names()) != names:
+            raise ValueError(
+                f"X must have the columns of the first rows, {list(self._feature_names())}; got "
+                f"{names}."
+            )
+        self._features_ = features
+        self.n_features_in_ = len(names)
+        self.feature_names_in_ = np.array(names, dtype=object)
+
+    def _feature_names(self) -> Any:
+        return getattr(self, "feature_names_in_", range(self.n_features_in_))
+
+    def _follow_moments(self, columns: Columns) -> None:
         """Set the attributes that scikit-learn takes from X, when there is no X."""
         names = self._roles.arrange(columns)
         if set(names) - set(column_names(None, "x", len(names))):  # not those of an array
-            self._set_feature_names(names)
+            self._set_features(Features.of_columns(names, columns))
         self.n_features_in_ = len(names)
-
-    def _set_feature_names(self, names: list[str]) -> None:
-        """Set names that new data are matched by, whatever the order of their columns."""
-        self._features_have_no_order_ = True
-        self.n_features_in_ = len(names)
-        self.feature_names_in_ = np.array(names, dtype=object)

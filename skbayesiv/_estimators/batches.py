@@ -15,7 +15,7 @@ from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import BaseIV
 from skbayesiv._estimators.call_forms import treatment_form
 
-FEATURES = ("n_features_in_", "feature_names_in_", "_features_have_no_order_")
+FEATURES = ("n_features_in_", "feature_names_in_", "_features_")
 
 
 class SumsEstimator(BaseIV):
@@ -106,6 +106,6 @@ class SumsEstimator(BaseIV):
         self._validate_params()
         new = self._unfitted()
         new._describe(moments.columns)
-        new._set_features(moments.columns)
+        new._follow_moments(moments.columns)
         check_identified(moments, fit_intercept=self.fit_intercept)
         return new

@@ -38,6 +38,10 @@ from skbayesiv._typing import Array
 
 LOC: list[Any] = [Interval(Real, None, None, closed="neither"), "array-like"]
 SCALE: list[Any] = [Interval(Real, 0, None, closed="neither"), "array-like", StrOptions({"auto"})]
+PROBABILITY = (
+    'partial_fit must not be used with sample_weight_type="probability": the effective number of '
+    "rows is that of all rows together. Fit to all of them."
+)
 
 
 class BayesianIV(PosteriorMethods):
@@ -114,6 +118,16 @@ class BayesianIV(PosteriorMethods):
         Columns of X that hold the treatment, by name or position; together with `instruments`.
     instruments : str, int or list of these, optional
         Columns of X that hold the instruments.
+    covariates : str, int, list of these or "rest", optional
+        Columns of X that are the covariates. By default all that have no other role; where y is
+        the name of a column, as in ``fit(frame, y="revenue")``, none, for a table also holds what
+        is no covariate, such as a user's number and what the treatment may have changed. "rest"
+        takes every column without another role there too.
+    sample_weight_type : {"frequency", "probability"}, default="frequency"
+        "frequency": a weight of 2 is a row given twice. "probability": a weight is the inverse of
+        the probability that the row was drawn (or assigned), as in surveys. The likelihood is
+        then that of Kish's effective number of rows, (sum w)^2 / sum w^2; with
+        ``likelihood="gmm"`` the criterion's scores are ``w z e``.
 
     Attributes
     ----------
@@ -190,6 +204,8 @@ class BayesianIV(PosteriorMethods):
         "random_state": ["random_state"],
         "treatment": [str, Integral, "array-like", None],
         "instruments": [str, Integral, "array-like", None],
+        "covariates": [str, Integral, "array-like", None],
+        "sample_weight_type": [StrOptions({"frequency", "probability"})],
     }
 
     def __init__(
@@ -221,6 +237,8 @@ class BayesianIV(PosteriorMethods):
         random_state: Any = None,
         treatment: Any = None,
         instruments: Any = None,
+        covariates: Any = None,
+        sample_weight_type: str = "frequency",
     ) -> None:
         self.intercept_y_loc = intercept_y_loc
         self.intercept_y_scale = intercept_y_scale
@@ -248,11 +266,15 @@ class BayesianIV(PosteriorMethods):
         self.random_state = random_state
         self.treatment = treatment
         self.instruments = instruments
+        self.covariates = covariates
+        self.sample_weight_type = sample_weight_type
 
     def _fit_data(self, data: IVData | NamedFrame) -> None:
         self._fit_sums(read_sums(self, data), data.rows)
 
     def _batch_sums(self, data: IVData | NamedFrame, earlier: Sums | None) -> Sums:
+        if data.probability:
+            raise ValueError(PROBABILITY)
         return read_batch(self, data, earlier)
 
     def _sums(self) -> Sums:
@@ -360,7 +382,9 @@ class BayesianIV(PosteriorMethods):
         self._validate_params()
         t, y = second_is_outcome(t, y, z)
         extra = {"sample_weight": sample_weight, "clusters": clusters}
-        data = read_rows(X, y, t, z, **extra, roles=self._roles, finite=False)
+        data = read_rows(
+            X, y, t, z, **extra, roles=self._roles, finite=False, probability=self._probability
+        )
         sums = read_sums(self, data)
         check_identified(sums.moments, fit_intercept=self.fit_intercept)
         return self._build_model(sums).to_pymc(data)

@@ -31,7 +31,7 @@ from skbayesiv._sampling.target import Settings
 from skbayesiv._typing import Array, Values
 
 SCORES = ("r2", "log_predictive_density")
-LAYOUT = ("n_features_in_", "feature_names_in_", "n_treatments_", "n_instruments_")
+LAYOUT = ("n_features_in_", "feature_names_in_", "_features_", "n_treatments_", "n_instruments_")
 
 
 def _of_best(name: str) -> Callable[..., Any]:
@@ -134,6 +134,16 @@ class BayesianIVCV(BaseIV):
     def instruments(self) -> Any:
         """Columns of X that hold the instruments, as the template has them."""
         return self._template.instruments
+
+    @property
+    def covariates(self) -> Any:
+        """Columns of X that are the covariates, as the template has them."""
+        return self._template.covariates
+
+    @property
+    def sample_weight_type(self) -> str:
+        """What weights are, as the template has it."""
+        return self._template.sample_weight_type
 
     @property
     def idata_(self) -> Any:

@@ -85,6 +85,7 @@ class HierarchicalBayesianIV(BayesianIV):
     beta_z_loc, beta_z_scale, gamma_y_loc, gamma_t_loc, gamma_scale
     sigma_scale, lkj_eta, sigma_prior, likelihood, exclusion_scale, intercept_prior, fit_intercept
     draws, tune, chains, target_accept, backend, random_state, treatment, instruments
+    covariates, sample_weight_type
         As in :class:`BayesianIV`.
 
     Attributes
@@ -175,6 +176,8 @@ class HierarchicalBayesianIV(BayesianIV):
         random_state: Any = None,
         treatment: Any = None,
         instruments: Any = None,
+        covariates: Any = None,
+        sample_weight_type: str = "frequency",
     ) -> None:
         super().__init__(
             intercept_y_loc=intercept_y_loc,
@@ -203,6 +206,8 @@ class HierarchicalBayesianIV(BayesianIV):
             random_state=random_state,
             treatment=treatment,
             instruments=instruments,
+            covariates=covariates,
+            sample_weight_type=sample_weight_type,
         )
         self.effects = effects
         self.std_errors = std_errors

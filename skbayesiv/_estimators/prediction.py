@@ -10,7 +10,13 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from skbayesiv._data.checks import check_columns, check_length, check_outcome, check_weights
+from skbayesiv._data.checks import (
+    check_columns,
+    check_index,
+    check_length,
+    check_outcome,
+    check_weights,
+)
 from skbayesiv._data.rows import Regressors
 from skbayesiv._estimators.call_forms import NEED_ROUTING, treatment_form
 from skbayesiv._typing import Array
@@ -23,14 +29,17 @@ class Predictor:
     """
 
     treatment: Any
+    instruments: Any
+    covariates: Any
+    sample_weight_type: Any
     n_treatments_: int
     n_instruments_: int
     intercept_: float
     coef_: Array
 
     @abstractmethod
-    def _split(self, X: Any) -> Regressors:
-        """Check a new X against that of the fit, and split it."""
+    def _split(self, X: Any) -> Regressors | None:
+        """Check a new X against that of the fit, and split it; None without X."""
 
     @abstractmethod
     def _reduced_form(self) -> tuple[float, Array]:
@@ -125,7 +134,8 @@ class Predictor:
     def _new_rows(self, X: Any, t: Any, z: Any) -> tuple[Array, Array | None, Array | None]:
         """Check new rows and split them; t and z come from X in column mode."""
         split = self._split(X)
-        if split.t is not None:
+        check_index(X=X, t=t, z=z)
+        if split is not None and split.t is not None:
             if t is not None or z is not None:
                 raise ValueError(
                     "t and z must come from one place; got arguments although treatment and "
@@ -137,7 +147,7 @@ class Predictor:
         if self.n_treatments_ and t is None and z is None:
             raise ValueError(f"predict needs t (for E[y | X, do(t)]) or z. {NEED_ROUTING}")
         given = [a for a in (t, z) if a is not None]
-        x = split.x if X is not None else np.empty((len(given[0]) if given else 0, 0))
+        x = np.empty((len(given[0]) if given else 0, 0)) if split is None else split.x
         for name, a in (("t", t), ("z", z)):
             if a is not None:
                 check_length(a, name, x.shape[0])

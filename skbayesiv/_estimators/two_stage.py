@@ -35,6 +35,10 @@ CLASSICAL = (
     'cov_type="robust" needs the rows, which partial_fit does not keep: standard errors are '
     'classical. Set cov_type="unadjusted" to have no warning, or fit to all rows.'
 )
+PROBABILITY = (
+    '{} must not be used with sample_weight_type="probability": it knows weights as numbers of '
+    "rows. Fit to all rows, with robust or clustered standard errors."
+)
 
 
 class TwoStageLS(ClassicalMethods):
@@ -68,6 +72,16 @@ class TwoStageLS(ClassicalMethods):
         Columns of X that hold the treatment, by name or position; together with `instruments`.
     instruments : str, int or list of these, optional
         Columns of X that hold the instruments.
+    covariates : str, int, list of these or "rest", optional
+        Columns of X that are the covariates. By default all that have no other role; where y is
+        the name of a column, as in ``fit(frame, y="revenue")``, none, for a table also holds what
+        is no covariate, such as a user's number and what the treatment may have changed. "rest"
+        takes every column without another role there too.
+    sample_weight_type : {"frequency", "probability"}, default="frequency"
+        "frequency": a weight of 2 is a row given twice. "probability": a weight is the inverse of
+        the probability that the row was drawn (or assigned), as in surveys; standard errors then
+        come from the scores ``w z e`` [4]_, and the number of observations is Kish's effective
+        one, (sum w)^2 / sum w^2.
 
     Attributes
     ----------
@@ -108,8 +122,8 @@ class TwoStageLS(ClassicalMethods):
     keeps the arrays that it was given for `summary` and `results_`, which after a change in these
     would be of other rows than the estimate.
 
-    `sample_weight` counts rows: all estimates, standard errors and intervals are those of the
-    data with each row repeated that many times. linearmodels knows analytic weights only: in
+    `sample_weight` counts rows by default: all estimates, standard errors and intervals are those
+    of the data with each row repeated that many times. linearmodels knows analytic weights only: in
     `results_` the coefficients are the same, but the standard errors and tests treat the weights
     as analytic.
 
@@ -129,6 +143,8 @@ class TwoStageLS(ClassicalMethods):
        Statistics 20, 46-63.
     .. [3] Hansen, L. P. (1982). Large sample properties of generalized method of moments
        estimators. Econometrica 50, 1029-1054.
+    .. [4] Binder, D. A. (1983). On the variances of asymptotically normal estimators from complex
+       surveys. International Statistical Review 51, 279-292.
 
     Examples
     --------
@@ -152,6 +168,8 @@ class TwoStageLS(ClassicalMethods):
         "fit_intercept": ["boolean"],
         "treatment": [str, Integral, "array-like", None],
         "instruments": [str, Integral, "array-like", None],
+        "covariates": [str, Integral, "array-like", None],
+        "sample_weight_type": [StrOptions({"frequency", "probability"})],
     }
 
     def __init__(
@@ -163,6 +181,8 @@ class TwoStageLS(ClassicalMethods):
         fit_intercept: bool = True,
         treatment: Any = None,
         instruments: Any = None,
+        covariates: Any = None,
+        sample_weight_type: str = "frequency",
     ) -> None:
         self.method = method
         self.cov_type = cov_type
@@ -170,6 +190,8 @@ class TwoStageLS(ClassicalMethods):
         self.fit_intercept = fit_intercept
         self.treatment = treatment
         self.instruments = instruments
+        self.covariates = covariates
+        self.sample_weight_type = sample_weight_type
 
     def fit_moments(
         self,
@@ -201,6 +223,8 @@ class TwoStageLS(ClassicalMethods):
         ValueError
             If `method` or `cov_type` need rows, or the clusters do not add up to the whole.
         """
+        if self._probability:
+            raise ValueError(PROBABILITY.format("fit_moments"))
         if isinstance(cluster_moments, Mapping):
             cluster_moments = cluster_moments.values()
         parts = list(cluster_moments) if cluster_moments is not None else []
@@ -215,6 +239,8 @@ class TwoStageLS(ClassicalMethods):
     def _fit_data(self, data: IVData | NamedFrame) -> None:
         if not data.grouped:
             check_clusters(None, 0, required=self.cov_type == "clustered")
+        if data.probability and self.cov_type == "unadjusted" and not data.grouped:
+            raise ValueError(PROBABILITY.format("cov_type='unadjusted'"))
         if isinstance(data, NamedFrame):
             self._fit_frame(data)
             return
@@ -249,6 +275,8 @@ class TwoStageLS(ClassicalMethods):
             raise ValueError(NEED_ROWS.format("method='gmm'"))
 
     def _batch_sums(self, data: IVData | NamedFrame, earlier: Sums | None) -> Sums:
+        if data.probability:
+            raise ValueError(PROBABILITY.format("partial_fit"))
         if self.cov_type == "clustered":
             raise ValueError(NEED_ROWS.format("cov_type='clustered'"))
         self._check_method(data.columns)

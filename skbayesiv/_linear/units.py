@@ -119,17 +119,23 @@ class Rows:
 
 
 class _ByRow:
-    """Adds up the scores of rows that are units; a row of weight w is w of them."""
+    """Adds up the scores of rows that are units.
+
+    A row of frequency weight w is w of them; one of probability weight w has the score w s.
+    """
 
     def __init__(self, scores: Scores, data: IVData) -> None:
         a, b = scores.left.shape[1], scores.right.shape[1]
         self.outer, self.square = np.zeros((a * b, a * b)), np.zeros((b, b))
         self.shape = a, b, a, b
+        self.probability = data.probability
 
     def add(self, left: Array, right: Array, weight: Array | None, at: slice) -> None:
         if weight is not None:
             right = right * np.sqrt(weight)
         self.square += right @ right.T
+        if weight is not None and self.probability:
+            right = right * np.sqrt(weight)
         scores = _products(left, right)
         self.outer += scores @ scores.T
 

@@ -6,8 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from skbayesiv._columns import Roles
 from skbayesiv._data.moments import Moments
+from skbayesiv._data.rows import IVData
 from skbayesiv._models.parts.model import Model
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import Fitted
@@ -45,9 +45,8 @@ class FittedIV(Fitted, Protocol):
         """Effects and standard errors, each of shape (K,)."""
         ...
 
-    @property
-    def _roles(self) -> Roles:
-        """Columns of X that hold treatments and instruments."""
+    def _check_rows(self, X: Any, y: Any, **extra: Any) -> IVData:
+        """Rows that were given again, read as `fit` did."""
         ...
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skbayesiv._data.moments import Moments
-from skbayesiv._data.rows import read_rows, second_is_outcome
+from skbayesiv._data.rows import second_is_outcome
 from skbayesiv._linear.equation import Equation
 from skbayesiv._reports.fitted import FittedIV
 
@@ -46,8 +46,7 @@ def given_rows(
         _check_nothing(z=z, sample_weight=sample_weight, clusters=clusters)
         return est._rows_or_moments()
     t, y = second_is_outcome(t, y, z)
-    extra = {"sample_weight": sample_weight, "clusters": clusters}
-    data = read_rows(X, y, t, z, **extra, roles=est._roles, finite=False)
+    data = est._check_rows(X, y, t=t, z=z, sample_weight=sample_weight, clusters=clusters)
     moments = data.moments()
     _check_same(moments, est.moments_)
     named = replace(data, columns=est.moments_.columns)

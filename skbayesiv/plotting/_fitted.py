@@ -20,6 +20,10 @@ class NamesColumns(Protocol):
     def instruments(self) -> Any:
         """Columns of X that hold the instruments, or None."""
 
+    @property
+    def covariates(self) -> Any:
+        """Columns of X that are the covariates, or None."""
+
 
 @runtime_checkable
 class Fitted(Protocol):

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from skbayesiv._columns import Roles
 from skbayesiv._data import rows
 from skbayesiv._data.checks import check_level
+from skbayesiv._data.roles import Roles
 from skbayesiv._data.rows import IVData, second_is_outcome
 from skbayesiv._data.standardised import standardise
 from skbayesiv._linear.two_stage import two_stage_effects
@@ -145,6 +145,6 @@ def effect_label(est: Fitted, treatment: int) -> str:
 
 def read_rows(est: NamesColumns | None, X: Any, t: Any, y: Any, z: Any) -> IVData:
     """Rows as `fit` reads them, also in column mode, without touching the estimator."""
-    roles = Roles(getattr(est, "treatment", None), getattr(est, "instruments", None))
+    named = (getattr(est, name, None) for name in ("treatment", "instruments", "covariates"))
     t, y = second_is_outcome(t, y, z)
-    return rows.read_rows(X, y, t, z, roles=roles)
+    return rows.read_rows(X, y, t, z, roles=Roles(*named))

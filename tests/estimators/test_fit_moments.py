@@ -13,8 +13,8 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, Moments, TwoStageLS
-from skbayesiv._columns import Roles
 from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.roles import Roles
 from skbayesiv._data.rows import read_rows
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import NoTreatmentWarning

@@ -80,7 +80,7 @@ CASES = {
         for argument in DATA
     },
     "X short": ({}, {"X": X[:-1]}, ["y has 30 rows where 29 were expected"]),
-    "X a Series": ({}, {"X": FRAME["age"]}, ["X must be", "2-dimensional", "Series"]),
+    "X a Series": ({}, {"X": FRAME["age"]}, ["X must be", "Expected 2D array, got 1D array"]),
     "X 1-D": ({}, {"X": X[:, 0]}, ["X must be", "Expected 2D array, got 1D array"]),
     "X without columns": (
         {},

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from two_stage_fits import clustered_rows, fitted
 
 from skbayesiv import Moments, TwoStageLS, diagnostics
-from skbayesiv._columns import Roles
+from skbayesiv._data.roles import Roles
 from skbayesiv._data.rows import read_rows
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.units import ClusterMoments, Rows, Scores

@@ -16,7 +16,8 @@ from metropolis import metropolis
 from scipy import stats
 
 from skbayesiv import BayesianIV, FourthMoments, HierarchicalBayesianIV, Moments
-from skbayesiv._columns import Columns, Roles
+from skbayesiv._columns import Columns
+from skbayesiv._data.roles import Roles
 from skbayesiv._data.rows import read_rows
 from skbayesiv._data.sums import Sums
 from skbayesiv._models.build import read_batch, read_sums

@@ -10,7 +10,7 @@ import pytest
 from experiments import EXACT
 
 from skbayesiv import HierarchicalBayesianIV, TwoStageLS
-from skbayesiv._columns import Roles
+from skbayesiv._data.roles import Roles
 from skbayesiv._data.rows import read_rows
 from skbayesiv._models.build import read_sums
 from skbayesiv.datasets import make_noncompliance

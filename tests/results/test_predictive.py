@@ -8,7 +8,7 @@ from experiments import QUICK
 from numpy.testing import assert_allclose
 
 from skbayesiv import BayesianIV
-from skbayesiv._columns import Roles
+from skbayesiv._data.roles import Roles
 from skbayesiv._data.rows import read_rows
 from skbayesiv._results import predictive
 

@@ -27,11 +27,6 @@ KINDS: tuple[tuple[Any, type], ...] = (
 Levels = dict[str, tuple[Any, ...]]
 
 
-def is_label(dtype: Any) -> bool:
-    """Whether a column of this type is a factor."""
-    return isinstance(dtype, nw.String | nw.Categorical | nw.Enum)
-
-
 def check_given(
     categories: Mapping[str, Sequence[Any]] | None, columns: Columns, schema: Mapping[str, Any]
 ) -> Levels:

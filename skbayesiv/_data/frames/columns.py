@@ -11,25 +11,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skbayesiv._data.frames.types import as_floats
+
 MISSING, UNSEEN = -1, -2
 
 
-def numbers(series: nw.Series[Any]) -> NDArray[Any]:
+def numbers(series: nw.Series[Any], argument: str | None = None) -> NDArray[Any]:
     """Values as real numbers, without a copy where possible; NaN where missing."""
     dtype = series.dtype
+    if isinstance(dtype, nw.Object):
+        return as_floats(series.to_numpy(), argument or f"Column {series.name!r}")
     if not (dtype.is_integer() or dtype.is_float()):
-        series = _to_float(series)
+        series = series.cast(nw.Float64)
     values = series.to_numpy()
     return values if values.dtype.kind in "fiu" else values.astype(np.float64)
-
-
-def _to_float(series: nw.Series[Any]) -> nw.Series[Any]:
-    try:
-        return series.cast(nw.Float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"Column {series.name!r} must be numeric; got {series.dtype}: {error}"
-        ) from error
 
 
 def level_codes(series: nw.Series[Any], levels: Sequence[Any]) -> NDArray[np.intp]:

@@ -148,6 +148,8 @@ class Plan:
     residual : ndarray of shape (1 + C,) or None
         Intercept and coefficients, on the shifted columns, of a residual e. Rows then have the
         weight w e^2, and the sums are those of a covariance robust to heteroskedasticity.
+    in_fit : bool
+        Whether an estimator's `fit` named the columns, which does not drop rows.
     """
 
     columns: Columns
@@ -159,6 +161,7 @@ class Plan:
     drop: bool
     shift: Array
     residual: Array | None = None
+    in_fit: bool = False
 
     @property
     def data(self) -> tuple[str, ...]:

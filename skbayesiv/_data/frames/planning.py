@@ -14,13 +14,13 @@ from skbayesiv._data.frames.categories import (
     check_given,
     check_levels,
     find_levels,
-    is_label,
     used_rows,
 )
 from skbayesiv._data.frames.columns import numbers
 from skbayesiv._data.frames.plan import Plan, Term
 from skbayesiv._data.frames.sources import HEAD, Source
 from skbayesiv._data.frames.streams import Frame
+from skbayesiv._data.frames.types import is_label, is_number
 from skbayesiv._typing import Array
 
 ENOUGH = 64
@@ -35,22 +35,24 @@ def make_plan(
     *,
     drop: bool,
     categories: Mapping[str, Sequence[Any]] | None,
+    in_fit: bool = False,
 ) -> Plan:
-    """Plan a pass over the named columns."""
+    """Plan a pass over the columns that arguments of `from_frame`, or of `fit`, name."""
     schema = source.schema
     check_names(schema, columns, weight, by)
     given = check_given(categories, columns, schema)
     read = tuple(dict.fromkeys((*columns.names, *(n for n in (weight, by) if n is not None))))
     floats = frozenset(name for name in read if schema[name].is_float())
     factors = tuple(n for n in columns.covariates if n in given or is_label(schema[n]))
-    check_numeric(schema, columns, weight, factors)
+    check_numeric(schema, columns, weight, factors, "y" if in_fit else "outcome")
     unknown = tuple(name for name in factors if name not in given)
     used = used_rows(read, floats, weight, drop=drop)
     found = find_levels(source, unknown, *used) if unknown else {}
     levels = {name: check_levels(name, (given | found)[name]) for name in factors}
     terms = tuple(term for name in columns.names for term in _terms(name, levels))
     shift = np.zeros(len(terms))
-    plan = Plan(_encoded(columns, levels), terms, levels, weight, by, floats, drop, shift)
+    encoded = _encoded(columns, levels)
+    plan = Plan(encoded, terms, levels, weight, by, floats, drop, shift, in_fit=in_fit)
     return replace(plan, shift=_pilot_mean(source, plan))
 
 
@@ -74,23 +76,29 @@ def check_names(
 
 
 def check_numeric(
-    schema: Mapping[str, Any], columns: Columns, weight: str | None, factors: tuple[str, ...]
+    schema: Mapping[str, Any],
+    columns: Columns,
+    weight: str | None,
+    factors: tuple[str, ...],
+    outcome: str,
 ) -> None:
-    """Raise unless every column that is not a factor holds numbers or Booleans."""
-    for role, names in _roles(columns, weight, None):
+    """Raise unless every column that is not a factor holds numbers or Booleans.
+
+    `outcome` is the name of the argument that names the outcome.
+    """
+    for role, names in _roles(columns, weight, None, outcome):
         for name in names:
             dtype = schema[name]
-            is_number = dtype.is_numeric() or isinstance(dtype, nw.Boolean | nw.Object)
-            if not is_number and name not in factors:
+            if not is_number(dtype) and name not in factors:
                 allowed = "numeric, Boolean or categorical" if role == "covariates" else "numeric"
                 raise ValueError(f"{role} must be {allowed}; got column {name!r} of type {dtype}.")
 
 
 def _roles(
-    columns: Columns, weight: str | None, by: str | None
+    columns: Columns, weight: str | None, by: str | None, outcome: str = "outcome"
 ) -> list[tuple[str, tuple[str, ...]]]:
     roles = [
-        ("outcome", (columns.outcome,)),
+        (outcome, (columns.outcome,)),
         ("treatment", columns.treatments),
         ("instruments", columns.instruments),
         ("covariates", columns.covariates),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -15,8 +17,8 @@ from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, Moments,
 from skbayesiv.exceptions import NoTreatmentWarning
 
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-NAMED = {"treatment": "opened", "instruments": ["sent", "hour"]}
-ROLES = {"outcome": "spend", "covariates": "tenure", **NAMED}
+NAMED = {"treatment": "opened", "instruments": ["sent", "hour"], "covariates": "tenure"}
+ROLES = {"outcome": "spend", **NAMED}
 FEATURES = ["opened", "tenure", "sent", "hour"]
 ESTIMATORS = {
     "2sls": TwoStageLS(cov_type="unadjusted", **NAMED),
@@ -161,16 +163,76 @@ def test_the_criterion(polars_lazy, table, clusters):
 
 
 @pytest.mark.parametrize("cov_type", ["robust", "unadjusted"])
-def test_categories_of_a_lazy_frame(polars_lazy, table, cov_type):
-    est = TwoStageLS(cov_type=cov_type, **NAMED)
-    lazy = clone(est).fit(polars_lazy(lean(table, "city")), y="spend")
-    frame = lean(table).to_pandas()
+def test_categories(polars_lazy, table, cov_type):
+    """Indicators of all levels but the first, in memory or not, and in new rows too."""
+    est = TwoStageLS(cov_type=cov_type, **NAMED | {"covariates": ["tenure", "city"]})
+    frame = lean(table, "city").to_pandas()
+    wide = frame.drop(columns="city")
     for city in ("Genf", "Zug"):
-        frame[f"city[{city}]"] = (table["city"].to_numpy() == city).astype(float)
-    assert_same(lazy, est.fit(frame, y="spend"))
-    assert lazy.feature_names_in_.tolist() == [*FEATURES, "city[Genf]", "city[Zug]"]
-    with pytest.raises(ValueError, match=r"'city\[Genf\]' is the indicator of a level"):
-        lazy.predict(lean(table, "city").to_pandas())
+        wide[f"city[{city}]"] = (table["city"].to_numpy() == city).astype(float)
+    expected = clone(est).set_params(covariates="rest").fit(wide, y="spend")
+    for rows in (polars_lazy(lean(table, "city")), frame, frame.astype({"city": "category"})):
+        named = clone(est).fit(rows, y="spend")
+        assert_same(named, expected)
+        assert named.feature_names_in_.tolist() == [*FEATURES, "city"]
+        shuffled = frame[[*reversed(frame.columns)]]
+        assert_allclose(named.predict(shuffled), expected.predict(wide), rtol=1e-12)
+        assert_allclose(named.score(shuffled, frame["spend"]), expected.score(wide, frame["spend"]))
+        with pytest.raises(ValueError, match=r"levels of the fit in column 'city'.* 600 other"):
+            named.predict(frame.assign(city="Basel"))
+        with pytest.raises(ValueError, match=r"must be a data frame.*\['city'\] are categories"):
+            named.predict(wide.to_numpy())
+
+
+def test_categories_of_later_batches(table):
+    """They have the levels of the first, also where some do not occur."""
+    est = TwoStageLS(cov_type="unadjusted", **NAMED | {"covariates": ["tenure", "city"]})
+    frame = lean(table, "city").to_pandas()
+    later = (frame["city"] != "Bern") & (np.arange(600) % 2 == 0)
+    est.partial_fit(frame[~later], y="spend").partial_fit(frame[later], y="spend")
+    whole = clone(est).fit(frame, y="spend")
+    assert_allclose(est.coef_, whole.coef_, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"must have the levels .* in column 'city'|'Basel'"):
+        est.partial_fit(frame.assign(city="Basel"), y="spend")
+    with pytest.raises(ValueError, match=r"X must have the columns of the first rows"):
+        est.set_params(covariates="tenure").partial_fit(frame, y="spend")
+
+
+def test_only_what_is_named_is_a_covariate(engine, table):
+    """A table also holds a user's number, dates and what the treatment moved."""
+    frame = table.append_column("day", pa.array([datetime(2026, 1, 1)] * 600))
+    est = TwoStageLS(**NAMED).fit(engine(frame), y="spend")
+    expected = TwoStageLS(**NAMED).fit(engine(lean(table)), y="spend")
+    assert_same(est, expected)
+    assert est.moments_.columns.covariates == ("tenure",)
+    none = TwoStageLS(**NAMED | {"covariates": None}).fit(engine(frame), y="spend")
+    assert none.moments_.columns.covariates == ()
+    assert_allclose(none.coef_, TwoStageLS(**NAMED | {"covariates": []}).fit(frame, "spend").coef_)
+    rest = TwoStageLS(**NAMED | {"covariates": "rest"}).fit(engine(lean(table)), y="spend")
+    assert_same(rest, expected)
+    with pytest.raises(ValueError, match=r'covariates must name columns .* covariates="rest" ta'):
+        TwoStageLS().fit(engine(frame), y="spend")
+
+
+def test_covariates_of_an_array_of_columns(table):
+    """Where y is an array, X is what its columns say, or the columns that are named."""
+    frame = lean(table, "village", "city").to_pandas()
+    x, y = frame.drop(columns="spend"), frame["spend"]
+    expected = TwoStageLS(**NAMED).fit(frame, y="spend")
+    est = TwoStageLS(**NAMED).fit(x, y)
+    assert_same(est, expected)
+    assert est.n_features_in_ == x.shape[1]
+    assert_allclose(est.predict(x), expected.predict(frame))
+    position = list(x).index("tenure")
+    assert_same(TwoStageLS(**NAMED | {"covariates": [position]}).fit(x, y), expected)
+    apart = TwoStageLS(covariates="tenure").fit(x, x["opened"], y, z=x[["sent", "hour"]] * 1.0)
+    assert_same(apart, expected)
+    two = x[["village", "tenure"]]
+    assert TwoStageLS().fit(two, x["opened"], y, z=x["hour"]).coef_.shape == (3,)
+    with pytest.raises(ValueError, match="instruments and covariates must name different columns"):
+        TwoStageLS(**NAMED | {"covariates": ["tenure", "hour"]}).fit(x, y)
+    with pytest.raises(ValueError, match=r"covariates must name columns of X.*'tenor'"):
+        TwoStageLS(**NAMED | {"covariates": "tenor"}).fit(x, y)
 
 
 @quiet
@@ -188,7 +250,7 @@ def test_rows_in_memory_are_kept(table):
 
 
 def test_positions_leave_the_outcome_out(polars_lazy, table):
-    by_position = TwoStageLS(treatment=0, instruments=[2, -1]).fit(
+    by_position = TwoStageLS(treatment=0, instruments=[2, -1], covariates=1).fit(
         polars_lazy(lean(table)), y="spend"
     )
     by_name = TwoStageLS(**NAMED).fit(lean(table), y="spend")
@@ -198,13 +260,13 @@ def test_positions_leave_the_outcome_out(polars_lazy, table):
 def test_least_squares(engine, table):
     frame = table.select(["hour", "spend", "tenure"])
     with pytest.warns(NoTreatmentWarning):
-        est = TwoStageLS().fit(engine(frame), y="spend")
+        est = TwoStageLS(covariates="rest").fit(engine(frame), y="spend")
     with pytest.warns(NoTreatmentWarning):
-        expected = TwoStageLS().fit(frame.to_pandas(), y="spend")
+        expected = TwoStageLS(covariates=["hour", "tenure"]).fit(frame.to_pandas(), y="spend")
     assert_same(est, expected)
     outcome = table.select(["spend"])
     with pytest.warns(NoTreatmentWarning):
-        mean = TwoStageLS(cov_type="unadjusted").fit(engine(outcome), y="spend")
+        mean = TwoStageLS(cov_type="unadjusted", covariates=[]).fit(engine(outcome), y="spend")
     assert mean.intercept_ == pytest.approx(outcome["spend"].to_numpy().mean(), rel=1e-13)
 
 
