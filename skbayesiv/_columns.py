@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
+INTERCEPT = "Intercept"
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -82,8 +84,8 @@ def treatment_position(treatment: int | str, names: tuple[str, ...]) -> int:
 
 
 def unique_names(columns: Columns) -> Columns:
-    """Return the columns with clashing names qualified by their role."""
-    seen = columns.names
+    """Return the columns with clashing names qualified by their role; the intercept has one too."""
+    seen = (INTERCEPT, *columns.names)
     if len(set(seen)) == len(seen):
         return columns
 

@@ -32,7 +32,7 @@ def check_matrix(value: Any, name: str, *, finite: bool = True, **options: Any) 
         return np.asarray(value)
     array = as_numbers(value, name)
     if not _is_ready(array, finite):
-        with _naming(name):
+        with naming(f"{name} must be numeric and finite"):
             options |= {"dtype": FLOATS, "ensure_all_finite": False, "input_name": name}
             array = np.asarray(check_array(array, **options))
     if finite:
@@ -50,14 +50,14 @@ def _is_ready(value: Any, finite: bool) -> bool:
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
+def naming(what: str) -> Iterator[None]:
     """Name the argument in what a library raises."""
     try:
         yield
     except TypeError as error:
-        raise TypeError(f"{name} must be numeric and finite: {error}") from error
+        raise TypeError(f"{what}: {error}") from error
     except (ValueError, ArithmeticError) as error:
-        raise ValueError(f"{name} must be numeric and finite: {error}") from error
+        raise ValueError(f"{what}: {error}") from error
 
 
 def as_numbers(value: Any, name: str) -> Any:
@@ -74,7 +74,7 @@ def as_numbers(value: Any, name: str) -> Any:
         return _frame_numbers(value, frame, name)
     if hasattr(value, "__array_namespace__") and not isinstance(value, np.ndarray):
         return value
-    with _naming(name):
+    with naming(f"{name} must be numeric and finite"):
         array = np.asarray(value)
     return check_kind(array, name)
 
@@ -129,10 +129,10 @@ def check_finite(values: NDArray[Any], name: str, columns: Sequence[Any] = ()) -
         return
     at = int(np.argmin(finite.all(axis=0)))
     bad = values[~finite[:, at], at]
-    counts = {"NaN (missing)": np.isnan(bad).sum(), "infinity": np.isinf(bad).sum()}
-    found = " and ".join(f"{count} times {what}" for what, count in counts.items() if count)
-    where = f" in column {str(columns[at])!r}" if len(columns) > 1 else ""
+    counts = {"NaN": np.isnan(bad).sum(), "infinity": np.isinf(bad).sum()}
+    found = " and ".join(f"{what} in {count} rows" for what, count in counts.items() if count)
+    where = f"column {str(columns[at])!r}" if len(columns) > 1 else "it"
     raise ValueError(
-        f"{name} must be numeric and finite; got {found}{where}, in {len(values)} rows. Leave "
-        "such rows out of all arguments, or impute the values."
+        f"{name} must be numeric and finite: {where} contains {found}. Leave these rows out of all "
+        "arguments, or impute the values."
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import column_or_1d
 
-from skbayesiv._data.arrays import as_numbers, check_matrix, refuse_masked
+from skbayesiv._data.arrays import as_numbers, check_matrix, naming, refuse_masked
 from skbayesiv._typing import Array, Codes
 from skbayesiv.exceptions import OURS
 
@@ -22,10 +22,14 @@ COLUMN_Y = (
 )
 FRACTIONS = (
     "sample_weight has values that are not whole numbers, and counts rows: intervals are those of "
-    "{n:.6g} observations. For survey or inverse-probability weights set "
+    "{n:.6g} observations. For survey or inverse-probability weights use an estimator with "
     'sample_weight_type="probability".'
 )
 BLOCK_ROWS = 1 << 15
+TWO_WAYS = (
+    "Clusters in two ways are not supported; where one is nested in the other pass the coarser."
+)
+SEVERAL = 4  # so few words are names of columns, not labels of rows
 
 
 def check_columns(value: Any, name: str, *, finite: bool = True) -> NDArray[Any]:
@@ -96,8 +100,6 @@ def check_weights(sample_weight: Any, n_rows: int) -> Array | None:
     """Return non-negative finite weights of shape (n_rows,), or None."""
     if sample_weight is None:
         return None
-    if isinstance(sample_weight, str):
-        raise ValueError(name_y_too("sample_weight", sample_weight))
     values = np.asarray(as_numbers(sample_weight, "sample_weight"))
     if values.ndim == 0:
         values = np.full(n_rows, values)
@@ -133,30 +135,31 @@ def check_clusters(clusters: Any, n_rows: int, *, required: bool) -> Codes | Non
                 "row; got clusters=None."
             )
         return None
-    if isinstance(clusters, str):
-        raise ValueError(name_y_too("clusters", clusters))
     refuse_masked(clusters, "clusters")
-    labels = np.asarray(clusters)
+    with naming("clusters must be labels, one for each row"):
+        labels = np.asarray(clusters)
     if labels.ndim != 1:
-        raise ValueError(
-            f"clusters must have one dimension; got shape {labels.shape}. Clusters in two ways "
-            "are not supported; where one is nested in the other pass the coarser."
-        )
+        raise ValueError(f"clusters must have one dimension; got shape {labels.shape}. {TWO_WAYS}")
+    if 0 < len(labels) <= SEVERAL and len(labels) != n_rows and isinstance(labels[0], str):
+        raise ValueError(f"clusters must be one column; got {labels.tolist()}. {TWO_WAYS}")
     check_length(labels, "clusters", n_rows)
     if labels.dtype in (np.int32, np.int64) and labels.min() >= 0 and labels.max() < n_rows:
         return labels  # they are codes, perhaps with gaps
-    codes = _codes(labels)
+    with naming("clusters must be labels, one for each row"):
+        codes = _codes(labels)
     if missing := int((codes < 0).sum()):
         raise ValueError(f"clusters must label every row; got {missing} missing labels.")
     return codes
 
 
-def name_y_too(argument: str, name: str) -> str:
-    """Message that a name was given where y is no name."""
-    return (
-        f"{argument} must be one entry for each row where y is an array; got {name!r}. To name "
-        f'columns of X name y too, as in fit(X, y="revenue", {argument}={name!r}).'
-    )
+def refuse_names(**arguments: Any) -> None:
+    """Raise if an argument is a name where y is an array."""
+    for argument, value in arguments.items():
+        if isinstance(value, str):
+            raise ValueError(
+                f"{argument} must be one entry for each row where y is an array; got {value!r}. "
+                f'To name columns of X name y too, as in fit(X, y="revenue", {argument}={value!r}).'
+            )
 
 
 def _codes(labels: NDArray[Any]) -> Codes:

@@ -7,6 +7,7 @@ of squares, about its mean when there is a constant.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skbayesiv._columns import Columns
 from skbayesiv._data.moments import Moments
@@ -14,6 +15,7 @@ from skbayesiv._data.standardised import in_own_units, spreads
 from skbayesiv._typing import Array
 
 COLLINEAR = 1e-8
+TINY = 1e-290
 TREATMENT_WITHOUT_ERROR = (
     " A joint model of y and t needs one. If an exogenous t is its own instrument, or everybody "
     "complied, make it a column of X; else use TwoStageLS, or likelihood='gmm'."
@@ -126,9 +128,11 @@ def constant_error(argument: str, column: str, value: float) -> ValueError:
 
 
 def _check_finite(moments: Moments) -> None:
-    """Raise if a sum is not finite, which finite rows can have by overflow."""
+    """Raise if a sum is not finite, or has too few digits: squares over- and underflow."""
     if not np.isfinite(moments.weight):
         raise ValueError(f"sample_weight must have a finite sum; got {moments.weight}.")
+    if 0.0 < moments.weight < TINY:
+        raise ValueError(f"sample_weight must have a sum above {TINY:g}; got {moments.weight}.")
     own = np.isfinite(moments.shift + moments.total + np.diag(moments.cross))
     finite = own if not own.all() else np.isfinite(moments.cross).all(axis=1)
     if not finite.all():
@@ -137,6 +141,20 @@ def _check_finite(moments: Moments) -> None:
             f"X, t, y and z must have finite sums of squares: those of {names} are not. Rescale "
             "the columns."
         )
+    tiny = _underflows(moments)
+    if tiny.any():
+        names = [name for name, small in zip(moments.columns.names, tiny, strict=True) if small]
+        raise ValueError(
+            f"X, t, y and z must have sums of squares above {TINY:g}: those of {names} are "
+            "smaller. Rescale the columns."
+        )
+
+
+def _underflows(moments: Moments) -> NDArray[np.bool_]:
+    """Whether the squares of a column, which is not zero, are too small for all their digits."""
+    square = np.diag(moments.cross)
+    some = (square > 0.0) | (moments.total != 0.0)
+    return some & (square < TINY * min(moments.weight, 1.0))
 
 
 def _check_rows(moments: Moments, least: int) -> None:

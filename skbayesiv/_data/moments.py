@@ -16,6 +16,8 @@ from skbayesiv._data.frames.query import Query
 from skbayesiv._data.storage import load_sums, save_sums
 from skbayesiv._typing import Array
 
+ROUNDING = 1e-14  # share of a sum of squares
+
 
 @dataclass(frozen=True, eq=False)
 class Moments:
@@ -261,22 +263,18 @@ class Moments:
         if sign > 0 and not self.n_rows:
             return other
         other = other.about(self.shift)
+        cross = self.cross + sign * other.cross
         return Moments(
             self.columns,
             self.shift,
             self.weight + sign * other.weight,
             self.n_rows + sign * other.n_rows,
             self.total + sign * other.total,
-            self.cross + sign * other.cross,
+            cross if sign > 0 else _without_rounding(cross, self.cross),
         )
 
 
-def check_moments(moments: Any, argument: str = "moments") -> None:
-    """Raise unless the argument is what it should be."""
-    if isinstance(moments, Mapping):
-        raise TypeError(
-            f"{argument} must be Moments; got {type(moments).__name__}: of moments by group pass "
-            "one, or their sum."
-        )
-    if not isinstance(moments, Moments):
-        raise TypeError(f"{argument} must be Moments; got {type(moments).__name__}.")
+def _without_rounding(left: Array, whole: Array) -> Array:
+    """A difference of sums of squares, zero where what is left of the whole is rounding."""
+    none = np.abs(np.diag(left)) <= ROUNDING * np.diag(whole)
+    return np.where(none[:, None] | none, 0.0, left)

@@ -84,7 +84,7 @@ class Roles:
         ):
             if which is None or (argument == "covariates" and self._takes_rest(names, True)):
                 continue
-            for item, name in _pair(_listed(which), found, argument):
+            for item, name in _pair(which, found, argument):
                 if not isinstance(item, str):
                     slots[_position(item, names, argument)] = name
         rest = iter([name for name in names if name not in slots.values()])
@@ -100,8 +100,9 @@ class Places:
     t: list[int]
 
 
-def _pair(wanted: list[Any], found: tuple[str, ...], argument: str) -> list[tuple[Any, str]]:
+def _pair(which: Any, found: tuple[str, ...], argument: str) -> list[tuple[Any, str]]:
     """What was named with the moments' columns of this role; a category has several of these."""
+    wanted = _listed(which)
     if argument == "covariates":
         found = tuple(dict.fromkeys(_source(name, wanted) for name in found))
     if len(wanted) != len(found) or any(
@@ -109,7 +110,7 @@ def _pair(wanted: list[Any], found: tuple[str, ...], argument: str) -> list[tupl
     ):
         raise ValueError(
             f"{argument} must name the columns that moments have as {argument}: {list(found)}; "
-            f"got {wanted!r}."
+            f"got {which!r}."
         )
     return list(zip(wanted, found, strict=True))
 

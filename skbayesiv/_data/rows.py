@@ -19,6 +19,7 @@ from skbayesiv._data.checks import (
     check_length,
     check_outcome,
     check_weights,
+    refuse_names,
     warn_of_fractions,
 )
 from skbayesiv._data.fourth_moments import FourthMoments
@@ -172,14 +173,15 @@ def split_columns(X: Any, roles: Roles, *, empty: bool = True, finite: bool = Tr
         return Regressors(np.empty((0, 0)), (), 0)
     if not hasattr(X, "shape"):
         X = as_numbers(X, "X")
-    options: dict[str, Any] = {"finite": finite, "ensure_min_features": 0 if empty else 1}
-    if len(X.shape) != 2 or not roles.are_given:
-        names = matrix_names(X)
-        x = check_matrix(X, "X", **options)
-        return Regressors(x, names, x.shape[1])
     names = matrix_names(X)
+    if len(X.shape) != 2 or not roles.are_given:
+        x = check_matrix(X, "X", finite=finite, ensure_min_features=0 if empty else 1)
+        return Regressors(x, names, x.shape[1])
     at = roles.locate(names, rest=True)
-    x, t, z = (check_matrix(take_columns(X, part), "X", **options) for part in (at.x, at.t, at.z))
+    x, t, z = (
+        check_matrix(take_columns(X, part), "X", finite=finite, ensure_min_features=0)
+        for part in (at.x, at.t, at.z)
+    )
     x_names, t_names, z_names = (tuple(names[i] for i in part) for part in (at.x, at.t, at.z))
     if not roles.in_columns:
         return Regressors(x, x_names, len(names))
@@ -244,6 +246,7 @@ def join_rows(
     it there, and whole numbers and Booleans stay what they are. `probability` says what weights
     are: by default each is a number of rows.
     """
+    refuse_names(sample_weight=sample_weight, clusters=clusters)
     outcome = column_names(y, "y", 1)[0]
     y = check_outcome(y, None if split is None else split.x.shape[0], finite=finite)
     n_rows = y.shape[0]

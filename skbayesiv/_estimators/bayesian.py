@@ -15,6 +15,7 @@ from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.identified import check_identified
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.named import NamedFrame
+from skbayesiv._data.possible import check_fourth_moments
 from skbayesiv._data.rows import KEPT_ROWS, IVData, read_rows, second_is_outcome
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.posterior_methods import PosteriorMethods
@@ -132,10 +133,11 @@ class BayesianIV(PosteriorMethods):
     Attributes
     ----------
     idata_ : xarray.DataTree
-        Groups posterior, sample_stats, log_prior, log_likelihood (`total` of each draw; with
-        ``likelihood="gmm"`` instead `criterion`, -Q/2), constant_data (the moments and, for the
-        criterion, the fourth-order sums) and, up to 20,000 rows, observed_data. `arviz.loo` needs
-        the rows' own log-likelihoods: ``tree = est.idata_.copy()`` and
+        Groups posterior, sample_stats, log_prior, log_density (`total` of each draw, the log
+        likelihood of all rows; with ``likelihood="gmm"`` instead `criterion`, -Q/2), constant_data
+        (the moments and, for the criterion, the fourth-order sums) and, up to 20,000 rows,
+        observed_data. `arviz.loo`, `compare` and `psense_summary` need a group log_likelihood of
+        the rows: ``tree = est.idata_.copy()`` and
         ``tree.update(est.log_likelihood(X, t, y, z=z).children)``.
     coef_ : ndarray of shape (K + P,)
         Posterior means of the treatments' effects, then of the covariates' coefficients.
@@ -308,6 +310,8 @@ class BayesianIV(PosteriorMethods):
             sums with ``likelihood="gmm"``, rows with ``backend="pymc"``.
         """
         new = self._start_from(moments)
+        if fourth_moments is not None:
+            check_fourth_moments(fourth_moments)
         new._fit_sums(Sums(moments, fourth_moments))
         self.__dict__ = new.__dict__
         return self

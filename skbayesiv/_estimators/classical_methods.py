@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skbayesiv._columns import INTERCEPT
 from skbayesiv._data.moments import Moments
 from skbayesiv._estimators.batches import SumsEstimator
 from skbayesiv._linear.equation import Equation
@@ -70,7 +71,7 @@ class ClassicalMethods(SumsEstimator):
 
     def _names(self) -> list[str]:
         columns = self.moments_.columns
-        first = ["Intercept"] * len(self._equation.constant)
+        first = [INTERCEPT] * len(self._equation.constant)
         return [*first, *columns.treatments, *columns.covariates]
 
     def _reduced_form(self) -> tuple[float, Array]:
@@ -129,22 +130,24 @@ class ClassicalMethods(SumsEstimator):
         reach = interval_reach(self.dof_, level) * std
         return np.column_stack([mean - reach, mean + reach])
 
-    def effect_interval(self, t0: Any = 0.0, t1: Any = 1.0, level: float = 0.95) -> Array:
+    def effect_interval(self, t0: Any = 0.0, t1: Any = None, level: float = 0.95) -> Array:
         """Confidence interval of the effect of moving the treatment from t0 to t1.
 
         Parameters
         ----------
         t0, t1 : float or array-like of shape (K,)
+            By default from 0 to 1, each of several treatments alone.
         level : float, default=0.95
 
         Returns
         -------
-        ndarray of shape (2,)
+        ndarray of shape (2,), or (K, 2) for each treatment alone
         """
-        centre = self.effect(t0, t1)
-        step = np.broadcast_to(np.subtract(t1, t0), self.n_treatments_)
-        reach = interval_reach(self.dof_, level) * np.sqrt(step @ self._effect_covariance() @ step)
-        return np.array([centre - reach, centre + reach])
+        steps = self._steps(t0, t1)
+        centre = steps @ self.coef_[: self.n_treatments_]
+        variance = ((steps @ self._effect_covariance()) * steps).sum(axis=-1)
+        reach = interval_reach(self.dof_, level) * np.sqrt(variance)
+        return np.stack([centre - reach, centre + reach], axis=-1)
 
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
         """Confidence intervals of the intercept and the coefficients.

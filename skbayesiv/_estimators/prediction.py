@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
+from skbayesiv._data.arrays import as_numbers
 from skbayesiv._data.checks import (
     check_columns,
     check_index,
@@ -107,29 +108,33 @@ class Predictor:
             mean = np.asarray(intercept + np.column_stack([z, x]) @ coef)
         return (mean, self._predictive_std(x, t, z)) if return_std else mean
 
-    def effect(self, t0: Any = 0.0, t1: Any = 1.0) -> float:
+    def effect(self, t0: Any = 0.0, t1: Any = None) -> float | Array:
         """Effect on the outcome of moving the treatment from t0 to t1.
 
         Parameters
         ----------
         t0, t1 : float or array-like of shape (K,)
+            By default from 0 to 1, each of several treatments alone.
 
         Returns
         -------
-        float
+        float, or ndarray of shape (K,) for each treatment alone
         """
-        return float(np.atleast_1d(self.effect_) @ self._step(t0, t1))
+        effects = self._steps(t0, t1) @ np.atleast_1d(self.effect_)
+        return float(effects) if effects.ndim == 0 else effects
 
-    def _step(self, t0: Any, t1: Any) -> Array:
-        """Return t1 - t0 for each treatment, shape (K,)."""
+    def _steps(self, t0: Any, t1: Any) -> Array:
+        """Steps t1 - t0 of the treatments: one, shape (K,), or each treatment's, shape (K, K)."""
         width = np.size(self.effect_)
-        for name, value in (("t0", t0), ("t1", t1)):
-            if np.shape(value) not in ((), (1,), (width,)):
+        start = _level(t0, "t0", width)
+        if t1 is None and width > 1:
+            if start.any():
                 raise ValueError(
-                    f"{name} must be a number, or have one entry for each treatment ({width}); "
-                    f"got {value!r}."
+                    f"t1 must be given with t0, one entry for each treatment ({width}); got "
+                    f"t0={t0!r} alone."
                 )
-        return np.broadcast_to(np.asarray(t1, float) - np.asarray(t0, float), width)
+            return np.eye(width)
+        return np.broadcast_to(_level(1.0 if t1 is None else t1, "t1", width) - start, width)
 
     def _new_rows(self, X: Any, t: Any, z: Any) -> tuple[Array, Array | None, Array | None]:
         """Check new rows and split them; t and z come from X in column mode."""
@@ -226,3 +231,24 @@ class Predictor:
             raise ValueError(f"score needs z: it is R^2 of E[y | X, z]. {NEED_ROUTING}")
         x, _, z = self._new_rows(X, t if columns else None, z)
         return x, z
+
+
+def _level(value: Any, name: str, width: int) -> Array:
+    """Level of the treatments, of one number or one for each."""
+    try:
+        level = np.asarray(as_numbers(value, name), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a number for each treatment; got {value!r}.") from error
+    if level.shape not in ((), (1,), (width,)):
+        raise ValueError(
+            f"{name} must be a number, or have one entry for each treatment ({width}); got "
+            f"{value!r}."
+        )
+    if level.size == 1 < width and level.any():
+        raise ValueError(
+            f"{name} must have one entry for each treatment ({width}), such as "
+            f"{[1] + [0] * (width - 1)} for the first; got {value!r}."
+        )
+    if not np.isfinite(level).all():
+        raise ValueError(f"{name} must be finite; got {value!r}.")
+    return level

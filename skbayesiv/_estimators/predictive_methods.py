@@ -202,20 +202,21 @@ class PredictiveMethods(SumsEstimator):
         ]
         return np.concatenate(parts)
 
-    def effect_interval(self, t0: Any = 0.0, t1: Any = 1.0, level: float = 0.95) -> Array:
+    def effect_interval(self, t0: Any = 0.0, t1: Any = None, level: float = 0.95) -> Array:
         """Equal-tailed posterior interval of the effect of moving the treatment from t0 to t1.
 
         Parameters
         ----------
         t0, t1 : float or array-like of shape (K,)
+            By default from 0 to 1, each of several treatments alone.
         level : float, default=0.95
 
         Returns
         -------
-        ndarray of shape (2,)
+        ndarray of shape (2,), or (K, 2) for each treatment alone
         """
-        draws = self._draws(None)["beta_t"] @ self._step(t0, t1)
-        return np.asarray(np.quantile(draws, _tails(level)))
+        draws = self._draws(None)["beta_t"] @ self._steps(t0, t1).T
+        return np.asarray(np.quantile(draws, _tails(level), axis=0)).T
 
     def _predictive_std(self, x: Array, t: Array | None, z: Array | None) -> Array:
         """Standard deviation of y: the posterior's of the mean, and the error's."""

@@ -14,8 +14,9 @@ from sklearn.utils._param_validation import StrOptions
 from skbayesiv._columns import Columns
 from skbayesiv._data.checks import check_clusters
 from skbayesiv._data.identified import check_identified, full_rank
-from skbayesiv._data.moments import Moments, check_moments
+from skbayesiv._data.moments import Moments
 from skbayesiv._data.named import NamedFrame
+from skbayesiv._data.possible import check_moments
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.classical_methods import ClassicalMethods
@@ -65,7 +66,8 @@ class TwoStageLS(ClassicalMethods):
         within `clusters`. Clusters passed to `fit` imply "clustered".
     debiased : bool, default=False
         Whether to correct for the number of coefficients, and take intervals and p-values from
-        the t instead of the normal distribution.
+        the t instead of the normal distribution: with n - k degrees of freedom, or G - 1 with
+        clusters [5]_.
     fit_intercept : bool, default=True
         Whether the outcome and the treatments have an intercept.
     treatment : str, int or list of these, optional
@@ -145,6 +147,8 @@ class TwoStageLS(ClassicalMethods):
        estimators. Econometrica 50, 1029-1054.
     .. [4] Binder, D. A. (1983). On the variances of asymptotically normal estimators from complex
        surveys. International Statistical Review 51, 279-292.
+    .. [5] Cameron, A. C. and Miller, D. L. (2015). A practitioner's guide to cluster-robust
+       inference. Journal of Human Resources 50, 317-372.
 
     Examples
     --------
@@ -327,6 +331,8 @@ class TwoStageLS(ClassicalMethods):
         first = len(equation.constant)
         self.intercept_ = float(fit.params[0]) if first else 0.0
         self.coef_ = fit.params[first:]
-        self.dof_ = equation.n - fit.params.size if self.debiased else np.inf
+        groups = equation.n_clusters
+        dof = groups - 1.0 if groups else equation.n - fit.params.size
+        self.dof_ = dof if self.debiased else np.inf
         self.method_, self.cov_type_ = method, equation.cov_type
         self._equation, self._covariance = equation, fit.covariance

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
+from skbayesiv._columns import INTERCEPT
 from skbayesiv._data.standardised import in_own_units, partial_out
 from skbayesiv._linear.covariance import COVARIANCES, small_sample_factor
 from skbayesiv._linear.equation import Equation
@@ -63,7 +64,7 @@ class Regression:
         covariates = equation.columns.covariates
         first, rest = equation.constant, equation.at(*covariates)
         (at,) = equation.at(outcome)
-        names = (*["Intercept"] * len(first), *on, *covariates)
+        names = (*[INTERCEPT] * len(first), *on, *covariates)
         x, z = ([*first, *equation.at(*part), *rest] for part in (on, on if by is None else by))
         return cls(names, at, x, z)
 
@@ -259,22 +260,39 @@ class _System:
         return solution.params * self.scale[self.regression.outcome] / self.scale[self.regression.x]
 
     def sandwich(self, solution: _Solution, meat: Array) -> Array:
-        """Covariance of the coefficients, given that of the scores P'Z'We."""
+        """Covariance of the coefficients, given that of :meth:`scores`."""
         bread = np.linalg.inv(solution.a)
         return self._unscaled(bread @ meat @ bread.T)
 
     def classical(self, solution: _Solution, square: float) -> Array:
-        """The same with errors of one variance, given their sum of squares.
+        """The same with errors of one variance, given their sum of squares in the outcome's unit.
 
         GMM takes the variance about the mean error, which matters without an intercept.
         """
         n = self.equation.n
-        mean = self.equation.second[0] @ self.error(solution) / n if solution.gmm else 0.0
+        error = self.error(solution) / self.unit
+        mean = self.equation.second[0] @ error / n if solution.gmm else 0.0
         return self._unscaled(max(square / n - mean**2, 0.0) * np.linalg.inv(solution.a))
 
     def _unscaled(self, covariance: Array) -> Array:
-        scale = self.scale[self.regression.x]
-        return np.asarray(covariance / np.outer(scale, scale))
+        """In the units of the columns; raise if a variance in these is no number."""
+        scale = self.scale[self.regression.x] / self.unit
+        with np.errstate(over="ignore", under="ignore"):
+            out = np.asarray(covariance / scale[:, None] / scale)
+        own, raw = np.diag(covariance), np.diag(out)
+        lost = (own > 0.0) & ~((raw > np.finfo(float).tiny) & (raw < np.inf))
+        if lost.any():
+            names = [self.regression.names[i] for i in np.flatnonzero(lost)]
+            raise ValueError(
+                f"X, t and y must have units in which variances are numbers: those of {names} are "
+                "too large or too small. Rescale the columns."
+            )
+        return out
+
+    @property
+    def unit(self) -> float:
+        """Unit of the outcome, and of errors in scores."""
+        return float(self.scale[self.regression.outcome])
 
     def error(self, solution: _Solution) -> Array:
         """Contrast of the error y - X b, shape (1 + C,)."""
@@ -284,11 +302,11 @@ class _System:
         return contrast
 
     def scores(self, p: Array, solution: _Solution) -> Scores:
-        """Scores P'Z'We, the columns of Z over their scale."""
+        """Scores P'Z'We, the columns of Z over their scale, and e over the outcome's."""
         z = self.regression.z
         left = np.zeros((len(self.scale), p.shape[1]))
         left[z] = p / self.scale[z, None]
-        return Scores(left, self.error(solution)[:, None])
+        return Scores(left, self.error(solution)[:, None] / self.unit)
 
 
 def _raw(equation: Equation, regression: Regression, params: Array, covariance: Array) -> Estimate:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from skbayesiv._columns import INTERCEPT
 from skbayesiv._linear.covariance import COVARIANCES
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.estimate import gmm_metric
@@ -50,7 +51,7 @@ def _frames(equation: Equation, keep: Any) -> list[Any]:
     assert data is not None
     x: Array = data.x[keep]
     constant = np.ones((len(x), len(equation.constant)))
-    names = [*["Intercept"] * constant.shape[1], *c.covariates]
+    names = [*[INTERCEPT] * constant.shape[1], *c.covariates]
     parts = (
         (data.y[keep, None], [c.outcome]),
         (np.column_stack([constant, x]), names),

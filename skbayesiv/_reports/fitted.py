@@ -37,7 +37,7 @@ class FittedIV(Fitted, Protocol):
     coef_: Array
     first_stage_coef_: Array
 
-    def effect_interval(self, t0: Any = 0.0, t1: Any = 1.0, level: float = 0.95) -> Array:
+    def effect_interval(self, t0: Any = 0.0, t1: Any = None, level: float = 0.95) -> Array:
         """Ends of the interval of the effect of moving the treatments from t0 to t1."""
         ...
 

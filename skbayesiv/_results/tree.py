@@ -65,7 +65,7 @@ def build_tree(
         "posterior": by_chain(posterior.values, chains, coords),
         "sample_stats": by_chain(draws.flat_stats, chains, coords),
         "log_prior": by_chain(posterior.log_prior, chains, coords, {}),
-        "log_likelihood": by_chain(posterior.log_likelihood, chains, coords, {}),
+        "log_density": by_chain(posterior.log_density, chains, coords, {}),
         "constant_data": dataset(_numbers(sums), MOMENT_DIMS, coords),
     }
     if rows is not None and rows.n_rows <= KEPT_ROWS:

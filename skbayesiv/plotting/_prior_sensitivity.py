@@ -76,7 +76,7 @@ class PriorSensitivityDisplay(Display):
         check_posterior(estimator)
         rows = [
             (name, kind, _sensitivity(estimator.idata_, group, name, treatment))
-            for kind, group in (("prior", "log_prior"), ("likelihood", "log_likelihood"))
+            for kind, group in (("prior", "log_prior"), ("likelihood", "log_density"))
             for name in map(str, estimator.idata_[group].data_vars)
         ]
         table = pd.DataFrame(rows, columns=["component", "kind", "sensitivity"])
@@ -139,7 +139,7 @@ def _sensitivity(tree: Any, group: str, name: str, treatment: int) -> float:
     if np.ptp(tree[group][name].to_numpy()) == 0.0:  # a flat component, such as LKJ(1)
         return 0.0
     found = psense(
-        tree,
+        tree.assign(log_likelihood=tree["log_density"]),
         var_names=["beta_t"],
         group="prior" if group == "log_prior" else "likelihood",
         group_var_names=[name],

@@ -32,6 +32,7 @@ def moments(y, rows=slice(None)):
 def broken(name, at):
     value = np.array(getattr(moments(Y), name))
     value[at] = np.nan
+    value = float(value) if name == "weight" else value
     return replace(moments(Y), **{name: value})
 
 

@@ -151,11 +151,11 @@ LENGTHS = "inconsistent numbers of samples"
 
 # What estimators refuse too, in the same words.
 REFUSED = {
-    "missing y": ({"y": NAN}, "y must be numeric and finite: Input y contains NaN"),
-    "missing t": ({"t": NAN}, "t must be numeric and finite: Input t contains NaN"),
-    "infinite z": ({"z": np.where(BIT, np.inf, ROW)}, "z must be .* Input z contains infinity"),
-    "missing X": ({"X": NAN[:, None]}, "X must be numeric and finite: Input X contains NaN"),
-    "words": ({"t": list("abcdef")}, "t must be numeric and finite: could not convert"),
+    "missing y": ({"y": NAN}, "y must be numeric and finite: it contains NaN"),
+    "missing t": ({"t": NAN}, "t must be numeric and finite: it contains NaN"),
+    "infinite z": ({"z": np.where(BIT, np.inf, ROW)}, "z must be .* it contains infinity"),
+    "missing X": ({"X": NAN[:, None]}, "X must be numeric and finite: it contains NaN"),
+    "words": ({"t": list("abcdef")}, "t must be numeric and finite; got strings such as 'a'"),
     "no rows": ({"y": []}, "y must be numeric and finite: Found array with 0 sample"),
     "dimensions": ({"z": np.ones((6, 2, 2))}, r"z must have one or two .* got shape \(6, 2, 2\)"),
     "length of t": ({"t": BIT[:5]}, f"{LENGTHS}: t has 5 rows where 6 were expected"),
@@ -202,6 +202,7 @@ def test_estimators_refuse_the_same_in_the_same_words(case):
         ({"sample_weight": np.ones(6) / 6}, "y must have more rows .* got 1 for 2"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:sample_weight has values that are not whole numbers")
 def test_errors_name_the_argument(arguments, message):
     with pytest.raises(ValueError, match=message):
         partial_out(**VALID | arguments)

@@ -205,7 +205,7 @@ def test_dates_are_refused(name):
     days = pd.date_range("2020-01-01", periods=n)
     for dates in (pd.Series(days), days - days[0], pl.Series(days)):
         value = pl.DataFrame({"day": dates}) if name == "X" else dates
-        with pytest.raises(ValueError, match=f"{name} must be numeric.*turn dates and times"):
+        with pytest.raises(ValueError, match=f"{name} must be numeric.*: make them numbers"):
             TwoStageLS().fit(**rows | {name: value})
 
 

@@ -47,6 +47,7 @@ def test_passes_over_the_rows(p, clustered, passes, monkeypatch):
 
 def test_the_same_reports(push, tmp_path):
     import arviz as az
+    from arviz_stats.psense import psense
 
     y, t, z = (column[:500] for column in push)
     est = fit(rows_of(y, t, z), exclusion_scale=0.5)
@@ -61,7 +62,7 @@ def test_the_same_reports(push, tmp_path):
         scores = z_[:, 0] * (y_ - t_[:, 0] * b)
         g = scores.sum() - (z_.T @ z_)[0, 0] * d
         expected.append(-0.5 * g**2 / (scores @ scores))
-    total = tree.log_likelihood["criterion"].to_numpy().ravel()[:5]
+    total = tree.log_density["criterion"].to_numpy().ravel()[:5]
     assert np.allclose(total, expected, rtol=1e-6)
     sums = tree.constant_data
     assert np.array_equal(sums["fourth_cross"], est.fourth_moments_.cross)
@@ -70,7 +71,9 @@ def test_the_same_reports(push, tmp_path):
     tree.to_netcdf(tmp_path / "tree.nc")
     assert "beta_t[t]" in est.summary().index
     assert list(est.prior_summary().index) == ["beta_t[t]", "direct[z]"]
-    assert np.isfinite(np.asarray(az.psense_summary(tree, var_names=["beta_t"])["prior"])).all()
+    with pytest.raises(TypeError, match="log likelihood not found"):  # a criterion is none
+        az.loo(tree)
+    assert np.isfinite(psense(tree, var_names=["beta_t"], group="prior")["beta_t"]).all()
     mean, std = est.predict(None, t=[0.0, 1.0], return_std=True)
     assert np.isclose(mean[1] - mean[0], est.effect_)
     assert (std > 0).all()

@@ -182,7 +182,7 @@ def test_pymc_backend(rows):
     assert set(est.idata_.sample_stats.data_vars) == set(other.idata_.sample_stats.data_vars)
     sd = float(other.idata_.posterior["beta_t"].std())
     assert abs(est.effect_ - other.effect_) < 1.5 * sd
-    assert np.isfinite(est.idata_.log_likelihood["total"]).all()
+    assert np.isfinite(est.idata_.log_density["total"]).all()
     with pytest.raises(ValueError, match="fit to rows"):
         BayesianIV(backend="pymc").fit_moments(other.moments_)
     with pytest.raises(ValueError, match=r"'backend' parameter .* must be .*numpyro"):

@@ -100,7 +100,7 @@ def test_it_says_what_it_is(name):
     sizes = {dim: len(names) for dim, names in model.coords.items()}
     for key, value in posterior.values.items():
         assert value.shape == (40, *(sizes[dim] for dim in DIMS.get(key, ()))), key
-    for part in (posterior.log_prior, posterior.log_likelihood):
+    for part in (posterior.log_prior, posterior.log_density):
         assert all(value.shape == (40,) and np.isfinite(value).all() for value in part.values())
     assert set(model.prior_parameters) >= {"beta_t"}
     names = {label.partition("[")[0].partition(" ")[0] for label in model.prior_table()}
@@ -209,7 +209,7 @@ def test_its_density_is_pymcs(name):
     """log prior + log likelihood of a draw, by this package and by PyMC, up to one constant."""
     model, (_, posterior) = fitted(name), quick(name)
     stated, at = model.to_pymc(read(*raw(name))), range(0, 40, 7)
-    parts = [*posterior.log_prior.values(), *posterior.log_likelihood.values()]
+    parts = [*posterior.log_prior.values(), *posterior.log_density.values()]
     own = np.sum(parts, axis=0)[at]
     density = stated.compile_logp(jacobian=False, mode="FAST_COMPILE")
     theirs = np.array([float(density(point(stated, posterior, i))) for i in at])

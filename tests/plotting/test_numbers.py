@@ -251,8 +251,9 @@ def test_prior_sensitivity(base, hierarchical):
         hierarchical.idata_.log_prior.data_vars
     )
     assert display.table["sensitivity"].idxmax() == "beta_j"
+    tree = hierarchical.idata_.assign(log_likelihood=hierarchical.idata_["log_density"])
     expected = psense_summary(
-        hierarchical.idata_, var_names=["beta_t"], prior_var_names=["sigma_t_bar"], round_to=6
+        tree, var_names=["beta_t"], prior_var_names=["sigma_t_bar"], round_to=6
     )["prior"].iloc[0]
     assert_allclose(display.table.loc["sigma_t_bar", "sensitivity"], expected, atol=1e-5)
     flat = PriorSensitivityDisplay.from_estimator(base).table

@@ -30,8 +30,8 @@ def check_sums(sums: Tallies, plan: Plan, source: Source) -> None:
     for name, count in zip(plan.levels, total[at.unseen], strict=True):
         if count:
             raise ValueError(
-                f"{_frame(plan)} column {name!r} must have the levels {list(plan.levels[name])}; got "
-                f"{unseen_levels(source, name, plan)} in {count:.0f} rows."
+                f"{_frame(plan)} column {name!r} must have the levels {list(plan.levels[name])}; "
+                f"got {unseen_levels(source, name, plan)} in {count:.0f} rows."
             )
     _check_weights(total, plan)
     _check_overflow(sums, plan)

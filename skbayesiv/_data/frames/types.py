@@ -22,7 +22,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 NUMBERS = "biuf"  # kinds of numpy's types
-WORDS = {"U": "strings", "S": "bytes", "M": "dates", "m": "durations", "c": "complex numbers"}
+COMPLEX = "complex numbers (Complex data not supported)"
+WORDS = {"U": "strings", "S": "bytes", "M": "dates", "m": "durations", "c": COMPLEX}
 CODE_THEM = (
     "code two categories as 0 and 1, more as indicators (OneHotEncoder), or name the column among "
     "covariates of a frame in which y is named too"

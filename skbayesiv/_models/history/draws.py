@@ -215,7 +215,7 @@ def draw_posterior(
         posterior,
         values=posterior.values | hyper,
         log_prior=posterior.log_prior | log_prior,
-        log_likelihood=posterior.log_likelihood | past,
+        log_density=posterior.log_density | past,
         exchangeable_probability=chosen.probability,
     )
 

@@ -17,7 +17,7 @@ class Posterior:
         By the posterior's names.
     log_prior : dict of str to ndarray of shape (N,)
         Log prior density of each draw by parameter.
-    log_likelihood : dict of str to ndarray of shape (N,)
+    log_density : dict of str to ndarray of shape (N,)
         Of all rows together, or the criterion -Q/2, and of the earlier experiments.
     centered : dict of str to ndarray
         The intercepts as their priors see them: at the regressors' means, or raw.
@@ -27,6 +27,6 @@ class Posterior:
 
     values: Values
     log_prior: Values
-    log_likelihood: Values
+    log_density: Values
     centered: Values = field(default_factory=dict)
     exchangeable_probability: float | None = None

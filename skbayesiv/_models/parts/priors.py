@@ -16,6 +16,7 @@ from skbayesiv._models.parts.scales import HALF_CAUCHY, HALF_T
 from skbayesiv._typing import Array
 
 AUTO_WIDTH = 2.5
+RANGE = 1e50
 
 
 def log_normal_density(x: Any, loc: Any, scale: Any, xp: Any) -> Any:
@@ -152,23 +153,25 @@ def build_priors(parameters: PriorParameters, std: Standardised) -> Priors:
         intercept_t = _normal(parameters, "intercept_t", (k,), std.mean[c.t], wide * sd_t)
     auto_y, auto_t = wide * sd_y / sd_x, wide * sd_t / sd_x[:, None]
     gamma = positive_or_auto(parameters.gamma_scale, "gamma_scale", (p,), np.nan)
-    sigma = positive_or_auto(
-        parameters.sigma_scale, "sigma_scale", (1 + k,), wide * np.append(sd_y, sd_t)
-    )
+    check_range(gamma, "gamma_scale", auto_y)
+    check_range(gamma[:, None], "gamma_scale", auto_t)
+    spread = wide * np.append(sd_y, sd_t)
+    sigma = positive_or_auto(parameters.sigma_scale, "sigma_scale", (1 + k,), spread)
+    check_range(sigma, "sigma_scale", spread)
     return Priors(
         intercept_y=intercept_y,
         intercept_t=intercept_t,
         beta_t=_normal(parameters, "beta_t", (k,), 0.0, wide * sd_y / sd_t),
         beta_z=_normal(parameters, "beta_z", (q, k), 0.0, wide * sd_t / sd_z[:, None]),
         gamma_y=Normal(
-            finite_or_auto(parameters.gamma_y_loc, "gamma_y_loc", (p,), 0.0),
+            _loc(parameters.gamma_y_loc, "gamma_y_loc", (p,), auto_y),
             np.where(np.isnan(gamma), auto_y, gamma),
         ),
         gamma_t=Normal(
-            finite_or_auto(parameters.gamma_t_loc, "gamma_t_loc", (p, k), 0.0),
+            _loc(parameters.gamma_t_loc, "gamma_t_loc", (p, k), auto_t),
             np.where(np.isnan(gamma[:, None]), auto_t, gamma[:, None]),
         ),
-        direct=_direct(parameters.exclusion_scale, q),
+        direct=_direct(parameters.exclusion_scale, wide * sd_y / sd_z),
         sigma_scale=sigma,
         alpha=_alpha(parameters.sigma_prior, wide * sd_y / sd_t),
         lkj_eta=float(parameters.lkj_eta),
@@ -182,7 +185,8 @@ def _alpha(sigma_prior: str, scale: Array) -> Normal | None:
     return Normal(np.zeros_like(scale), scale)
 
 
-def _direct(scale: ArrayLike, q: int) -> Normal | None:
+def _direct(scale: ArrayLike, unit: Array) -> Normal | None:
+    q = len(unit)
     value = finite_or_auto(scale, "exclusion_scale", (q,), 0.0)
     if (value < 0).any():
         raise ValueError(f"exclusion_scale must be zero or positive; got {scale!r}.")
@@ -192,16 +196,38 @@ def _direct(scale: ArrayLike, q: int) -> Normal | None:
         raise ValueError(
             f"exclusion_scale must be positive for every instrument or zero for all; got {scale!r}."
         )
+    check_range(value, "exclusion_scale", unit)
     return Normal(np.zeros(q), value)
 
 
 def _normal(
     parameters: PriorParameters, name: str, shape: tuple[int, ...], loc: ArrayLike, scale: ArrayLike
 ) -> Normal:
-    return Normal(
-        finite_or_auto(getattr(parameters, f"{name}_loc"), f"{name}_loc", shape, loc),
-        positive_or_auto(getattr(parameters, f"{name}_scale"), f"{name}_scale", shape, scale),
-    )
+    given = getattr(parameters, f"{name}_scale")
+    width = positive_or_auto(given, f"{name}_scale", shape, scale)
+    check_range(width, f"{name}_scale", scale)
+    return Normal(_loc(getattr(parameters, f"{name}_loc"), f"{name}_loc", shape, scale, loc), width)
+
+
+def _loc(
+    value: Any, name: str, shape: tuple[int, ...], unit: ArrayLike, auto: ArrayLike = 0.0
+) -> Array:
+    array = finite_or_auto(value, name, shape, auto)
+    check_range(np.abs(array), name, unit, zero=True)
+    return array
+
+
+def check_range(value: Array, name: str, unit: ArrayLike, *, zero: bool = False) -> None:
+    """Raise if a prior is so far from the data's unit that its square is no number."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        ratio = value / np.asarray(unit)
+        bad = (ratio > RANGE) if zero else (ratio > RANGE) | (ratio < 1.0 / RANGE)
+    if bad.any():
+        raise ValueError(
+            f"{name} must be within a factor of {RANGE:g} of the data's unit, "
+            f"{np.broadcast_to(unit, bad.shape)[bad][0]:.6g}; got "
+            f"{np.broadcast_to(value, bad.shape)[bad][0]:.6g}."
+        )
 
 
 def positive_or_auto(value: Any, name: str, shape: tuple[int, ...], auto: ArrayLike) -> Array:

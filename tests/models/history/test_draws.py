@@ -94,7 +94,7 @@ def test_without_beta_j_the_past_is_given_the_mean(rows, monkeypatch):
         stats.norm(bar, np.hypot(sigma, s)).logpdf(b)
         for b, s in zip(EARLIER["effects"], EARLIER["std_errors"], strict=True)
     )
-    assert np.allclose(tree.log_likelihood["history"], expected)
+    assert np.allclose(tree.log_density["history"], expected)
 
 
 def test_with_beta_j_the_past_is_given_these(fitted):
@@ -102,7 +102,7 @@ def test_with_beta_j_the_past_is_given_these(fitted):
     beta_j = tree.posterior["beta_j"].to_numpy()[..., 0]
     law = stats.norm(beta_j, EARLIER["std_errors"])
     expected = law.logpdf(EARLIER["effects"]).sum(axis=-1)
-    assert np.allclose(tree.log_likelihood["history"], expected)
+    assert np.allclose(tree.log_density["history"], expected)
 
 
 def test_effects_without_a_treatment():

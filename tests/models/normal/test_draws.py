@@ -65,7 +65,7 @@ def test_draws_log_likelihood_is_the_rows(case):
     prob = problem(case)
     drawn = draw_posterior(prob.design, points(case).u, np.random.default_rng(3))
     expected = [rows_log_density(prob, drawn.values, i) for i in range(N_POINTS)]
-    np.testing.assert_allclose(drawn.log_likelihood["total"], expected, rtol=1e-9)
+    np.testing.assert_allclose(drawn.log_density["total"], expected, rtol=1e-9)
     sigma, corr = drawn.values["sigma"], drawn.values["corr"]
     cov = corr * sigma[:, :, None] * sigma[:, None, :]
     np.testing.assert_allclose(drawn.values["cov"], cov, rtol=1e-12)

@@ -140,7 +140,7 @@ def test_sample_model(case):
     for name in ("sigma", "corr", "cov"):
         np.testing.assert_allclose(drawn.values[name], exact.values[name], rtol=1e-8)
     expected = [rows_log_density(prob, drawn.values, i) for i in range(12)]
-    np.testing.assert_allclose(drawn.log_likelihood["total"], expected, rtol=1e-9)
+    np.testing.assert_allclose(drawn.log_density["total"], expected, rtol=1e-9)
 
 
 @pytest.mark.slow
