@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import Any
 
 INTERCEPT = "Intercept"
+SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,13 @@ class Columns:
     def names(self) -> tuple[str, ...]:
         """All names in the order of the moments' columns."""
         return (*self.covariates, *self.instruments, *self.treatments, self.outcome)
+
+    @property
+    def given(self) -> str:
+        """The covariates as a line at the head of a report."""
+        names = self.covariates
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        return f"Covariates: {', '.join(names[:SHOWN]) or 'none'}{more}"
 
     @property
     def x(self) -> slice:

@@ -16,14 +16,19 @@ from skbayesiv._typing import Array
 
 COLLINEAR = 1e-8
 TINY = 1e-290
+ZERO = 1e-10  # a mean this small beside a column's first values is zero
 TREATMENT_WITHOUT_ERROR = (
     " A joint model of y and t needs one. If an exogenous t is its own instrument, or everybody "
     "complied, make it a column of X; else use TwoStageLS, or likelihood='gmm'."
 )
 
 
-def check_identified(moments: Moments, *, fit_intercept: bool = True) -> None:
-    """Raise unless rows and columns suffice for the first stage and the outcome's equation."""
+def check_identified(moments: Moments, *, fit_intercept: bool = True, proper: bool = False) -> None:
+    """Raise unless rows and columns suffice for the first stage and the outcome's equation.
+
+    `proper` says that the covariates' coefficients have proper priors, so that one which is zero
+    in all rows, such as a rare indicator in some of the folds, has a posterior too.
+    """
     columns = moments.columns
     q, k = len(columns.instruments), len(columns.treatments)
     _check_finite(moments)
@@ -31,11 +36,12 @@ def check_identified(moments: Moments, *, fit_intercept: bool = True) -> None:
     _check_rows(moments, len(columns.covariates) + q + int(fit_intercept) if k else 2)
     if not k:
         return
-    _check_varies(moments, fit_intercept)
+    _check_varies(moments, fit_intercept, proper=proper)
     cosines = _cosines(moments, fit_intercept)
     for argument, where in (("z", columns.z), ("t", columns.t)):
         index = [*range(columns.x.stop), *range(where.start, where.stop)]
-        for at in explained(cosines, index)[:1]:
+        nothing = [at for at in index[: columns.x.stop] if proper and cosines[at, at] == 0.0]
+        for at in [at for at in explained(cosines, index) if at not in nothing][:1]:
             others = [columns.names[i] for i in index[: index.index(at)]]
             name = "X" if at < columns.x.stop else argument
             raise collinear_error(name, columns.names[at], others, fit_intercept=fit_intercept)
@@ -82,6 +88,13 @@ def check_errors(moments: Moments, *, fit_intercept: bool = True, joint: bool) -
     )
 
 
+def explained_treatments(moments: Moments, *, fit_intercept: bool = True) -> list[int]:
+    """Treatments that are linear combinations of instruments, covariates and those before them."""
+    index = [*range(moments.columns.y)]
+    found = explained(_cosines(moments, fit_intercept), index)
+    return [at for at in found if at >= moments.columns.t.start]
+
+
 def full_rank(moments: Moments, *, fit_intercept: bool = True) -> bool:
     """Whether no covariate is a linear combination of the others (and the constant)."""
     index = [*range(moments.columns.x.stop)]
@@ -124,7 +137,11 @@ def collinear_error(
 
 def constant_error(argument: str, column: str, value: float) -> ValueError:
     """Error that a column is the same in all rows."""
-    return ValueError(f"{argument} must vary: column {column!r} is constant at {value:.6g}.")
+    there = argument == "X" and value != 0.0
+    why = " There is a constant already: leave the column out, or set fit_intercept=False."
+    return ValueError(
+        f"{argument} must vary: column {column!r} is constant at {value:.6g}.{why if there else ''}"
+    )
 
 
 def _check_finite(moments: Moments) -> None:
@@ -167,14 +184,15 @@ def _check_rows(moments: Moments, least: int) -> None:
         )
 
 
-def _check_varies(moments: Moments, fit_intercept: bool) -> None:
+def _check_varies(moments: Moments, fit_intercept: bool, *, proper: bool) -> None:
     columns, mean = moments.columns, moments.mean
     constant = spreads(moments) == 0.0
     if not constant.any():
         return
     for role, where in (("z", columns.z), ("t", columns.t), ("X", columns.x)):
         for i in range(where.start, where.stop):
-            if constant[i] and (fit_intercept or mean[i] == 0.0):
+            zero = abs(mean[i]) <= ZERO * abs(moments.shift[i])
+            if constant[i] and (fit_intercept or zero) and not (zero and proper and role == "X"):
                 raise constant_error(role, columns.names[i], mean[i])
 
 

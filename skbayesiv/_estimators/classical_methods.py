@@ -187,14 +187,16 @@ class ClassicalMethods(SumsEstimator):
 
     def _coefficients(self, level: float) -> CoefficientTable:
         check_is_fitted(self)
-        outcome, n = self.moments_.columns.outcome, self.moments_.weight
+        columns, n = self.moments_.columns, self.moments_.weight
+        count = f"{n:.1f} effective" if self._equation.probability else f"{n:.12g}"
         params = [self.intercept_][: len(self._equation.constant)]
         return coefficient_table(
-            f"{self.method_.upper()} of {outcome}, {n:.12g} observations, "
+            f"{self.method_.upper()} of {columns.outcome}, {count} observations, "
             f"{self.cov_type_} standard errors",
             self._names(),
             np.concatenate([params, self.coef_]),
             np.sqrt(np.clip(np.diag(self._covariance), 0.0, None)),
             dof=self.dof_,
             level=level,
+            given=columns.given,
         )

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from skbayesiv._columns import Columns
 from skbayesiv._data.checks import check_clusters
-from skbayesiv._data.identified import check_identified, full_rank
+from skbayesiv._data.identified import check_identified, explained_treatments, full_rank
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.named import NamedFrame
 from skbayesiv._data.possible import check_moments
@@ -35,6 +35,10 @@ NEED_ROWS = (
 CLASSICAL = (
     'cov_type="robust" needs the rows, which partial_fit does not keep: standard errors are '
     'classical. Set cov_type="unadjusted" to have no warning, or fit to all rows.'
+)
+EXPLAINED = (
+    "z explains t exactly, with more instruments than treatments, so that the estimate is that of "
+    "least squares: is t among the instruments?"
 )
 PROBABILITY = (
     '{} must not be used with sample_weight_type="probability": it knows weights as numbers of '
@@ -158,6 +162,7 @@ class TwoStageLS(ClassicalMethods):
     >>> est = TwoStageLS().fit(X, t, y, z=z)
     >>> est.summary().coefficients
     2SLS of in_app_purchase, 10000 observations, robust standard errors
+    Covariates: none
                    estimate std_err t_stat p_value  lower  upper
     Intercept        69.292  0.3624 191.22  0.0000 68.581 70.002
     push_delivered   3.2938  0.7165 4.5974  0.0000 1.8896 4.6981
@@ -313,6 +318,9 @@ class TwoStageLS(ClassicalMethods):
                 "z must move t, each treatment apart from the others: given X, the correlation of "
                 f"{list(c.treatments)} with {list(c.instruments)} is zero."
             )
+        exact = explained_treatments(self.moments_, fit_intercept=self.fit_intercept)
+        if len(z) > len(t) == len(exact):
+            warnings.warn(EXPLAINED, UserWarning, skip_file_prefixes=OURS)
 
     def _set_first_stage(self) -> None:
         c = self.moments_.columns

@@ -82,6 +82,11 @@ class Equation:
         return self.units.data if isinstance(self.units, Rows) else None
 
     @property
+    def probability(self) -> bool:
+        """Whether rows have probability weights."""
+        return self.rows is not None and self.rows.probability
+
+    @property
     def n(self) -> float:
         """Number of observations, the sum of the weights."""
         return self.moments.weight

@@ -45,9 +45,8 @@ def read_sums(parameters: PriorParameters, data: Data) -> Sums:
 
 def check_sums(parameters: PriorParameters, sums: Sums) -> None:
     """Raise unless rows and columns suffice for a posterior."""
-    fit_intercept = parameters.fit_intercept
-    check_identified(sums.moments, fit_intercept=fit_intercept)
-    joint = LIKELIHOODS[parameters.likelihood].density
+    fit_intercept, joint = parameters.fit_intercept, LIKELIHOODS[parameters.likelihood].density
+    check_identified(sums.moments, fit_intercept=fit_intercept, proper=joint)
     check_errors(sums.moments, fit_intercept=fit_intercept, joint=joint)
 
 

@@ -25,12 +25,15 @@ class CoefficientTable(Report):
     ----------
     title : str
         What was estimated, from what.
+    given : str
+        Which covariates there were.
     table : DataFrame
         One row for each coefficient; the columns are estimate, std_err, t_stat, p_value, lower
         and upper, at full precision.
     """
 
     title: str
+    given: str
     table: pd.DataFrame
 
     def to_frame(self) -> pd.DataFrame:
@@ -40,7 +43,7 @@ class CoefficientTable(Report):
     def _blocks(self) -> Iterator[Block]:
         p_value = self.table["p_value"].map(f"{{:.{DECIMALS}f}}".format)
         printed = self.table.map(format_number).assign(p_value=p_value)
-        yield Paragraph(self.title), Table(printed)
+        yield Paragraph(self.title), Paragraph(self.given), Table(printed)
 
 
 def coefficient_table(
@@ -51,6 +54,7 @@ def coefficient_table(
     *,
     dof: float,
     level: float,
+    given: str = "",
 ) -> CoefficientTable:
     """Table of normal or t statistics (`dof` finite) and intervals of probability `level`."""
     with np.errstate(divide="ignore", invalid="ignore"):  # an exact fit has no standard error
@@ -64,7 +68,7 @@ def coefficient_table(
         "lower": estimate - reach,
         "upper": estimate + reach,
     }
-    return CoefficientTable(title=title, table=pd.DataFrame(values, index=names))
+    return CoefficientTable(title=title, given=given, table=pd.DataFrame(values, index=names))
 
 
 def interval_reach(dof: float, level: float) -> float:

@@ -57,6 +57,8 @@ class Diagnosis(Report):
 
     convergence: pd.DataFrame
     divergences: int
+    title: str = ""
+    given: str = ""
     correlation: pd.DataFrame | None = None
     sensitivity: pd.DataFrame | None = None
     std_errors: pd.DataFrame | None = None
@@ -96,6 +98,7 @@ class Diagnosis(Report):
             ("effective sample size", f"{self.ess:,.0f} at least (limit {MIN_ESS})"),
             ("divergences", str(self.divergences)),
         )
+        yield Paragraph(self.title), Paragraph(self.given)
         yield Paragraph("Sampler"), Verbatim(str(Pairs(sampler)))
         for title, table, digits in (
             ("Correlation of the outcome's error with the treatment's", self.correlation, 4),
@@ -122,8 +125,11 @@ def diagnose(est: FittedPosterior, rows: Equation) -> Diagnosis:
     """
     table = convergence_table(est)
     divergences = int(est.idata_.sample_stats["diverging"].sum())
+    c = est.moments_.columns
+    what = f"effect of {', '.join(c.treatments)} on" if est.n_treatments_ else "regression of"
+    title = f"Posterior of the {what} {c.outcome}"
     if not est.n_treatments_:
-        return Diagnosis(convergence=table, divergences=divergences)
+        return Diagnosis(convergence=table, divergences=divergences, title=title, given=c.given)
     strength, reason = strength_or_reason(rows, level=0.95, debiased=False)
     unchecked = rows.classical_only and not est._model.robust
     errors, sensitivity = standard_errors(rows), prior_sensitivity(est)
@@ -136,6 +142,8 @@ def diagnose(est: FittedPosterior, rows: Equation) -> Diagnosis:
     return Diagnosis(
         convergence=table,
         divergences=divergences,
+        title=title,
+        given=c.given,
         correlation=error_correlation(est),
         sensitivity=sensitivity,
         std_errors=errors,

@@ -80,6 +80,7 @@ class ExclusionSensitivity(Report):
     level: float
     treatment: str
     outcome: str
+    given: str
 
     def to_frame(self) -> pd.DataFrame:
         """Return `table`."""
@@ -90,7 +91,7 @@ class ExclusionSensitivity(Report):
             f"Effect of {self.treatment} on {self.outcome} when the instruments may act directly, "
             f"{self.level:.4g} intervals"
         )
-        yield title, Table(self.table, "%.4g"), Paragraph(self._conclusion())
+        yield title, Paragraph(self.given), Table(self.table, "%.4g"), Paragraph(self._conclusion())
 
     def _conclusion(self) -> str:
         if self.breakdown == 0.0:
@@ -158,6 +159,7 @@ def exclusion_sensitivity(
         level=level,
         treatment=c.treatments[at],
         outcome=c.outcome,
+        given=c.given,
     )
 
 

@@ -48,6 +48,8 @@ class ExperimentReport(Report):
     Attributes
     ----------
     title : str
+    given : str
+        Which covariates there were.
     table : DataFrame
         One row for each quantity; columns estimate, std_err, lower, upper and errors (where the
         standard error comes from: the posterior, or classical, robust or clustered).
@@ -74,6 +76,7 @@ class ExperimentReport(Report):
     """
 
     title: str
+    given: str
     table: pd.DataFrame
     arms: pd.DataFrame | None
     compliance: str
@@ -89,7 +92,7 @@ class ExperimentReport(Report):
         return self.table
 
     def _blocks(self) -> Iterator[Block]:
-        yield (Paragraph(self.title),)
+        yield Paragraph(self.title), Paragraph(self.given)
         if self.arms is not None:
             rows = self.arms["rows"].map("{:,.12g}".format)
             yield (Table(self.arms.map(format_number).assign(rows=rows)),)
@@ -198,6 +201,7 @@ def _report(
     return ExperimentReport(
         title=f"Experiment: {', '.join(treatments)} on {rows.columns.outcome}, "
         f"{rows.n:,.12g} observations, {level:.4g} intervals",
+        given=rows.columns.given,
         table=pd.DataFrame([asdict(line) for line in lines.values()], index=list(lines)),
         arms=found.arms,
         compliance=found.kind,

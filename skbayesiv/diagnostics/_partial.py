@@ -244,7 +244,10 @@ def _check_alone(others: dict[str, Any], what: str, fit_intercept: bool) -> None
     given = [name for name, value in others.items() if value is not None]
     given += [] if fit_intercept else ["fit_intercept"]
     if given:
-        raise ValueError(f"{given} must not be given with {what}, which has them.")
+        raise ValueError(
+            f"{given} must not be given with {what}, which has them. What is not of rows is passed "
+            "by name, as in effect=1.5."
+        )
 
 
 def partial_equation(equation: Equation) -> Partialled:

@@ -44,7 +44,7 @@ PUBLISHED_2SLS = """
 
 
 def cells(text):
-    return [line.split() for line in text.strip().splitlines()]
+    return [line.split() for line in text.strip().splitlines() if "Covariates" not in line]
 
 
 def printed(summary):

@@ -44,6 +44,7 @@ REPORTS = [
         level=0.95,
         treatment="<b>",
         outcome="sales",
+        given="Covariates: <b>",
     ),
     Diagnosis(
         convergence=pd.DataFrame({"r_hat": [1.0], "ess_bulk": [500.0], "ess_tail": [400.0]}),
