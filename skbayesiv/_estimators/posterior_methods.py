@@ -17,15 +17,15 @@ class PosteriorMethods(PredictiveMethods):
     """Tables of a posterior, and its way through serialisers."""
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
+        state = super().__getstate__()
         if "idata_" in state:
             state["idata_"] = pack_tree(state["idata_"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if isinstance(state.get("idata_"), dict):
-            state = state | {"idata_": unpack_tree(state["idata_"])}
         super().__setstate__(state)
+        if isinstance(vars(self).get("idata_"), dict):
+            self.idata_ = unpack_tree(self.idata_)
 
     def summary(
         self,
