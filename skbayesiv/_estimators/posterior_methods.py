@@ -11,6 +11,7 @@ from skbayesiv._estimators.predictive_methods import PredictiveMethods
 from skbayesiv._models.parts.priors import PriorRow
 from skbayesiv._reports.diagnosis import Diagnosis, diagnose
 from skbayesiv._reports.given_rows import given_rows
+from skbayesiv._sampling.libraries import load_jax
 
 
 class PosteriorMethods(PredictiveMethods):
@@ -52,6 +53,7 @@ class PosteriorMethods(PredictiveMethods):
         pandas.DataFrame
         """
         check_is_fitted(self)
+        load_jax()
         from arviz_stats.summary import summary
 
         names = var_names or [

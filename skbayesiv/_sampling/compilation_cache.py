@@ -6,7 +6,7 @@ import os
 import warnings
 from pathlib import Path
 
-from skbayesiv._sampling.libraries import load_library
+from skbayesiv._sampling.libraries import load_jax
 from skbayesiv.exceptions import OURS
 
 VARIABLE = "SKBAYESIV_CACHE"
@@ -48,7 +48,7 @@ def use_compilation_cache(folder: str | os.PathLike[str] | None = None) -> Path:
     path = _absolute(folder)
     _create(path)
     _check_own(path)
-    load_library("jax")
+    load_jax()
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(path))

@@ -1,26 +1,28 @@
-"""Importing libraries that draw random numbers as they load."""
+"""JAX draws from NumPy's global random numbers when it is imported: here they are put back."""
 
 from __future__ import annotations
 
 import random
 import sys
 from importlib import import_module
+from types import ModuleType
 
 import numpy as np
 
 
-def load_library(name: str) -> None:
-    """Import a module for the first time, and leave the global random streams as they were.
+def load_jax() -> None:
+    """Import JAX before a library that brings it along, and leave the random streams as they were.
 
-    JAX draws from NumPy's when it is imported: the first fit of a process would change what a
-    seeded script draws afterwards.
+    Else the first fit of a process would change what a seeded script draws afterwards. ArviZ,
+    and PyMC with it, leave a JAX in `sys.modules` that is imported when something looks at it,
+    as SciPy does in passing: that one is of another type until then.
     """
-    if name in sys.modules:
+    if type(sys.modules.get("jax")) is ModuleType:
         return
     numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
     python_state = random.getstate()
     try:
-        import_module(name)
+        import_module("jax").__doc__  # noqa: B018  (a look)
     finally:
         np.random.set_state(numpy_state)  # noqa: NPY002
         random.setstate(python_state)

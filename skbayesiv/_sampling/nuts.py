@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from skbayesiv._sampling.compilation_cache import follow_environment
-from skbayesiv._sampling.libraries import load_library
+from skbayesiv._sampling.libraries import load_jax
 from skbayesiv._sampling.target import MAX_TREE_DEPTH, PIECES, Draws, Settings, Target
 from skbayesiv._sampling.threads import one_blas_thread
 from skbayesiv._typing import Array
@@ -33,8 +33,9 @@ def sample(
     track : callable, optional
         Wraps the loop over the run's `PIECES` equal pieces, to show its progress.
     """
-    load_library("numpyro.infer.hmc")  # sets JAX options, so it comes before tracing
+    load_jax()
     import jax
+    import numpyro.infer.hmc  # noqa: F401  (sets JAX options, so it comes before tracing)
 
     generator = np.random.default_rng(settings.seed)
     jitter = generator.uniform(-1.0, 1.0, (settings.chains, target.start.size))
