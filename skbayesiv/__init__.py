@@ -1,5 +1,7 @@
 """Instrumental variables, classical and Bayesian, as scikit-learn estimators."""
 
+__version__ = "0.1.0.dev0"  # first, for the modules below to import
+
 from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.moments import Moments
 from skbayesiv._estimators.bayesian import BayesianIV
@@ -31,5 +33,3 @@ __all__ = [
     "fit_experiments",
     "use_compilation_cache",
 ]
-
-__version__ = "0.1.0.dev0"

@@ -194,37 +194,26 @@ class FourthMoments:
         }
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write to an npz file; :meth:`load` reads it."""
-        save_sums(
-            path,
-            "FourthMoments",
-            self.columns,
-            shift=self.reference.shift,
-            coef=self.reference.coef,
-            n_rows=np.array(self.n_rows),
-            n_clusters=np.array(-1 if self.n_clusters is None else self.n_clusters),
-            total=self.total,
-            cross=self.cross,
-        )
+        """Write to an npz file, under exactly this name; :meth:`load` reads it.
+
+        A file of this name is replaced when all is written: if that fails, it is as it was.
+        """
+        groups = -1 if self.n_clusters is None else self.n_clusters
+        values = vars(self) | vars(self.reference) | {"n_clusters": groups}
+        save_sums(path, "FourthMoments", self.columns, values)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> FourthMoments:
-        """Read what :meth:`save` wrote."""
-        return load_sums(path, "FourthMoments", cls._from_arrays)
-
-    @classmethod
-    def _from_arrays(cls, columns: Columns, arrays: dict[str, Any]) -> FourthMoments:
-        f, e = product_shape(columns)
-        if arrays["cross"].shape != (f, e, f, e):
-            raise ValueError(f"{f} by {e} products, but sums of shape {arrays['cross'].shape}")
-        groups = int(arrays["n_clusters"])
+        """Read what :meth:`save` wrote, and raise as :meth:`Moments.load` does."""
+        columns, sums = load_sums(path, "FourthMoments")
+        groups = int(sums["n_clusters"])
         return cls(
             columns,
-            Reference(arrays["shift"], arrays["coef"]),
-            int(arrays["n_rows"]),
+            Reference(sums["shift"], sums["coef"]),
+            int(sums["n_rows"]),
             None if groups < 0 else groups,
-            arrays["total"],
-            arrays["cross"],
+            sums["total"],
+            sums["cross"],
         )
 
     @classmethod

@@ -170,38 +170,28 @@ class Moments:
         return cls.from_query(query) if by is None else cls.by_group(query)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write to a small npz file, under exactly this name; :meth:`load` reads it."""
-        save_sums(
-            path,
-            "Moments",
-            self.columns,
-            shift=self.shift,
-            weight=np.array(self.weight),
-            n_rows=np.array(self.n_rows),
-            total=self.total,
-            cross=self.cross,
-        )
+        """Write to a small npz file, under exactly this name; :meth:`load` reads it.
+
+        A file of this name is replaced when all is written: if that fails, it is as it was.
+        """
+        save_sums(path, "Moments", self.columns, vars(self))
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Moments:
-        """Read what :meth:`save` wrote."""
-        return load_sums(path, "Moments", cls._from_arrays)
+        """Read what :meth:`save` wrote.
 
-    @classmethod
-    def _from_arrays(cls, columns: Columns, arrays: dict[str, Any]) -> Moments:
-        width = len(columns.names)
-        shapes = {"cross": (width, width), "total": (width,), "shift": (width,)}
-        for name, shape in (shapes | {"weight": (), "n_rows": ()}).items():
-            if arrays[name].shape != shape:
-                raise ValueError(f"{name} has shape {arrays[name].shape}, not {shape}")
-        return cls(
-            columns,
-            arrays["shift"],
-            float(arrays["weight"]),
-            int(arrays["n_rows"]),
-            arrays["total"],
-            arrays["cross"],
-        )
+        Nothing in a file is run, and none takes more memory than its size.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If it is not one that :meth:`save` wrote, is damaged, or is of a newer version.
+        """
+        columns, sums = load_sums(path, "Moments")
+        weight, n_rows = float(sums["weight"]), int(sums["n_rows"])
+        return cls(columns, sums["shift"], weight, n_rows, sums["total"], sums["cross"])
 
     @classmethod
     def empty(cls, columns: Columns) -> Moments:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import _check_feature_names, _check_n_features
 
@@ -21,6 +21,7 @@ from skbayesiv._data.named import NamedFrame, name_columns, read_named
 from skbayesiv._data.roles import Roles
 from skbayesiv._data.rows import IVData, Regressors, join_rows, split_columns
 from skbayesiv._estimators.call_forms import treatment_form
+from skbayesiv._estimators.pickling import VersionedState
 from skbayesiv._estimators.prediction import Predictor
 from skbayesiv._linear.equation import Equation
 from skbayesiv._typing import Array
@@ -32,7 +33,7 @@ NO_TREATMENT = (
 )
 
 
-class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, BaseEstimator, ABC):
+class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, ABC):
     """Base of all estimators: reading what `fit` was given, and fitting a copy.
 
     A subclass has the parameters `treatment`, `instruments`, `covariates` and

@@ -222,8 +222,9 @@ class HierarchicalBayesianIV(BayesianIV):
         return state | {name: pack_table(state[name]) for name in ("effects", "std_errors")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        tables = {name: unpack_table(state[name]) for name in ("effects", "std_errors")}
-        super().__setstate__(state | tables)
+        super().__setstate__(state)
+        self.effects = unpack_table(self.effects)
+        self.std_errors = unpack_table(self.std_errors)
 
     @classmethod
     def from_estimators(

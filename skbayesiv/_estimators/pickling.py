@@ -1,10 +1,39 @@
-"""Trees and tables as plain containers and arrays, for serialisers that know nothing else."""
+"""An estimator's state for serialisers: its version, trees and tables as plain containers."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import InconsistentVersionWarning
+
+from skbayesiv import __version__
+from skbayesiv.exceptions import OURS
+
+VERSION = "_skbayesiv_version"
+
+
+class VersionedState(BaseEstimator):
+    """An estimator that warns when another version pickled it, as scikit-learn's own do."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), VERSION: __version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        version = state.pop(VERSION, "unknown")
+        if version != __version__:
+            warnings.warn(
+                InconsistentVersionWarning(
+                    estimator_name=type(self).__name__,
+                    current_sklearn_version=__version__,
+                    original_sklearn_version=version,
+                ),
+                skip_file_prefixes=OURS,
+            )
+        super().__setstate__(state)
 
 
 def pack_tree(tree: Any) -> dict[str, Any]:

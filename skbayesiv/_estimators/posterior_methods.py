@@ -11,21 +11,22 @@ from skbayesiv._estimators.predictive_methods import PredictiveMethods
 from skbayesiv._models.parts.priors import PriorRow
 from skbayesiv._reports.diagnosis import Diagnosis, diagnose
 from skbayesiv._reports.given_rows import given_rows
+from skbayesiv._sampling.libraries import load_jax
 
 
 class PosteriorMethods(PredictiveMethods):
     """Tables of a posterior, and its way through serialisers."""
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
+        state = super().__getstate__()
         if "idata_" in state:
             state["idata_"] = pack_tree(state["idata_"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if isinstance(state.get("idata_"), dict):
-            state = state | {"idata_": unpack_tree(state["idata_"])}
         super().__setstate__(state)
+        if isinstance(vars(self).get("idata_"), dict):
+            self.idata_ = unpack_tree(self.idata_)
 
     def summary(
         self,
@@ -52,6 +53,7 @@ class PosteriorMethods(PredictiveMethods):
         pandas.DataFrame
         """
         check_is_fitted(self)
+        load_jax()
         from arviz_stats.summary import summary
 
         names = var_names or [

@@ -25,7 +25,6 @@ NO_CLUSTERS = (
     'clusters must be None with likelihood="normal", which takes rows as independent; use '
     'likelihood="gmm" for clustered errors.'
 )
-NOT_USED = 'likelihood="gmm" does not use'
 
 Fold = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
@@ -134,8 +133,8 @@ def warn_of_unused(parameters: PriorParameters) -> None:
     ]
     if changed:
         warnings.warn(
-            f"{NOT_USED} {', '.join(changed)}: moment conditions have priors of the effect and of "
-            "direct effects (beta_t_*, exclusion_scale) and no others.",
+            f'likelihood="gmm" does not use {", ".join(changed)}: moment conditions have priors '
+            "of the effect and of direct effects (beta_t_*, exclusion_scale) and no others.",
             UserWarning,
             skip_file_prefixes=OURS,
         )

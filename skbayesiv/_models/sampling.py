@@ -8,6 +8,7 @@ from skbayesiv._data.rows import IVData
 from skbayesiv._models.parts.model import Model
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._sampling.backends import BACKENDS
+from skbayesiv._sampling.forks import claim_jax
 from skbayesiv._sampling.target import Draws, Settings
 
 
@@ -30,9 +31,15 @@ def sample_model(
         Rows, for a backend that needs them.
     track : callable, optional
         Wraps the loop over the run's pieces, to show its progress.
+
+    Raises
+    ------
+    RuntimeError
+        In a fork of a process that has used JAX.
     """
     sample = BACKENDS[backend]
     if sample is None:
         return model.sample_pymc(data, settings)
+    claim_jax()
     draws = sample(model.target(), settings, track)
     return draws, model.posterior(draws.flat, settings.generator())

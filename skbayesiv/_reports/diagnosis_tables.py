@@ -12,6 +12,7 @@ import pandas as pd
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.estimate import direct_estimate
 from skbayesiv._reports.fitted import FittedPosterior
+from skbayesiv._sampling.libraries import load_jax
 from skbayesiv._typing import Array
 
 TAILS = (0.025, 0.975)
@@ -19,6 +20,7 @@ TAILS = (0.025, 0.975)
 
 def convergence_table(est: FittedPosterior) -> pd.DataFrame:
     """R-hat and effective sample sizes of the parameters that the sampler decides."""
+    load_jax()
     from arviz_stats.summary import summary
 
     posterior = est.idata_.posterior
@@ -81,6 +83,7 @@ def _components(names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _power_scaling(tree: Any, members: list[str]) -> Array:
+    load_jax()
     from arviz_stats.psense import psense
 
     total = sum(tree.log_prior[name].to_numpy() for name in members)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -17,12 +16,13 @@ from sklearn.base import clone
 
 from skbayesiv._columns import treatment_position
 from skbayesiv._data.checks import check_level
-from skbayesiv._models.build import NOT_USED
-from skbayesiv._reports.fitted import FittedIV, Refittable, check_has_treatment, effect_draws
+from skbayesiv._data.sums import Sums
+from skbayesiv._models.sampling import sample_model
+from skbayesiv._reports.fitted import FittedIV, Refittable, check_has_treatment
+from skbayesiv._results.convergence import check_convergence
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import fitted_estimator
 from skbayesiv.diagnostics._report import Block, Paragraph, Report, Table
-from skbayesiv.exceptions import PriorDataConflictWarning
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 DOUBLINGS = 6
@@ -177,14 +177,18 @@ def _default_scales(est: FittedIV) -> list[float]:
 
 
 def _refit(est: Refittable, scale: float) -> Array:
-    """Draws of the effects (N, K) at one scale, with one seed for all scales."""
+    """Draws of the effects (N, K) at one scale, with one seed for all scales.
+
+    No fit, whose warnings of the data and the parameters `est` has given.
+    """
     seed = int(est.random_state) if isinstance(est.random_state, Integral) else 0
     new = clone(est).set_params(exclusion_scale=scale, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PriorDataConflictWarning)  # est has said so
-        warnings.filterwarnings("ignore", message=NOT_USED)
-        new.fit_moments(est.moments_, getattr(est, "fourth_moments_", None))
-    return effect_draws(new)
+    sums = Sums(est.moments_, getattr(est, "fourth_moments_", None))
+    draws, posterior = sample_model(new._build_model(sums), new.backend, new._settings())
+    effects = posterior.values["beta_t"]
+    shaped = effects.reshape(*draws.position.shape[:2], -1)
+    check_convergence(draws, shaped, tune=new.tune, target_accept=new.target_accept)
+    return effects
 
 
 def _breakdown(distance: Callable[[float], float], scales: list[float]) -> float:

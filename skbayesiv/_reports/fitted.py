@@ -8,7 +8,9 @@ import numpy as np
 
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
+from skbayesiv._data.sums import Sums
 from skbayesiv._models.parts.model import Model
+from skbayesiv._sampling.target import Settings
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import Fitted
 
@@ -80,14 +82,22 @@ class Refittable(FittedPosterior, Protocol):
     ----------
     exclusion_scale : float or array-like of shape (Q,)
         Parameter: prior standard deviation of the instruments' direct effects.
-    random_state : int, RandomState instance or None
+    backend, random_state, tune, target_accept
+        Parameters of sampling.
     """
 
     exclusion_scale: Any
+    backend: str
     random_state: Any
+    tune: int
+    target_accept: float
 
-    def fit_moments(self, moments: Moments, fourth_moments: Any = None) -> Any:
-        """Fit to sums."""
+    def _build_model(self, sums: Sums) -> Model:
+        """Model of sums under the parameters."""
+        ...
+
+    def _settings(self) -> Settings:
+        """How to sample."""
         ...
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from skbayesiv._sampling.compilation_cache import follow_environment
+from skbayesiv._sampling.libraries import load_jax
 from skbayesiv._sampling.target import MAX_TREE_DEPTH, PIECES, Draws, Settings, Target
 from skbayesiv._sampling.threads import one_blas_thread
 from skbayesiv._typing import Array
@@ -32,6 +33,7 @@ def sample(
     track : callable, optional
         Wraps the loop over the run's `PIECES` equal pieces, to show its progress.
     """
+    load_jax()
     import jax
     import numpyro.infer.hmc  # noqa: F401  (sets JAX options, so it comes before tracing)
 

@@ -16,6 +16,7 @@ from skbayesiv._data.rows import IVData, second_is_outcome
 from skbayesiv._data.standardised import standardise
 from skbayesiv._linear.two_stage import two_stage_effects
 from skbayesiv._reports.coefficients import interval_reach
+from skbayesiv._sampling.libraries import load_jax
 from skbayesiv._typing import Array
 from skbayesiv.plotting._fitted import Fitted, FittedPosterior, FittedTwoStage, NamesColumns
 
@@ -63,6 +64,7 @@ class Density:
     @classmethod
     def from_draws(cls, draws: ArrayLike, level: float) -> Density:
         """Summarise draws, flattened."""
+        load_jax()
         from arviz_stats.base.array import array_stats
 
         check_level(level)

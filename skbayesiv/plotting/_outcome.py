@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skbayesiv._data.rows import IVData
+from skbayesiv._sampling.libraries import load_jax
 from skbayesiv._typing import Array, Codes
 from skbayesiv.plotting._display import PALETTE, Display, legend_beside, quiet
 from skbayesiv.plotting._fitted import NamesColumns
@@ -180,6 +181,7 @@ def label_groups(values: Array) -> tuple[tuple[str, ...], Codes]:
 
 
 def _group(name: str, values: Array, y: Array, edges: Array) -> GroupedHistogram:
+    load_jax()
     from arviz_stats.base.array import array_stats
 
     levels, group = label_groups(values)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from skbayesiv._sampling.libraries import load_jax
 from skbayesiv.plotting._display import BLUE, ORANGE, Display, foreground, legend_beside, quiet
 from skbayesiv.plotting._fitted import FittedPosterior
 from skbayesiv.plotting._numbers import check_posterior, effect_label
@@ -134,6 +135,7 @@ class PriorSensitivityDisplay(Display):
 
 
 def _sensitivity(tree: Any, group: str, name: str, treatment: int) -> float:
+    load_jax()
     from arviz_stats.psense import psense
 
     if np.ptp(tree[group][name].to_numpy()) == 0.0:  # a flat component, such as LKJ(1)

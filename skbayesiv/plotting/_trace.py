@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
+from skbayesiv._sampling.libraries import load_jax
 from skbayesiv.plotting._display import PALETTE, Display
 from skbayesiv.plotting._fitted import FittedPosterior
 from skbayesiv.plotting._numbers import check_posterior
@@ -79,6 +80,7 @@ class TraceDisplay(Display):
         self : object
         """
         check_matplotlib_support("TraceDisplay")
+        load_jax()
         import matplotlib as mpl
         from arviz_plots import plot_rank_dist
         from cycler import cycler

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from errno import ENOSPC
 
 import numpy as np
 import pytest
@@ -53,7 +58,7 @@ def test_pickle(moments):
     assert_identical(moments, pickle.loads(pickle.dumps(moments)))
 
 
-def test_other_files_are_refused(moments, tmp_path):
+def test_other_files_are_refused(tmp_path):
     text, arrays, objects = (tmp_path / name for name in ("text", "arrays.npz", "objects.npz"))
     text.write_text("weight: 3")
     np.savez(arrays, weight=np.ones(3))
@@ -61,27 +66,88 @@ def test_other_files_are_refused(moments, tmp_path):
     for path in (text, arrays, objects):
         with pytest.raises(ValueError, match=f"{path.name} must be a file that Moments.save wrote"):
             Moments.load(path)
-    with pytest.raises(FileNotFoundError):
-        Moments.load(tmp_path / "none")
 
 
-def test_cut_off_file_is_refused(moments, tmp_path):
+def half_written(file, **arrays):
+    """In place of np.savez: a disk that is full."""
+    file.write(b"half")
+    raise OSError(ENOSPC, "No space left on device")
+
+
+def test_a_save_that_fails_leaves_what_was_there(moments, tmp_path, monkeypatch):
     path = tmp_path / "moments.npz"
     moments.save(path)
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ValueError, match=r"must be a file that Moments\.save wrote"):
-        Moments.load(path)
+    monkeypatch.setattr(np, "savez", half_written)
+    for target in (path, tmp_path / "new"):
+        with pytest.raises(OSError, match="No space left"):
+            (moments + moments).save(target)
+    assert_identical(moments, Moments.load(path))
+    assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("name", ["shift", "weight", "n_rows", "total", "cross"])
-def test_sums_of_other_shapes_are_refused(moments, tmp_path, name):
+KILLED = """
+import os, sys, zipfile
+from skbayesiv import Moments
+moments = Moments.load(sys.argv[1])
+zipfile.ZipFile.close = lambda archive: os._exit(9)  # all is written but the directory
+(moments + moments).save(sys.argv[1])
+"""
+
+
+def test_a_save_that_is_killed_leaves_what_was_there(moments, tmp_path):
     path = tmp_path / "moments.npz"
     moments.save(path)
-    with np.load(path) as file:
-        content = {key: file[key] for key in file.files}
-    np.savez(path, **(content | {name: np.zeros((3, 3, 1))}))
-    with pytest.raises(ValueError, match=rf"{name} has shape \(3, 3, 1\), not \("):
-        Moments.load(path)
+    child = subprocess.run([sys.executable, "-c", KILLED, str(path)], timeout=300)
+    assert child.returncode == 9
+    assert_identical(moments, Moments.load(path))
+
+
+def test_a_save_replaces_the_file_that_a_link_points_to(moments, tmp_path):
+    (tmp_path / "folder").mkdir()
+    path, link = tmp_path / "folder" / "moments.npz", tmp_path / "link"
+    link.symlink_to(path)
+    for sums in (moments, moments + moments):
+        sums.save(link)
+        assert link.is_symlink()
+        assert_identical(sums, Moments.load(path))
+    assert set(tmp_path.rglob("*")) == {path.parent, path, link}
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+
+
+@posix
+def test_permissions_are_those_of_the_file_or_of_any_new_one(moments, tmp_path):
+    path, other = tmp_path / "moments.npz", tmp_path / "other"
+    other.touch()
+    moments.save(path)
+    assert path.stat().st_mode == other.stat().st_mode
+    path.chmod(0o640)
+    moments.save(path)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+@posix
+def test_what_may_not_be_written_is_not_replaced(moments, tmp_path):
+    with pytest.raises(IsADirectoryError):
+        moments.save(tmp_path)
+    path = tmp_path / "moments.npz"
+    path.touch(0o400)
+    if not os.access(path, os.W_OK):  # root may write anything
+        with pytest.raises(PermissionError):
+            moments.save(path)
+
+
+@posix
+def test_a_pipe_is_written_to(moments, tmp_path):
+    pipe, path = tmp_path / "pipe", tmp_path / "moments.npz"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as other:
+        received = other.submit(pipe.read_bytes)
+        moments.save(pipe)
+        path.write_bytes(received.result())
+    assert pipe.is_fifo()
+    assert_identical(moments, Moments.load(path))
 
 
 def test_sum_starts_from_nothing(moments):

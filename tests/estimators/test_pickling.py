@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 
+import cloudpickle
 import joblib
 import numpy as np
 import pandas as pd
@@ -12,10 +13,14 @@ import pytest
 import skops.io
 from experiments import QUICK, simulated
 from sklearn.base import clone
+from sklearn.exceptions import InconsistentVersionWarning
 
+import skbayesiv
 from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, TwoStageLS
+from skbayesiv._estimators import pickling
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+KEY = pickling.VERSION
 X, T, Y, Z = simulated(300, 2)
 EFFECTS = pd.Series([0.9, 1.2], index=["spring", "autumn"])
 ERRORS = pd.Series([0.3, 0.4], index=["spring", "autumn"], name="se")
@@ -41,10 +46,15 @@ def through_skops(est, folder):
     return skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
 
 
+def through_cloudpickle(est, folder):
+    return pickle.loads(cloudpickle.dumps(est))
+
+
 ROUTES = {
     "pickle": lambda est, folder: pickle.loads(pickle.dumps(est)),
     "copy": lambda est, folder: copy.deepcopy(est),
     "joblib": through_joblib,
+    "cloudpickle": through_cloudpickle,
     "skops": through_skops,
 }
 
@@ -80,3 +90,48 @@ def test_history_comes_back(route, tmp_path):
     again = ROUTES[route](HierarchicalBayesianIV([0.9], np.array([0.3])), tmp_path)
     assert again.effects == [0.9]
     assert ROUTES[route](HierarchicalBayesianIV(), tmp_path).effects is None
+
+
+def of_version(est, version, monkeypatch):
+    """Pickle of an estimator by another version."""
+    with monkeypatch.context() as patch:
+        patch.setattr(pickling, "__version__", version)
+        return pickle.dumps(est)
+
+
+def warned_of(caught, version):
+    """Names of the estimators that a warning said were of this version."""
+    for warning in caught:
+        assert warning.category is InconsistentVersionWarning
+        assert warning.filename == __file__
+        assert warning.message.original_sklearn_version == version
+        assert warning.message.current_sklearn_version == skbayesiv.__version__
+    return {warning.message.estimator_name for warning in caught}
+
+
+def test_another_version_is_told(fitted, monkeypatch):
+    est, summary = fitted
+    data = of_version(est, "0.0.1", monkeypatch)
+    with pytest.warns(InconsistentVersionWarning, match=r"from version 0\.0\.1 when") as caught:
+        again = pickle.loads(data)
+    inner = {"BayesianIV"} if isinstance(est, BayesianIVCV) else set()
+    assert warned_of(caught, "0.0.1") == {type(est).__name__} | inner
+    assert str(again.summary()) == summary
+    assert vars(again).keys() == vars(est).keys()
+
+
+def test_another_version_is_told_before_its_state_is_unpacked(monkeypatch):
+    data = of_version(HierarchicalBayesianIV(EFFECTS, ERRORS), "9.0", monkeypatch)
+    monkeypatch.setattr("skbayesiv._estimators.hierarchical.unpack_table", {}.pop)
+    with pytest.warns(InconsistentVersionWarning), pytest.raises((KeyError, TypeError)):
+        pickle.loads(data)
+
+
+@pytest.mark.parametrize("kind", [TwoStageLS, BayesianIV, HierarchicalBayesianIV, BayesianIVCV])
+def test_a_pickle_without_a_version_is_told(kind):
+    est = kind()
+    state = est.__getstate__()
+    del state[KEY]
+    with pytest.warns(InconsistentVersionWarning, match="from version unknown") as caught:
+        kind.__new__(kind).__setstate__(state)
+    assert warned_of(caught, "unknown") == {kind.__name__}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from math import inf
 
 import numpy as np
@@ -18,6 +19,7 @@ from skbayesiv import (
     TwoStageLS,
     exclusion_sensitivity,
 )
+from skbayesiv._sampling.backends import BACKENDS
 from skbayesiv.exceptions import NoTreatmentWarning
 from skbayesiv.plotting import ExclusionSensitivityDisplay
 
@@ -154,6 +156,21 @@ def test_it_changes_nothing_and_is_a_table(push_fit, result):
     assert result.to_frame() is result.table
     display = ExclusionSensitivityDisplay.from_table(result.table, level=result.level)
     assert display.breakdown == 2.0
+
+
+@quiet
+def test_filters_of_warnings_stay_those_of_the_process(linear, monkeypatch):
+    """Filters that two threads set and set back in turn would not come back."""
+    est = HierarchicalBayesianIV([1.0, 2.0], [0.5, 0.5], **QUICK).fit(**linear())
+    filters, sample = [], BACKENDS["numpyro"]
+
+    def look(*args):
+        filters.append(list(warnings.filters))
+        return sample(*args)
+
+    monkeypatch.setitem(BACKENDS, "numpyro", look)
+    exclusion_sensitivity(est, [0.0])
+    assert filters == [list(warnings.filters)] * len(filters) != []
 
 
 @quiet

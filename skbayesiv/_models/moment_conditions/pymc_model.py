@@ -11,6 +11,7 @@ from skbayesiv._models.moment_conditions.design import CriterionDesign
 from skbayesiv._models.moment_conditions.start import start
 from skbayesiv._models.parts.names import DIMS, coordinates
 from skbayesiv._models.parts.priors import Normal
+from skbayesiv._sampling.libraries import load_jax
 from skbayesiv._sampling.pymc_nuts import run_nuts, statistics
 from skbayesiv._sampling.target import Draws, Settings
 from skbayesiv._typing import Array
@@ -39,6 +40,7 @@ def state_criterion(design: CriterionDesign, state_effects: Callable[[], Any] | 
     pymc.Model
         With the potential ``criterion``, -Q / 2.
     """
+    load_jax()
     import pymc as pm
     import pytensor.tensor as pt
 

@@ -17,6 +17,7 @@ from skbayesiv._models.parts.error_covariance import join_outcome
 from skbayesiv._models.parts.names import DIMS, coordinates
 from skbayesiv._models.parts.priors import Normal, Priors
 from skbayesiv._models.parts.scales import HALF_CAUCHY, HALF_T
+from skbayesiv._sampling.libraries import load_jax
 from skbayesiv._typing import Array
 
 Term = tuple[Any, Array, Any]
@@ -57,6 +58,7 @@ def state_rows(data: IVData, design: Design, state_effects: Callable[[], Any] | 
 
         pm.sample_posterior_predictive(idata, freeze_vars=["intercept_y", "intercept_t", "cov"])
     """
+    load_jax()
     import pymc as pm
 
     columns, mean, priors = data.columns, design.std.mean, design.priors
