@@ -6,10 +6,11 @@ from pathlib import Path
 
 import joblib
 import sklearn
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 
 __all__ = [
     "ConvergenceWarning",
+    "FitFailedWarning",
     "HeteroskedasticityWarning",
     "NoTreatmentWarning",
     "PriorDataConflictWarning",

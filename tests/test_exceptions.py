@@ -10,7 +10,12 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.model_selection import cross_val_score
 
 from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, TwoStageLS, fit_experiments
-from skbayesiv.exceptions import ConvergenceWarning, NoTreatmentWarning, PriorDataConflictWarning
+from skbayesiv.exceptions import (
+    ConvergenceWarning,
+    FitFailedWarning,
+    NoTreatmentWarning,
+    PriorDataConflictWarning,
+)
 
 X, T, Y, Z = simulated(300, 2)
 FRAME = pd.DataFrame({"y": Y, "t": T, "z": Z, "week": np.arange(300) % 2})
@@ -27,6 +32,12 @@ CALLS = {
     "experiments": (
         ConvergenceWarning,
         lambda: fit_experiments(FRAME, **ROLES, estimator=BayesianIV(**POOR)),
+    ),
+    "experiments that fail": (
+        FitFailedWarning,
+        lambda: fit_experiments(
+            FRAME.assign(t=T * FRAME["week"]), **ROLES, estimator=BayesianIV(**POOR)
+        ),
     ),
     "no history": (UserWarning, lambda: HierarchicalBayesianIV(**POOR).fit(X, T, Y, z=Z)),
     "conflict": (
@@ -45,5 +56,5 @@ def test_warning_points_at_the_caller(name):
     category, call = CALLS[name]
     with pytest.warns(category) as record:
         call()
-    own = [warning for warning in record if issubclass(warning.category, UserWarning)]
+    own = [warning for warning in record if issubclass(warning.category, (category, UserWarning))]
     assert {warning.filename for warning in own} == {__file__}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -14,18 +14,14 @@ from skbayesiv._data.moments import Moments
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.bayesian import BayesianIV
 from skbayesiv._models.build import check_sums, sums_by_group
-from skbayesiv._models.history.draws import MAX_BETA_J
 from skbayesiv._models.parts.model import Model
-from skbayesiv._models.parts.names import DIMS, Coords
-from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._models.sampling import sample_model
-from skbayesiv._results.tree import dataset
-from skbayesiv._sampling.target import Draws, Settings
+from skbayesiv._results.stacked import Stack
 from skbayesiv._typing import Array
-from skbayesiv.exceptions import OURS, ConvergenceWarning
+from skbayesiv.exceptions import OURS, ConvergenceWarning, FitFailedWarning
 
-EARLIER = "earlier_experiment"  # dimension of a template's history
 MAX_SPLIT_RHAT = 1.05
+SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,18 +33,22 @@ class ExperimentFits:
     idata : xarray.DataTree
         Groups posterior and sample_stats, with a dimension experiment after chain and draw. What
         a template's history adds for each earlier experiment has the dimension
-        earlier_experiment.
+        earlier_experiment. Experiments that could not be fitted are left out.
     effects, std_errors : DataFrame of shape (J, K)
-        Posterior means and standard deviations of the effects, one row for each experiment. They
-        are what :class:`HierarchicalBayesianIV` takes as its history.
+        Posterior means and standard deviations of the effects, one row for each experiment; NaN
+        where it could not be fitted. They are what :class:`HierarchicalBayesianIV` takes as its
+        history, to which a row of NaN says nothing; ``dropna()`` leaves such rows out.
     moments : dict
         Moments by experiment.
+    failures : dict of str
+        Why an experiment could not be fitted, by experiment; empty if all were.
     """
 
     idata: Any
     effects: Any
     std_errors: Any
     moments: dict[Any, Moments]
+    failures: dict[Any, str]
 
 
 def fit_experiments(
@@ -60,6 +60,7 @@ def fit_experiments(
     instruments: str | Sequence[str],
     covariates: str | Sequence[str] = (),
     sample_weight: str | None = None,
+    missing: Literal["raise", "drop"] = "raise",
     estimator: BayesianIV | None = None,
     n_jobs: int | None = None,
 ) -> ExperimentFits:
@@ -73,6 +74,9 @@ def fit_experiments(
         Column that names the experiment.
     outcome, treatment, instruments, covariates, sample_weight : str or sequence of str
         Columns by role.
+    missing : {"raise", "drop"}, default="raise"
+        As in :meth:`Moments.from_frame`: raise on null and NaN, or leave out the rows that have
+        either in a column named here.
     estimator : BayesianIV, optional
         Template with priors and sampler settings; ``BayesianIV(chains=2, draws=500, tune=500)``
         when None. All experiments share its random numbers and, of a
@@ -86,8 +90,17 @@ def fit_experiments(
     -------
     ExperimentFits
 
+    Raises
+    ------
+    ValueError
+        If the columns or their values are not as :meth:`Moments.from_frame` wants them, if there
+        are no rows, or if no experiment can be fitted.
+
     Warns
     -----
+    FitFailedWarning
+        If some experiments cannot be fitted, such as one in which all or none were treated, with
+        their names and the reasons. The others are.
     ConvergenceWarning
         If the split R-hat of an effect exceeds 1.05, or a transition diverged, with the
         experiments' names.
@@ -117,96 +130,107 @@ def fit_experiments(
         instruments=instruments,
         sample_weight=sample_weight,
         by=by,
+        missing=missing,
     )
-    models = {key: _model(template, key, own) for key, own in sums.items()}
-    settings = template._settings()
-    sampled = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(_fit)(model, template.backend, settings) for model in models.values()
-    )
-    fits = dict(zip(models, sampled, strict=True))
-    return _collect(fits, {key: own.moments for key, own in sums.items()}, by)
+    if not sums:
+        raise ValueError(f"frame must have rows in a group of {by!r}; got none.")
+    models, failures = _part({key: _attempt(_model, template, own) for key, own in sums.items()})
+    _check_some(models, failures)
+    stack, failed = _sample(template, models, n_jobs)
+    failures = {key: reason for key in sums if (reason := (failures | failed).get(key))}
+    _check_some(stack.names, failures)
+    _warn_of_failures(failures, len(sums))
+    _warn_of_convergence(stack, [key for key in sums if key not in failures])
+    return _collect(stack, {key: own.moments for key, own in sums.items()}, failures, by)
 
 
-class Fit(NamedTuple):
-    """One experiment's posterior, its draws flat over chains, and the names of its dimensions."""
-
-    coords: Coords
-    draws: Draws
-    posterior: Posterior
-
-
-def _model(template: BayesianIV, key: Any, sums: Sums) -> Model:
-    """One experiment's model, or an error that names the experiment."""
+def _attempt[T](step: Callable[..., T], *arguments: Any) -> T | str:
+    """Result of a step, or the reason why one experiment's numbers do not allow it."""
     try:
-        check_sums(template, sums)
-        return template._build_model(sums)
-    except ValueError as error:
-        raise ValueError(f"Experiment {key!r}: {error}") from error
+        return step(*arguments)
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        return str(error) or type(error).__name__
 
 
-def _fit(model: Model, backend: str, settings: Settings) -> Fit:
-    draws, posterior = sample_model(model, backend, settings)
-    return Fit(model.coords, draws, posterior)
+def _part[T](results: dict[Any, T | str]) -> tuple[dict[Any, T], dict[Any, str]]:
+    """Results, and reasons why there are none, by experiment."""
+    good = {key: value for key, value in results.items() if not isinstance(value, str)}
+    return good, {key: value for key, value in results.items() if isinstance(value, str)}
 
 
-def _collect(fits: dict[Any, Fit], groups: dict[Any, Moments], by: str) -> ExperimentFits:
+def _model(template: BayesianIV, sums: Sums) -> Model:
+    check_sums(template, sums)
+    return template._build_model(sums)
+
+
+def _sample(
+    template: BayesianIV, models: dict[Any, Model], n_jobs: int | None
+) -> tuple[Stack, dict[Any, str]]:
+    """Draws of all experiments, taken as they come, and the reasons why some have none."""
+    stack, failures, settings = Stack(len(models)), {}, template._settings()
+    sampled = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
+        delayed(_attempt)(sample_model, model, template.backend, settings)
+        for model in models.values()
+    )
+    for (key, model), result in zip(models.items(), sampled, strict=True):
+        if isinstance(result, str):
+            failures[key] = result
+        else:
+            stack.put(str(key), model.coords, *result)
+    return stack, failures
+
+
+def _collect(
+    stack: Stack, groups: dict[Any, Moments], failures: dict[Any, str], by: str
+) -> ExperimentFits:
     """One tree and two tables of all experiments."""
     import pandas as pd
-    import xarray as xr
 
-    keys, columns = list(fits), next(iter(groups.values())).columns
-    values = _stack(fits, lambda fit: fit.posterior.values)
-    if "beta_j" in values and values["beta_j"].size > MAX_BETA_J:
-        del values["beta_j"]
-    stats = _stack(fits, lambda fit: fit.draws.flat_stats)
-    coords = fits[keys[0]].coords
-    coords |= {EARLIER: coords["experiment"], "experiment": [str(key) for key in keys]}
-    parts = {"posterior": values, "sample_stats": stats}
-    idata = xr.DataTree.from_dict(
-        {name: dataset(part, _dims(part), coords) for name, part in parts.items()}
-    )
-    beta = values["beta_t"]
-    _warn(beta, stats["diverging"], keys)
-    index, treatments = pd.Index(keys, name=by), list(columns.treatments)
+    treatments = next(iter(groups.values())).columns.treatments
+    fitted = [key not in failures for key in groups]
+
+    def table(values: Array) -> pd.DataFrame:
+        rows = np.full((len(groups), len(treatments)), np.nan)
+        rows[fitted] = values
+        return pd.DataFrame(rows, index=pd.Index(groups, name=by), columns=list(treatments))
+
     return ExperimentFits(
-        idata=idata,
-        effects=pd.DataFrame(beta.mean((0, 1)), index=index, columns=treatments),
-        std_errors=pd.DataFrame(beta.std((0, 1)), index=index, columns=treatments),
+        idata=stack.tree(),
+        effects=table(stack.effects.mean((0, 1))),
+        std_errors=table(stack.effects.std((0, 1))),
         moments=groups,
+        failures=failures,
     )
 
 
-def _stack(fits: dict[Any, Fit], of: Callable[[Fit], Mapping[str, Array]]) -> dict[str, Array]:
-    """Arrays of all experiments by name, shape (chains, draws, experiments, ...)."""
-    parts = list(fits.values())
-    chains, n_draws = parts[0].draws.position.shape[:2]
-
-    def stack(name: str) -> Array:
-        whole = np.stack([of(fit)[name] for fit in parts], axis=1)
-        return whole.reshape(chains, n_draws, *whole.shape[1:])
-
-    return {name: stack(name) for name in of(parts[0])}
+def _check_some(fitted: Sized, failures: dict[Any, str]) -> None:
+    """Raise if there is no experiment left."""
+    if not len(fitted):
+        key, reason = next(iter(failures.items()))
+        raise ValueError(f"No experiment can be fitted. Experiment {key!r}: {reason}")
 
 
-def _dims(values: dict[str, Array]) -> dict[str, tuple[str, ...]]:
-    """Dimensions of draws of many experiments; those of a history have a name of their own."""
-    own = {name: DIMS.get(name, ()) for name in values}
-    renamed = {
-        name: tuple(EARLIER if dim == "experiment" else dim for dim in dims)
-        for name, dims in own.items()
-    }
-    return {name: ("chain", "draw", "experiment", *dims) for name, dims in renamed.items()}
+def _warn_of_failures(failures: dict[Any, str], total: int) -> None:
+    if failures:
+        lines = [f"{key!r}: {failures[key]}" for key in [*failures][:SHOWN]]
+        more = [f"and {len(failures) - SHOWN} more"] if len(failures) > SHOWN else []
+        warnings.warn(
+            f"{len(failures)} of {total} experiments cannot be fitted. Their effects are NaN, and "
+            "failures holds the reasons:\n" + "\n".join(lines + more),
+            FitFailedWarning,
+            skip_file_prefixes=OURS,
+        )
 
 
-def _warn(beta: Array, diverging: Array, keys: list[Any]) -> None:
+def _warn_of_convergence(stack: Stack, keys: list[Any]) -> None:
     """Warn of experiments whose chains disagree or diverged."""
-    rhat = split_rhat(beta).max(axis=-1)
-    bad = (rhat > MAX_SPLIT_RHAT) | diverging.any((0, 1))
+    rhat = split_rhat(stack.effects).max(axis=-1)
+    bad = ~(rhat <= MAX_SPLIT_RHAT) | stack.diverging.any((0, 1))
     if bad.any():
         names = [keys[i] for i in np.flatnonzero(bad)]
         warnings.warn(
             f"The sampler has not converged in {len(names)} of {len(keys)} experiments "
-            f"({', '.join(map(str, names[:10]))}): raise draws, tune or target_accept of the "
+            f"({', '.join(map(str, names[:SHOWN]))}): raise draws, tune or target_accept of the "
             "estimator, or use a tighter prior.",
             ConvergenceWarning,
             skip_file_prefixes=OURS,

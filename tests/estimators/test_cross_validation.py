@@ -131,13 +131,6 @@ def test_many_equal_one_at_a_time(n_jobs):
     assert again.meta_analysis().n_experiments == 5
 
 
-def test_many_names_the_experiment_that_fails():
-    frame = experiments(2)
-    frame.loc[frame["week"] == "w01", "z"] = 1.0
-    with pytest.raises(ValueError, match=r"Experiment 'w01': z must vary"):
-        fit_experiments(frame, **ROLES)
-
-
 def test_many_warns_by_name():
     with pytest.warns(ConvergenceWarning, match="experiments"):
         fit_experiments(

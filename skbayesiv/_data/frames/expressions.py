@@ -1,4 +1,7 @@
-"""Narrow tables in a query engine: the sums as one set of narwhals aggregations."""
+"""Tables in a query engine: the sums as one set of narwhals aggregations.
+
+Only numbers are aggregated, by combination of the factors' levels; see :mod:`by_level`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from skbayesiv._data.frames.columns import factorise, numbers
-from skbayesiv._data.frames.plan import Layout, Plan, Tallies, Term, add_sums
+from skbayesiv._data.frames.by_level import Combinations, number_layout, with_indicators
+from skbayesiv._data.frames.columns import MISSING, factorise, level_codes, numbers
+from skbayesiv._data.frames.plan import Plan, Tallies
 from skbayesiv._typing import Array
 
 WEIGHT, GROUP = "weight", "key"
@@ -27,39 +31,51 @@ def tally_expressions(frame: nw.LazyFrame[Any], plan: Plan) -> Tallies:
     rows = labels_as_text(frame, plan.sources).select(*_row_values(plan))
     if plan.residual is not None:
         rows = rows.with_columns(_residual_weight(plan).alias(WEIGHT))
+    sums = _tally(rows, plan)
     if plan.by is None:
-        return {None: _vectors(collect(rows.select(*_aggregations(plan))), plan)[0]}
-    sums = _by_group(rows, plan)
-    far = {key for key, vector in sums.items() if _is_far(vector, plan.layout)}
+        return sums
+    far = {key for key, vector in sums.items() if key is not None and _is_far(vector, plan)}
     if far:
-        again = _by_group(_about_own_means(rows, plan), plan, own_means=True)
+        again = _tally(_about_own_means(rows, plan), plan, own_means=True)
         sums |= {key: again[key] for key in far}
     return sums
 
 
-def _by_group(rows: nw.LazyFrame[Any], plan: Plan, *, own_means: bool = False) -> Tallies:
-    """Tallies of each group; keys that are the same once they are Python objects are added."""
-    groups = collect(rows.group_by(GROUP).agg(*_aggregations(plan, own_means=own_means)))
-    codes, keys = factorise(groups[GROUP].alias(plan.by or GROUP))
-    names = [*keys, None]
-    pairs = zip(codes, _vectors(groups, plan), strict=True)
-    return add_sums(({names[code]: vector} for code, vector in pairs), plan.layout)
+def _tally(rows: nw.LazyFrame[Any], plan: Plan, *, own_means: bool = False) -> Tallies:
+    """Tallies of each group, from the numbers' sums for each combination of levels in it."""
+    keys = [] if plan.by is None else [GROUP]
+    keys += [_level(i) for i in range(len(plan.levels))]
+    sums = _aggregations(plan, own_means=own_means)
+    found = collect(rows.group_by(*keys).agg(*sums) if keys else rows.select(*sums))
+    names: list[Any] = [None]
+    group = np.zeros(len(found), dtype=np.intp)
+    if plan.by is not None:
+        group, names = factorise(found[GROUP].alias(plan.by))
+        if (group == MISSING).any():
+            names = [*names, None]
+            group = np.where(group == MISSING, len(names) - 1, group)
+    codes = [
+        level_codes(found[_level(i)].alias(name), levels)
+        for i, (name, levels) in enumerate(plan.levels.items())
+    ]
+    parts = Combinations(_vectors(found, plan), group, codes, len(names))
+    return dict(zip(names, with_indicators(parts, plan), strict=True))
 
 
-def _is_far(vector: Array, at: Layout) -> bool:
+def _is_far(vector: Array, plan: Plan) -> bool:
+    at, numbers = plan.layout, np.array(plan.number_terms, dtype=np.intp)
     weight = vector[at.weight]
     if not weight > 0.0:
         return False
-    i, j = at.triangle
-    square = vector[at.cross][i == j]
+    square, total = vector[at.place[numbers, numbers]], vector[at.total][numbers]
     with np.errstate(all="ignore"):  # an overflow shows in the sums
-        scatter = square - vector[at.total] ** 2 / weight
+        scatter = square - total**2 / weight
     return bool(((scatter < FAR * square) & (scatter > ROUNDING * square)).any())
 
 
 def _about_own_means(rows: nw.LazyFrame[Any], plan: Plan) -> nw.LazyFrame[Any]:
-    """Take the mean of its group, ``m0, m1, ...``, off each row's values."""
-    places = range(len(plan.terms))
+    """Take the mean of its group, ``m0, m1, ...``, off each row's numbers."""
+    places = range(len(plan.number_terms))
     weight = nw.lit(1.0) if plan.weight is None else nw.col(WEIGHT)
     n = nw.len() if plan.weight is None else weight.sum()
     own = [((weight * nw.col(f"x{i}")).sum() / n).alias(f"m{i}") for i in places]
@@ -102,8 +118,9 @@ def labels_as_text(frame: Any, names: tuple[str, ...]) -> Any:
 
 
 def _row_values(plan: Plan) -> list[nw.Expr]:
-    """Each row's shifted values ``x0, x1, ...``, its weight and group, and what is wrong."""
-    values = [_shifted(term, plan, i).alias(f"x{i}") for i, term in enumerate(plan.terms)]
+    """Each row's shifted numbers ``x0, x1, ...``, levels, weight and group, and what is wrong."""
+    values = [_shifted(plan, at).alias(f"x{i}") for i, at in enumerate(plan.number_terms)]
+    values += [nw.col(name).alias(_level(i)) for i, name in enumerate(plan.levels)]
     if plan.weight is not None:
         values.append(nw.col(plan.weight).cast(nw.Float64).alias(WEIGHT))
     if plan.by is not None:
@@ -114,18 +131,16 @@ def _row_values(plan: Plan) -> list[nw.Expr]:
         if name in plan.floats and name in plan.numbers:
             finite = nw.col(name).cast(nw.Float64).is_finite()
             values.append(_count(~(finite | missing)).alias(f"infinite{i}"))
-    for i, (name, levels) in enumerate(plan.levels.items()):
-        unseen = ~nw.col(name).is_in(list(levels))
-        if plan.weight is not None:
-            unseen = unseen & (nw.col(plan.weight) != 0)
-        values.append(_count(unseen).alias(f"unseen{i}"))
     return values
 
 
-def _shifted(term: Term, plan: Plan, i: int) -> nw.Expr:
-    column = nw.col(term.source)
-    value = column if term.level is None else column == term.level
-    return value.cast(nw.Float64) - float(plan.shift[i])
+def _level(i: int) -> str:
+    """Name of the column of a factor's levels."""
+    return f"level{i}"
+
+
+def _shifted(plan: Plan, at: int) -> nw.Expr:
+    return nw.col(plan.terms[at].source).cast(nw.Float64) - float(plan.shift[at])
 
 
 def _count(flag: nw.Expr) -> nw.Expr:
@@ -135,17 +150,22 @@ def _count(flag: nw.Expr) -> nw.Expr:
 def _residual_weight(plan: Plan) -> nw.Expr:
     """Each row's weight times its squared residual."""
     assert plan.residual is not None
-    constant, *coef = map(float, plan.residual)
-    residual = nw.lit(constant)
-    for i, slope in enumerate(coef):
-        residual = residual + slope * nw.col(f"x{i}")
-    square = residual * residual
+    residual, *coef = map(float, plan.residual)
+    value = nw.lit(residual)
+    for i, at in enumerate(plan.number_terms):
+        value = value + coef[at] * nw.col(f"x{i}")
+    for i, (name, levels) in enumerate(plan.levels.items()):
+        own = [0.0, *(coef[at] for at in plan.indicators(name))]
+        value = value + nw.col(_level(i)).replace_strict(
+            list(levels), own, default=0.0, return_dtype=nw.Float64
+        )
+    square = value * value
     return square if plan.weight is None else nw.col(WEIGHT) * square
 
 
 def _aggregations(plan: Plan, *, own_means: bool = False) -> list[nw.Expr]:
     """Tallies named after their place in the vector: ``s0, s1, ...``."""
-    at = plan.layout
+    at, places = number_layout(plan), range(len(plan.number_terms))
     has_weight = plan.weight is not None or plan.residual is not None
     weight = nw.col(WEIGHT) if has_weight else None
     sums = {
@@ -158,25 +178,24 @@ def _aggregations(plan: Plan, *, own_means: bool = False) -> list[nw.Expr]:
         sums[at.missing.start + i] = nw.col(f"missing{i}").sum()
         if name in plan.floats and name in plan.numbers:
             sums[at.infinite.start + i] = nw.col(f"infinite{i}").sum()
-    for i in range(len(plan.levels)):
-        sums[at.unseen.start + i] = nw.col(f"unseen{i}").sum()
     if own_means:
-        sums |= {at.shift.start + i: nw.col(f"m{i}").min() for i in range(len(plan.terms))}
+        sums |= {at.shift.start + i: nw.col(f"m{i}").min() for i in places}
     cross = at.cross.start
-    for i in range(len(plan.terms)):
+    for i in places:
         one = nw.col(f"x{i}") if weight is None else weight * nw.col(f"x{i}")
         sums[at.total.start + i] = one.sum()
-        for j in range(i, len(plan.terms)):
+        for j in places[i:]:
             sums[cross] = (one * nw.col(f"x{j}")).sum()
             cross += 1
     return [value.alias(f"s{place}") for place, value in sums.items()]
 
 
-def _vectors(sums: nw.DataFrame[Any], plan: Plan) -> Array:
+def _vectors(found: nw.DataFrame[Any], plan: Plan) -> Array:
     """Vector of each row of aggregations; a sum over no rows is null, and 0."""
-    vectors = np.tile(plan.layout.zeros(plan.shift), (len(sums), 1))
-    for name in sums.columns:
-        if name != GROUP:
-            values = numbers(sums[name]).astype(np.float64)
-            vectors[:, int(name[1:])] += np.where(np.isnan(values), 0.0, values)
+    at, shift = number_layout(plan), plan.shift[list(plan.number_terms)]
+    vectors = np.tile(at.zeros(shift), (len(found), 1))
+    for place in range(at.size):
+        if (name := f"s{place}") in found.columns:
+            values = numbers(found[name]).astype(np.float64)
+            vectors[:, place] += np.where(np.isnan(values), 0.0, values)
     return vectors

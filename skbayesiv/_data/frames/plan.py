@@ -6,6 +6,7 @@ engine that can add numbers can merge them; :meth:`Plan.totals` gives the last o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -95,6 +96,14 @@ class Layout:
         return slice(self.total.stop, self.total.stop + self.width * (self.width + 1) // 2)
 
     @cached_property
+    def place(self) -> NDArray[np.intp]:
+        """Place in the vector of the products of each two columns, shape (C, C)."""
+        places = np.empty((self.width, self.width), dtype=np.intp)
+        i, j = self.triangle
+        places[i, j] = places[j, i] = np.arange(self.cross.start, self.cross.stop)
+        return places
+
+    @cached_property
     def size(self) -> int:
         """Length of the vector."""
         return self.cross.stop
@@ -180,6 +189,20 @@ class Plan:
         weight = [] if self.weight is None else [self.weight]
         names = [name for name in self.data if name not in self.levels]
         return tuple(dict.fromkeys((*names, *weight)))
+
+    @cached_property
+    def number_terms(self) -> tuple[int, ...]:
+        """Positions of the terms that are no indicators."""
+        return tuple(i for i, term in enumerate(self.terms) if term.level is None)
+
+    def indicators(self, name: str) -> NDArray[np.intp]:
+        """Positions of the indicators of a factor's levels, in their order."""
+        return np.array([i for i, term in enumerate(self.terms) if term.source == name])
+
+    @property
+    def n_combinations(self) -> int:
+        """Number of combinations of one level of each factor."""
+        return math.prod(len(levels) for levels in self.levels.values())
 
     @cached_property
     def layout(self) -> Layout:

@@ -18,9 +18,11 @@ from skbayesiv._data.frames.streams import STREAMS, Frame, arrow_batches, eager,
 
 HEAD = 1024
 MANY = 1000
-# A wider frame has too many products for one query: its rows are streamed, or summed where the
-# partitions are. Databases, whose rows would have to travel, are queried at any width.
+# With more numbers there are too many products for one query, and with more combinations of levels
+# too many rows of sums: the frame's rows are streamed, or summed where the partitions are.
+# Databases, whose rows would have to travel, are queried at any size.
 NARROW = 12
+COMBINATIONS = 1 << 16
 
 Names = tuple[str, ...]
 Distinct = dict[str, set[Any]]
@@ -92,7 +94,8 @@ class LazySource:
 
     def tally(self, plan: Plan) -> Tallies:
         """Let the engine sum, or stream its rows when there are many columns."""
-        engine, is_wide = self.frame.implementation, len(plan.terms) > NARROW
+        engine = self.frame.implementation
+        is_wide = len(plan.number_terms) > NARROW or plan.n_combinations > COMBINATIONS
         if is_wide and engine in STREAMS:
             query = self.frame.select(*plan.sources).to_native()
             return tally_batches(STREAMS[engine](query), plan)
