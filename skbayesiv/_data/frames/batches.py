@@ -134,9 +134,18 @@ class Accumulator:
             weight = self._weights(block, rows.weight)
             sums = self._sums(block, weight) if rows.group is None else None
         if sums is not None:
-            self.table[0] += sums
+            self.table[0] += self._again(sums, block, rows)
         elif rows.group is not None and len(rows):
             self._add_groups(block, weight, rows.group)
+
+    def _again(self, sums: Array, block: Array, rows: Block) -> Array:
+        """In a second pass, the rows and sums that the first one had too."""
+        at = self.layout
+        if at.second:
+            own = np.ones(len(rows)) if rows.weight is None else rows.weight
+            sums[at.n_rows] = np.count_nonzero(own)
+            sums[at.again] = np.append(own.sum(), self._total(block, own))
+        return sums
 
     def _weights(self, block: Array, weight: Array | None) -> Array | None:
         """The rows' weights, times the squared residual where the plan has one."""

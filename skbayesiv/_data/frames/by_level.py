@@ -20,7 +20,8 @@ from skbayesiv._typing import Array
 
 def number_layout(plan: Plan) -> Layout:
     """Places of the sums of a plan's numbers, without its indicators."""
-    return Layout(len(plan.number_terms), len(plan.sources), len(plan.levels))
+    counts = len(plan.number_terms), len(plan.sources), len(plan.levels)
+    return Layout(*counts, second=plan.residual is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,9 @@ def with_indicators(parts: Combinations, plan: Plan) -> Array:
     i, j = own.triangle
     vectors[:, at.place[numbers[i], numbers[j]]] = sums[:, own.cross]
     _add_indicators(vectors, parts, plan)
+    if own.second:
+        again = at.again.start + np.append(0, 1 + numbers)
+        vectors[:, again] = sums[:, own.again]
     return vectors
 
 
@@ -98,6 +102,9 @@ def _add_indicators(vectors: Array, parts: Combinations, plan: Plan) -> None:
         vectors[:, at.unseen.start + f] = np.bincount(parts.group, unseen, parts.n_groups)
         vectors[:, at.total.start + own_place] = parts.by_level(weight, f, size)
         vectors[:, at.place[own_place, own_place]] = parts.by_level(weight, f, size)
+        if own.second:
+            once = parts.by_level(parts.sums[:, own.again.start], f, size)
+            vectors[:, at.again.start + 1 + own_place] = once
         for k, number in enumerate(plan.number_terms):
             vectors[:, at.place[own_place, number]] = parts.by_level(totals[:, k], f, size)
         for g in range(f):

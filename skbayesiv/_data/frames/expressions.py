@@ -15,7 +15,7 @@ from skbayesiv._data.frames.columns import MISSING, factorise, level_codes, numb
 from skbayesiv._data.frames.plan import Plan, Tallies
 from skbayesiv._typing import Array
 
-WEIGHT, GROUP = "weight", "key"
+WEIGHT, OWN, GROUP = "weight", "own", "key"
 # A group is far from the plan's shift when less than FAR of its sum of squares is scatter, and
 # without spread when no more than rounding is.
 FAR, ROUNDING = 1e-4, 1e-13
@@ -30,7 +30,8 @@ def tally_expressions(frame: nw.LazyFrame[Any], plan: Plan) -> Tallies:
         frame = frame.filter(is_complete(plan.sources, plan.floats))
     rows = labels_as_text(frame, plan.sources).select(*_row_values(plan))
     if plan.residual is not None:
-        rows = rows.with_columns(_residual_weight(plan).alias(WEIGHT))
+        own = nw.lit(1.0) if plan.weight is None else nw.col(WEIGHT)
+        rows = rows.with_columns(own.alias(OWN), _residual_weight(plan).alias(WEIGHT))
     sums = _tally(rows, plan)
     if plan.by is None:
         return sums
@@ -174,6 +175,10 @@ def _aggregations(plan: Plan, *, own_means: bool = False) -> list[nw.Expr]:
     }
     if weight is not None:
         sums[at.negative] = _count(weight < 0).sum()
+    if at.second:
+        own = nw.col(OWN)
+        sums |= {at.n_rows: _count(own > 0).sum(), at.again.start: own.sum()}
+        sums |= {at.again.start + 1 + i: (own * nw.col(f"x{i}")).sum() for i in places}
     for i, name in enumerate(plan.sources):
         sums[at.missing.start + i] = nw.col(f"missing{i}").sum()
         if name in plan.floats and name in plan.numbers:

@@ -49,12 +49,15 @@ class Layout:
     The vector holds the sum of weights, the number of rows with a positive weight, the number
     of negative weights, the missing values and the infinite values of each source, the unseen
     levels of each factor, the point that is taken off the columns, the sums of what is left, and
-    the upper triangle of the sums of products of what is left.
+    the upper triangle of the sums of products of what is left. A `second` pass, whose weights are
+    not those of the rows, also has the sum of these and the sums of what is left with these, which
+    the first pass had too.
     """
 
     width: int
     n_sources: int
     n_factors: int
+    second: bool = False
 
     weight = 0
     n_rows = 1
@@ -104,9 +107,14 @@ class Layout:
         return places
 
     @cached_property
+    def again(self) -> slice:
+        """In a second pass: the sum of the rows' own weights, and of the columns with these."""
+        return slice(self.cross.stop, self.cross.stop + (1 + self.width) * self.second)
+
+    @cached_property
     def size(self) -> int:
         """Length of the vector."""
-        return self.cross.stop
+        return self.again.stop
 
     def zeros(self, shift: Array) -> Array:
         """Tallies over no rows."""
@@ -207,7 +215,8 @@ class Plan:
     @cached_property
     def layout(self) -> Layout:
         """Places of the sums."""
-        return Layout(len(self.terms), len(self.sources), len(self.levels))
+        counts = len(self.terms), len(self.sources), len(self.levels)
+        return Layout(*counts, second=self.residual is not None)
 
     def totals(self, vector: Array) -> Totals:
         """Sums of one group by name."""

@@ -7,12 +7,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from skbayesiv._columns import Columns
 from skbayesiv._data.frames.missing import check_sums
-from skbayesiv._data.frames.plan import Plan, Tallies, Totals
+from skbayesiv._data.frames.plan import Layout, Plan, Tallies, Totals
 from skbayesiv._data.frames.planning import make_plan
 from skbayesiv._data.frames.sources import Source, open_source
 from skbayesiv._typing import Array
+
+SAME = 1e-9  # sums that differ by less are of the same rows, added up in another order
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +72,28 @@ class Query:
         residual = contrast.copy()
         residual[0] += contrast[1:] @ (self.plan.shift - origin)
         plan = replace(self.plan, by=None, residual=residual)
-        return plan.totals(self.source.tally(plan)[None])
+        sums = self.source.tally(plan)
+        check_sums(sums, plan, self.source)
+        self._check_same_rows(sums[None], plan.layout)
+        return plan.totals(sums[None])
+
+    def _check_same_rows(self, again: Array, second: Layout) -> None:
+        """Raise if rows came, went or changed since the pass for the moments."""
+        first, at = self._sums[None], self.plan.layout
+        weight, total = again[second.again][0], again[second.again][1:]
+        i, j = at.triangle
+        size = np.sqrt(np.maximum(first[at.cross][i == j], 0.0) * first[at.weight])
+        same = (
+            first[at.n_rows] == again[second.n_rows]
+            and np.isclose(first[at.weight], weight, rtol=SAME)
+            and (np.abs(first[at.total] - total) <= SAME * size).all()
+        )
+        if not same:
+            raise ValueError(
+                "X must have the same rows in every pass over it; got "
+                f"{first[at.n_rows]:.0f} rows in the first pass and {again[second.n_rows]:.0f} in "
+                "the second, or others. Write the query's result to a file or a table first."
+            )
 
     def _sorted(self, keys: set[Any]) -> list[Any]:
         try:

@@ -30,6 +30,7 @@ from skbayesiv._linear.two_stage import first_stage
 from skbayesiv._typing import Array
 
 NEGLIGIBLE = 1e-7
+SAME = 1e-7  # share of its size by which a mean may be off
 SETTLED = 1e-6
 
 
@@ -115,6 +116,22 @@ def _check_same_rows(fourth: FourthMoments, std: Standardised) -> None:
             f"fourth_moments must be of the same rows as moments: {std.n:g} observations of "
             f"{std.columns}; got {fourth.weight:g} of {fourth.columns}."
         )
+    if not std.n:
+        return
+    size = np.maximum(std.sd, np.abs(std.mean))
+    if (np.abs(_means(fourth) - std.mean) > SAME * size).any():
+        raise ValueError(
+            "fourth_moments must be of the same rows as moments; got sums with other means. If "
+            "they come from two passes over a query, its rows changed between these."
+        )
+
+
+def _means(fourth: FourthMoments) -> Array:
+    """Means of the columns, which fourth-order sums contain."""
+    p, n, shift = len(fourth.columns.covariates), fourth.weight, fourth.reference.shift
+    x = fourth.total[1 : 1 + p, 0] / n
+    rest = fourth.total[0, 1:] / n + fourth.reference.coef.T @ x
+    return shift + np.concatenate([x, rest])
 
 
 def _centred(
