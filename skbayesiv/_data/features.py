@@ -62,32 +62,36 @@ class Features:
             values = self._of_frame(given)
         else:
             values = self._of_array(X, finite)
-        c, n_rows = self.columns, len(X)
-        parts = [self._matrix(values, where, n_rows) for where in (c.x, c.t, c.z)]
-        if finite:
-            named = zip("Xtz", parts, (c.covariates, c.treatments, c.instruments), strict=True)
-            for argument, part, names in named:
-                check_finite(part, argument, names)
-        x, t, z = parts
-        n_features = len(self.names)
+        c = self.columns
+        x = self._matrix(values, c.x, c.covariates, X, finite=finite)
         if not in_columns:
-            return Regressors(x, c.covariates, n_features)
-        return Regressors(x, c.covariates, n_features, t, z, c.treatments, c.instruments)
+            return Regressors(x, c.covariates, len(self.names))
+        t = self._matrix(values, c.t, c.treatments, X, finite=finite)
+        z = self._matrix(values, c.z, c.instruments, X, finite=finite)
+        return Regressors(x, c.covariates, len(self.names), t, z, c.treatments, c.instruments)
 
-    def _matrix(self, values: dict[str, NDArray[Any]], where: slice, n_rows: int) -> NDArray[Any]:
+    def _matrix(
+        self,
+        values: dict[str, NDArray[Any]],
+        where: slice,
+        names: tuple[str, ...],
+        X: Any,
+        *,
+        finite: bool,
+    ) -> NDArray[Any]:
         """Some of the moments' columns, one beside the other."""
         terms = self.terms[where]
-        columns = [
-            values[term.source]
-            if term.level is None
-            else values[term.source] == self.levels[term.source].index(term.level)
-            for term in terms
-        ]
-        if len(columns) == 1 and terms[0].level is None:
-            return columns[0][:, None]
-        out = np.empty((n_rows, len(columns)), order="F")
-        for at, column in enumerate(columns):
-            out[:, at] = column
+        if len(terms) == 1 and terms[0].level is None:
+            out = values[terms[0].source][:, None]
+        else:
+            out = np.empty((len(X), len(terms)), order="F")
+            for at, term in enumerate(terms):
+                column = values[term.source]
+                if term.level is not None:
+                    column = column == self.levels[term.source].index(term.level)
+                out[:, at] = column
+        if finite:
+            check_finite(out, "X", names)
         return out
 
     def _of_frame(self, frame: nw.DataFrame[Any]) -> dict[str, NDArray[Any]]:

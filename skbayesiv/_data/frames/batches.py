@@ -106,10 +106,12 @@ class Accumulator:
         values = tuple(
             level_codes(batch[name], plan.levels[name])
             if name in plan.levels
-            else numbers(batch[name])
+            else numbers(batch[name], plan.argument)
             for name in plan.data
         )
-        weight = None if plan.weight is None else numbers(batch[plan.weight]).astype(np.float64)
+        weight = None
+        if plan.weight is not None:
+            weight = numbers(batch[plan.weight], plan.argument).astype(np.float64)
         group = None if plan.by is None else self._group_rows(batch[plan.by])
         return Block(values, weight, group)
 

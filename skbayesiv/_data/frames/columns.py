@@ -16,11 +16,14 @@ from skbayesiv._data.frames.types import as_floats
 MISSING, UNSEEN = -1, -2
 
 
-def numbers(series: nw.Series[Any], argument: str | None = None) -> NDArray[Any]:
-    """Values as real numbers, without a copy where possible; NaN where missing."""
+def numbers(series: nw.Series[Any], argument: str = "frame") -> NDArray[Any]:
+    """Values as real numbers, without a copy where possible; NaN where missing.
+
+    `argument` is what an error names.
+    """
     dtype = series.dtype
     if isinstance(dtype, nw.Object):
-        return as_floats(series.to_numpy(), argument or f"Column {series.name!r}")
+        return as_floats(series.to_numpy(), argument, series.name)
     if not (dtype.is_integer() or dtype.is_float()):
         series = series.cast(nw.Float64)
     values = series.to_numpy()

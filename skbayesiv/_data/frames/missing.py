@@ -22,26 +22,21 @@ def check_sums(sums: Tallies, plan: Plan, source: Source) -> None:
     total = np.sum(list(sums.values()), axis=0) if sums else np.zeros(at.size)
     if missing := _named(total[at.missing], plan):
         raise ValueError(
-            f"{_frame(plan)} must not have missing values (null or NaN); got {missing}. "
+            f"{plan.argument} must not have missing values (null or NaN); got {missing}. "
             f"{IN_FIT if plan.in_fit else DROP}"
         )
     if infinite := _named(total[at.infinite], plan):
-        raise ValueError(f"{_frame(plan)} must be finite; got infinite values: {infinite}.")
+        raise ValueError(f"{plan.argument} must be finite; got infinite values: {infinite}.")
     for name, count in zip(plan.levels, total[at.unseen], strict=True):
         if count:
             raise ValueError(
-                f"{_frame(plan)} column {name!r} must have the levels {list(plan.levels[name])}; "
+                f"{plan.argument} column {name!r} must have the levels {list(plan.levels[name])}; "
                 f"got {unseen_levels(source, name, plan)} in {count:.0f} rows."
             )
     _check_weights(total, plan)
     _check_overflow(sums, plan)
     if plan.drop and not total[at.n_rows] and len(source.head(plan.sources)):
         raise ValueError("missing='drop' must leave some rows; every row has a missing value.")
-
-
-def _frame(plan: Plan) -> str:
-    """Name of the argument that is the frame."""
-    return "X" if plan.in_fit else "frame"
 
 
 def _check_overflow(sums: Tallies, plan: Plan) -> None:
@@ -53,7 +48,7 @@ def _check_overflow(sums: Tallies, plan: Plan) -> None:
             square = vector[at.cross][i == j]
             names = [plan.columns.names[k] for k in np.flatnonzero(~np.isfinite(square))]
             raise ValueError(
-                f"{_frame(plan)} must have squares below {np.finfo(float).max:.0e}; got too "
+                f"{plan.argument} must have squares below {np.finfo(float).max:.0e}; got too "
                 f"large values in {', '.join(map(repr, names))}."
             )
 

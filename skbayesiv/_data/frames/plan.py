@@ -181,6 +181,11 @@ class Plan:
     in_fit: bool = False
 
     @property
+    def argument(self) -> str:
+        """What an error calls the frame."""
+        return "X" if self.in_fit else "frame"
+
+    @property
     def data(self) -> tuple[str, ...]:
         """Columns of the frame that become columns of the moments, each once."""
         return tuple(dict.fromkeys(term.source for term in self.terms))

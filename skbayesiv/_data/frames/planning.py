@@ -139,7 +139,7 @@ def _pilot_mean(source: Source, plan: Plan) -> Array:
     where = None
     while sought:
         rows = source.head(tuple(dict.fromkeys((*sought, *weight))), where)
-        found = {name: _usable(rows, name, plan.weight) for name in sought}
+        found = {name: _usable(rows, name, plan) for name in sought}
         means |= {name: float(values.mean()) for name, values in found.items() if len(values)}
         few = [name for name, values in found.items() if len(values) < ENOUGH]
         if not few or len(rows) < HEAD or (where is not None and few == sought):
@@ -155,12 +155,12 @@ def _has_value(names: list[str], weight: str | None) -> nw.Expr:
     return has_value if weight is None else has_value & (nw.col(weight) > 0)
 
 
-def _usable(rows: Frame, name: str, weight: str | None) -> Array:
+def _usable(rows: Frame, name: str, plan: Plan) -> Array:
     """Finite values of a column in rows with a positive weight."""
-    values = numbers(rows[name]).astype(np.float64)
+    values = numbers(rows[name], plan.argument).astype(np.float64)
     usable = np.isfinite(values)
-    if weight is not None:
-        usable &= numbers(rows[weight]) > 0
+    if plan.weight is not None:
+        usable &= numbers(rows[plan.weight], plan.argument) > 0
     return values[usable]
 
 

@@ -57,16 +57,20 @@ def check_kind(values: NDArray[Any], argument: str) -> NDArray[Any]:
     raise refuse_type(argument, kind + example, label=kind == "strings")
 
 
-def as_floats(values: NDArray[Any], argument: str) -> NDArray[np.float64]:
+def as_floats(
+    values: NDArray[Any], argument: str, column: str | None = None
+) -> NDArray[np.float64]:
     """Python objects as numbers, NaN where missing; raise if one is anything else."""
     flat = values.ravel().tolist()
     for value in flat:
         if isinstance(value, str):
-            raise refuse_type(argument, f"strings such as {value!r}", label=True)
+            where = "" if column is None else f" in column {column!r}"
+            raise refuse_type(argument, f"strings such as {value!r}{where}", label=True)
         if not (isinstance(value, Real | Decimal | np.bool_) or value is None or value is pd.NA):
+            where = "an argument" if column is None else f"column {column!r}"
             raise TypeError(
-                f"{argument} must be numeric and finite: an argument must be no string but a "
-                f"number; got {value!r} of type {type(value).__name__}."
+                f"{argument} must be numeric and finite: {where} must be no string but a number; "
+                f"got {value!r} of type {type(value).__name__}."
             )
     floats = [np.nan if value is None or value is pd.NA else _to_float(value) for value in flat]
     return np.array(floats, dtype=np.float64).reshape(values.shape)
