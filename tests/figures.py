@@ -71,4 +71,7 @@ DRAW = {
     "PriorSensitivityDisplay": of_fit(plotting.PriorSensitivityDisplay, "hierarchical"),
     "CrossValidationDisplay": lambda _: plotting.CrossValidationDisplay.from_results(RESULTS),
     "TraceDisplay": of_fit(plotting.TraceDisplay, var_names=["beta_t", "beta_z"]),
+    "TraceDisplay, one chain": lambda get: plotting.TraceDisplay.from_estimator(
+        get("one_chain")["base"], var_names=["beta_t", "beta_z"]
+    ),
 }

@@ -51,6 +51,7 @@ class PosteriorMethods(PredictiveMethods):
         Returns
         -------
         pandas.DataFrame
+            Without R-hat when there is one chain, for it compares chains.
         """
         check_is_fitted(self)
         load_jax()
@@ -59,9 +60,11 @@ class PosteriorMethods(PredictiveMethods):
         names = var_names or [
             str(name) for name in self.idata_.posterior.data_vars if name not in {"corr", "cov"}
         ]
-        return summary(
+        table = summary(
             self.idata_, var_names=names, ci_prob=ci_prob, ci_kind=ci_kind, round_to=round_to
         )
+        several = self.idata_.posterior.sizes["chain"] > 1
+        return table if several else table.drop(columns="r_hat")
 
     def diagnose(
         self,

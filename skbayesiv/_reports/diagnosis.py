@@ -24,6 +24,7 @@ from skbayesiv.diagnostics import InstrumentStrength
 from skbayesiv.diagnostics._report import Block, Pairs, Paragraph, Report, Verbatim
 from skbayesiv.exceptions import OURS
 
+ONE_CHAIN = "not defined for one chain: set chains to 2 or more"
 UNCHECKED = "Heteroskedasticity was not checked, which needs rows: pass X, t, y and z."
 
 
@@ -34,7 +35,7 @@ class Diagnosis(Report):
     Attributes
     ----------
     convergence : DataFrame
-        R-hat and effective sample sizes of every parameter.
+        R-hat, which takes several chains, and effective sample sizes of every parameter.
     divergences : int
     correlation : DataFrame or None
         Posterior of the correlation of the outcome's error with each treatment's: mean, sd and
@@ -69,7 +70,11 @@ class Diagnosis(Report):
     @property
     def rhat(self) -> float:
         """Largest R-hat; NaN with one chain."""
-        return float(self.convergence["r_hat"].max())
+        return float(self.convergence["r_hat"].max()) if self._has_rhat else np.nan
+
+    @property
+    def _has_rhat(self) -> bool:
+        return "r_hat" in self.convergence
 
     @property
     def ess(self) -> float:
@@ -78,8 +83,8 @@ class Diagnosis(Report):
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each quantity, with its value and the limit it should keep."""
-        rows = [
-            ("R-hat", self.rhat, MAX_RHAT),
+        rows = [("R-hat", self.rhat, MAX_RHAT)] if self._has_rhat else []
+        rows += [
             ("effective sample size", self.ess, MIN_ESS),
             ("divergences", self.divergences, 0),
         ]
@@ -93,8 +98,9 @@ class Diagnosis(Report):
         return frame.set_index("name").astype(float)
 
     def _blocks(self) -> Iterator[Block]:
+        rhat = f"{self.rhat:.3f} at most (limit {MAX_RHAT})" if self._has_rhat else ONE_CHAIN
         sampler = (
-            ("R-hat", f"{self.rhat:.3f} at most (limit {MAX_RHAT})"),
+            ("R-hat", rhat),
             ("effective sample size", f"{self.ess:,.0f} at least (limit {MIN_ESS})"),
             ("divergences", str(self.divergences)),
         )

@@ -19,14 +19,15 @@ TAILS = (0.025, 0.975)
 
 
 def convergence_table(est: FittedPosterior) -> pd.DataFrame:
-    """R-hat and effective sample sizes of the parameters that the sampler decides."""
+    """R-hat, of several chains, and effective sample sizes of what the sampler decides."""
     load_jax()
     from arviz_stats.summary import summary
 
     posterior = est.idata_.posterior
     names = [str(name) for name in posterior.data_vars if name not in {"corr", "cov", "beta_j"}]
     table = summary(est.idata_, var_names=names, kind="diagnostics", round_to="none")
-    return table[["r_hat", "ess_bulk", "ess_tail"]].astype(float)
+    table = table[["r_hat", "ess_bulk", "ess_tail"]].astype(float)
+    return table if posterior.sizes["chain"] > 1 else table.drop(columns="r_hat")
 
 
 def error_correlation(est: FittedPosterior) -> pd.DataFrame | None:

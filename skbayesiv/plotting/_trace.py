@@ -1,4 +1,4 @@
-"""Rank plots of the chains, drawn by ArviZ."""
+"""Rank plots of the chains, or the draws of a single one, drawn by ArviZ."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from skbayesiv.plotting._numbers import check_posterior
 if TYPE_CHECKING:
     import xarray as xr
 
+RANKS = "Chains: densities, and ranks less their expectation"
+DRAWS = "One chain: density, and draws in their order"
 NOT_SHOWN = {"corr", "cov", "beta_j", "exchangeable"}
 
 
@@ -25,6 +27,7 @@ class TraceDisplay(Display):
     """Density of each chain, and the ranks of its draws among all chains.
 
     When the chains agree, their densities coincide and the rank curves stay inside the envelope.
+    Of a single chain there are the draws in their order instead: a band without trend or steps.
 
     Parameters
     ----------
@@ -82,12 +85,13 @@ class TraceDisplay(Display):
         check_matplotlib_support("TraceDisplay")
         load_jax()
         import matplotlib as mpl
-        from arviz_plots import plot_rank_dist
+        from arviz_plots import plot_rank_dist, plot_trace_dist
         from cycler import cycler
 
+        several = self.idata.posterior.sizes["chain"] > 1
         n_rows = sum(self.idata.posterior[name][0, 0].size for name in self.var_names)
         with mpl.rc_context({"axes.prop_cycle": cycler(color=PALETTE)}):
-            self.collection_ = plot_rank_dist(
+            self.collection_ = (plot_rank_dist if several else plot_trace_dist)(
                 self.idata,
                 var_names=list(self.var_names),
                 compact=False,
@@ -104,7 +108,7 @@ class TraceDisplay(Display):
             )
         for axis in self.axes_[:-1]:
             axis.set_xlabel("")
-        self.figure_.suptitle("Chains: densities, and ranks less their expectation")
+        self.figure_.suptitle(RANKS if several else DRAWS)
         return self
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
+from experiments import QUICK
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS
 from skbayesiv.datasets import load_push_experiment
@@ -13,6 +14,7 @@ mpl.use("Agg")
 
 EFFECTS = [3.4, 3.6, 4.25, 4.0, 3.9]
 ERRORS = [0.5, 0.55, 0.6, 0.45, 0.44]
+ONE = QUICK | {"chains": 1, "draws": 4000}
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +35,14 @@ def hierarchical(base):
     """With five earlier experiments."""
     est = HierarchicalBayesianIV(EFFECTS, ERRORS, draws=500, random_state=0)
     return est.fit_moments(base.moments_)
+
+
+@pytest.fixture(scope="session")
+def one_chain(base):
+    """The same two of one chain, by the names of the others."""
+    alone = BayesianIV(**ONE).fit_moments(base.moments_)
+    history = HierarchicalBayesianIV(EFFECTS, ERRORS, **ONE)
+    return {"base": alone, "hierarchical": history.fit_moments(base.moments_)}
 
 
 @pytest.fixture(scope="session")
