@@ -79,7 +79,7 @@ def _plain(rng, arguments):
     names = [
         name
         for name, value in arguments.values.items()
-        if type(value) is np.ndarray and value.dtype.kind in "biuf" and value.size
+        if type(value) is np.ndarray and value.dtype.kind in "biuf" and value.size and value.ndim < 3
     ]
     return choose(rng, names) if names else None
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from fuzz import two_stage
+from fuzz import diagnostic, two_stage, use
 from fuzz.case import Case, choose
 
 ENTRIES = {
     "TwoStageLS.fit": (two_stage.fit, 10),
+    "TwoStageLS.predict": (use.predict, 3),
+    "TwoStageLS.score": (use.score, 1),
+    "TwoStageLS.effect": (use.effect, 1),
+    "TwoStageLS.conf_int": (use.table, 0.5),
+    "TwoStageLS, not fitted": (use.not_fitted, 0.2),
+    "diagnostics of arrays": (diagnostic.of_arrays, 8),
+    "diagnostics of an estimator": (diagnostic.of_estimator, 1),
+    "tf_critical_value": (diagnostic.critical_value, 0.3),
+    "results of diagnostics": (diagnostic.results, 0.3),
 }
 
 
