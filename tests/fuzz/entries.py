@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from fuzz import diagnostic, two_stage, use
+from fuzz import diagnostic, frame, sums, two_stage, use
 from fuzz.case import Case, choose
 
 ENTRIES = {
@@ -13,6 +13,12 @@ ENTRIES = {
     "TwoStageLS.effect": (use.effect, 1),
     "TwoStageLS.conf_int": (use.table, 0.5),
     "TwoStageLS, not fitted": (use.not_fitted, 0.2),
+    "TwoStageLS.fit of a frame": (frame.fit, 4),
+    "TwoStageLS.fit_moments": (sums.fit_moments, 2),
+    "TwoStageLS.partial_fit": (sums.partial_fit, 1),
+    "from_frame": (frame.from_frame, 5),
+    "Moments arithmetic": (sums.arithmetic, 1),
+    "Moments.load": (sums.stored, 1.5),
     "diagnostics of arrays": (diagnostic.of_arrays, 8),
     "diagnostics of an estimator": (diagnostic.of_estimator, 1),
     "tf_critical_value": (diagnostic.critical_value, 0.3),

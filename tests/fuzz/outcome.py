@@ -16,7 +16,7 @@ import pandas as pd
 import polars as pl
 from fuzz.case import ANSWER, ERROR, Wrong
 from scipy import sparse
-from sklearn.exceptions import DataConversionWarning
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 
 from skbayesiv import exceptions
 
@@ -87,7 +87,7 @@ def _of_error(case, error):
     text = f"{type(error).__name__}: {error}"
     if not isinstance(error, ValueError | TypeError):
         return "exception", text
-    if not names_one_of(case.words, str(error)):
+    if not isinstance(error, NotFittedError) and not names_one_of(case.words, str(error)):
         return "names no argument", text
     return ("refused", text) if case.must == ANSWER else None
 

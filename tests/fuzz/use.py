@@ -113,7 +113,7 @@ def table(rng, make=fitted, entry="TwoStageLS"):
     return Case(
         f"{entry}.{method}", lambda: (out := getattr(est, method)(level), str(out))[0],
         argument_names(getattr(type(est), method), est), [], est, EITHER, _has_width,
-        notes=[f"level={level!r}"],
+        infinite=(r"^\.regressions",), notes=[f"level={level!r}"],
     )  # fmt: skip
 
 
