@@ -46,6 +46,10 @@ class Case:
         Names in the result that may be infinite or not a number, as their documentation says.
     notes : list of str
         What is hostile, in words.
+    files : bool
+        Whether an error of the file system is one that the call may raise.
+    seconds : float
+        Time of the processor after which it hangs.
     """
 
     entry: str
@@ -57,7 +61,8 @@ class Case:
     check: Callable[[Any], None] = nothing
     infinite: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
-    seconds: float = 60.0
+    files: bool = False
+    seconds: float = 20.0
     seed: int = -1
 
     def __str__(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from fuzz import diagnostic, frame, sums, two_stage, use
+from fuzz import diagnostic, frame, posterior, report, sums, two_stage, use
 from fuzz.case import Case, choose
 
 ENTRIES = {
@@ -19,6 +19,18 @@ ENTRIES = {
     "from_frame": (frame.from_frame, 5),
     "Moments arithmetic": (sums.arithmetic, 1),
     "Moments.load": (sums.stored, 1.5),
+    "BayesianIV.fit": (posterior.fit, 6),
+    "BayesianIV.fit_moments": (report.fit_moments, 1.5),
+    "BayesianIV.predict": (report.predict, 2),
+    "BayesianIV.simulate": (report.simulate, 2),
+    "BayesianIV.summary": (report.tables, 0.7),
+    "BayesianIVCV.fit": (posterior.search, 0.5),
+    "MetaAnalysis": (posterior.history, 2),
+    "from_estimators": (posterior.from_estimators, 0.3),
+    "fit_experiments": (frame.experiments, 0.7),
+    "metrics": (report.metric, 0.7),
+    "experiment_report": (report.experiment, 0.7),
+    "exclusion_sensitivity": (report.exclusion, 0.2),
     "diagnostics of arrays": (diagnostic.of_arrays, 8),
     "diagnostics of an estimator": (diagnostic.of_estimator, 1),
     "tf_critical_value": (diagnostic.critical_value, 0.3),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -169,6 +169,11 @@ def reweigh(rng, frame):
     frame.owe(f"sample_weight {kind}", must)
 
 
+def columns_named(frame):
+    """A column's name in quotes says as much as the argument's."""
+    return {repr(name) for name in frame.table.columns}
+
+
 def in_engine(rng, frame):
     """The frame in some engine; one that cannot hold it is passed over for polars."""
     engine = choose(rng, ENGINES)
@@ -214,7 +219,7 @@ def from_frame(rng):
         keep = EITHER
     return Case(
         f"{kind.__name__}.from_frame", lambda: kind.from_frame(given, **roles, **extra),
-        argument_names(kind.from_frame), [given] if engine in ("pandas", "polars") else [], None, keep,
+        argument_names(kind.from_frame) | columns_named(frame), [given] if engine in ("pandas", "polars") else [], None, keep,
         (lambda result: None) if changed else (lambda result: equal_moments(result, frame.numbers)),
         notes=[engine, *(f"{k}={v!r}" for k, v in extra.items()), *([f"{odd}={roles[odd]!r}"] if odd else []), *frame.notes],
     )  # fmt: skip
@@ -238,14 +243,13 @@ def equal_moments(moments, numbers):
 def fit(rng):
     """fit(frame, "y"), and partial_fit."""
     frame = draw_frame(rng)
-    given, engine = in_engine(rng, frame)
     clusters = "g" if rng.random() < 0.2 else None
     parameters, must, notes = draw_parameters(rng, clusters is not None, wrong=0.03)
     roles = {a: names for a, names in frame.roles.items() if a in ("treatment", "instruments") and names}
     est = TwoStageLS(**parameters).set_params(**roles)
     known = est.get_params()
     drop = [name for name in ("w", "g") if name not in (frame.roles.get("sample_weight"), clusters)]
-    given = _without(given, engine, drop)
+    given, engine = in_engine(rng, replace(frame, table=frame.table.drop(drop, strict=False)))
     options = {"sample_weight": "w"} if "sample_weight" in frame.roles else {}
     if clusters:
         options["clusters"] = "g"
@@ -261,21 +265,10 @@ def fit(rng):
         owed = EITHER
     return Case(
         f"TwoStageLS.{method} of a frame", lambda: getattr(est, method)(given, frame.roles["outcome"][0], **options),
-        argument_names(TwoStageLS.fit, est) | {"frame"}, [given] if engine in ("pandas", "polars") else [], est,
+        argument_names(TwoStageLS.fit, est) | {"frame"} | columns_named(frame), [given] if engine in ("pandas", "polars") else [], est,
         owed, lambda result: agree(result, answer),
         ("dof_", *("covariance",) * (not frame.roles["treatment"])), [engine, *notes, *frame.notes],
     )  # fmt: skip
-
-
-def _without(given, engine, names):
-    if engine.startswith("pandas"):
-        return given.drop(columns=names)
-    if engine == "duckdb":
-        kept = ", ".join('"' + c.replace('"', '""') + '"' for c in given.columns if c not in names)
-        return given.project(kept)
-    if engine in ("arrow", "a record batch"):
-        return given.drop_columns(names) if hasattr(given, "drop_columns") else given.select([c for c in given.schema.names if c not in names])
-    return given.drop(names)
 
 
 def experiments(rng):
@@ -291,6 +284,6 @@ def experiments(rng):
         options["estimator"] = choose(rng, [TwoStageLS(), "BayesianIV", object(), 1, type(TEMPLATE)])
     return Case(
         "fit_experiments", lambda: fit_experiments(given, by=by, **roles, **options),
-        argument_names(fit_experiments) | {"Experiment"}, [], None, ERROR if frame.must == ERROR else EITHER,
+        argument_names(fit_experiments) | {"Experiment"} | columns_named(frame), [], None, ERROR if frame.must == ERROR else EITHER,
         notes=[engine, f"by={by!r}", f"{options['estimator']!r}", *frame.notes],
     )  # fmt: skip

@@ -85,6 +85,8 @@ def _of_error(case, error):
     if isinstance(error, Hang):
         return "hang", f"more than {case.seconds:g} s"
     text = f"{type(error).__name__}: {error}"
+    if case.files and isinstance(error, OSError) and error.filename is not None:
+        return None
     if not isinstance(error, ValueError | TypeError):
         return "exception", text
     if not isinstance(error, NotFittedError) and not names_one_of(case.words, str(error)):

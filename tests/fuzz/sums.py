@@ -165,7 +165,7 @@ def stored(rng):
         target, note = choose(rng, [None, 1.5, object(), [], b"x", ""]), "no path"
     return Case(
         f"{reader.__name__}.load", lambda: reader.load(target), {"path", "save", reader.__name__},
-        check=lambda result: None, notes=[kind, note],
+        files=True, notes=[kind, note],
     )  # fmt: skip
 
 

@@ -124,10 +124,16 @@ def finite(result):
     return result
 
 
+def wrong_types(parameters):
+    """Whether a parameter that the reference needs is none of those that there are."""
+    fine = parameters["cov_type"] in COV_TYPES and parameters["method"] in METHODS
+    return not fine or not all(isinstance(parameters[n], bool) for n in ("debiased", "fit_intercept"))
+
+
 def answer_of(arguments, parameters, from_sums=False):
     """Reference, or None where there is none: numbers unknown, or a method without."""
     numbers = arguments.numbers
-    if numbers is None or arguments.must == ERROR:
+    if numbers is None or arguments.must == ERROR or wrong_types(parameters):
         return None
     x, t, z, y = (numbers[name] for name in ("X", "t", "z", "y"))
     over = z.shape[1] > t.shape[1]
