@@ -47,7 +47,11 @@ def as_pandas(a, index=None, names=None, dtype=None):
 
 
 def as_polars(rng, a):
-    return pl.Series(a) if a.ndim == 1 else pl.DataFrame(a, schema=[f"c{i}" for i in range(a.shape[1])])
+    return (
+        pl.Series(a)
+        if a.ndim == 1
+        else pl.DataFrame(a, schema=[f"c{i}" for i in range(a.shape[1])])
+    )
 
 
 def as_arrow(rng, a):
@@ -76,7 +80,9 @@ def masked(rng, a):
 def categories(make):
     def of(rng, a):
         columns = [pd.Series(pd.Categorical(make(c))) for c in np.atleast_2d(a.T)]
-        return columns[0] if a.ndim == 1 else pd.concat(columns, axis=1) if columns else as_pandas(a)
+        return (
+            columns[0] if a.ndim == 1 else pd.concat(columns, axis=1) if columns else as_pandas(a)
+        )
 
     return of
 
@@ -121,7 +127,11 @@ NAMES = {
 
 
 def indexed(make):
-    return lambda rng, a: as_pandas(a, index=make(rng, len(a)), names=[f"c{i}" for i in range(np.atleast_2d(a).shape[-1])] if a.ndim > 1 else None)
+    return lambda rng, a: as_pandas(
+        a,
+        index=make(rng, len(a)),
+        names=[f"c{i}" for i in range(np.atleast_2d(a).shape[-1])] if a.ndim > 1 else None,
+    )
 
 
 def named(make):
@@ -191,7 +201,9 @@ LOSE = {
     "an object": lambda rng, a: object(),
     "a class": lambda rng, a: float,
     "a function": lambda rng, a: len,
-    "a ragged list": lambda rng, a: [[1.0], *a.tolist()[1:]] if a.ndim == 1 else [[], *a.tolist()[1:]],
+    "a ragged list": lambda rng, a: (
+        [[1.0], *a.tolist()[1:]] if a.ndim == 1 else [[], *a.tolist()[1:]]
+    ),
     "an array of no dimensions": lambda rng, a: np.array(1.0),
     "a polars Series of strings": lambda rng, a: pl.Series(["a"] * len(a)),
     "a polars Series with a null": lambda rng, a: pl.Series([None] + [1.0] * (len(a) - 1)),

@@ -149,9 +149,8 @@ def spoil_numbers(rng, experiment):
     experiment.spoil(f"{role} {name}", must)
 
 
-DTYPES = (
-    "int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool float16 float32 longdouble >f8 >i4"
-).split()
+INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+DTYPES = [*INTEGERS, "bool", "float16", "float32", "longdouble", ">f8", ">i4"]
 
 
 def cast(rng, table):
@@ -186,6 +185,8 @@ WEIGHTS = {
 
 def weigh(rng, experiment):
     """Weights that are benign or not."""
+    if experiment.weight is not None:
+        return
     name = choose(rng, WEIGHTS)
     make, must = WEIGHTS[name]
     experiment.weight = make(rng, experiment.n)
@@ -206,7 +207,10 @@ LABELS = {
     "dates": (lambda rng, n: np.datetime64("2026-01-01") + codes(rng, n), EITHER),
     "tuples": (lambda rng, n: objects([(int(i), "a") for i in codes(rng, n)]), EITHER),
     "lists": (lambda rng, n: objects([[int(i)] for i in codes(rng, n)]), EITHER),
-    "of mixed types": (lambda rng, n: objects([i if i % 2 else f"{i}" for i in codes(rng, n)]), EITHER),
+    "of mixed types": (
+        lambda rng, n: objects([i if i % 2 else f"{i}" for i in codes(rng, n)]),
+        EITHER,
+    ),
     "NaN in one row": (lambda rng, n: np.where(np.arange(n) == 1, np.nan, codes(rng, n)), ERROR),
     "None in one row": (lambda rng, n: objects([None, *codes(rng, n)[1:].tolist()]), ERROR),
     "NaT in one row": (
@@ -218,6 +222,7 @@ LABELS = {
     "all different": (lambda rng, n: np.arange(n), EITHER),
     "true or false": (lambda rng, n: np.arange(n) % 3 > 0, EITHER),
     "in two columns": (lambda rng, n: np.zeros((n, 2)), ERROR),
+    "one short": (lambda rng, n: codes(rng, n - 1), ERROR),
     "complex": (lambda rng, n: codes(rng, n) + 1j, EITHER),
 }
 
@@ -232,6 +237,8 @@ def objects(values):
 
 def cluster(rng, experiment):
     """Labels that are benign or not."""
+    if experiment.clusters is not None:
+        return
     name = choose(rng, LABELS)
     make, must = LABELS[name]
     experiment.clusters = make(rng, experiment.n)

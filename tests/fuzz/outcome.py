@@ -58,7 +58,7 @@ def time_limit(seconds):
 def judge(case) -> Finding | None:
     """Run a case and say what is wrong, if anything is."""
     given = [fingerprint(value) for value in case.given]
-    state, random = _state(case.est), np.random.get_state()[1].copy()
+    state, random = _state(case.est), _random_state()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         error, result = _run(case)
@@ -114,9 +114,14 @@ def _of_traces(case, given, random):
     for before, value in zip(given, case.given, strict=True):
         if not same(before, fingerprint(value)):
             return "changed input", type(value).__name__
-    if not np.array_equal(random, np.random.get_state()[1]):
+    if not np.array_equal(random, _random_state()):
         return "changed random state", "numpy's global generator"
     return None
+
+
+def _random_state():
+    """Of numpy's global generator, which nothing here may use."""
+    return np.random.get_state()[1].copy()  # noqa: NPY002
 
 
 def _state(est):
@@ -186,7 +191,11 @@ def fingerprint(value: Any) -> Any:
     if isinstance(value, np.ma.MaskedArray):
         return "masked", fingerprint(np.asarray(value.data)), fingerprint(np.asarray(value.mask))
     if isinstance(value, np.ndarray):
-        return value.dtype.str, value.shape, value.tobytes() if value.dtype.kind != "O" else repr(value.tolist())
+        return (
+            value.dtype.str,
+            value.shape,
+            value.tobytes() if value.dtype.kind != "O" else repr(value.tolist()),
+        )
     if isinstance(value, pd.DataFrame | pd.Series | pl.DataFrame | pl.Series):
         return copy.deepcopy(value)
     if sparse.issparse(value):

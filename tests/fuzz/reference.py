@@ -93,9 +93,17 @@ def cluster_codes(clusters):
 
 
 def least_squares(
-    y, d, by, *, weight=None, clusters=None, cov_type="robust", fit_intercept=True, debiased=False,
+    y,
+    d,
+    by,
+    *,
+    weight=None,
+    clusters=None,
+    cov_type="robust",
+    fit_intercept=True,
+    debiased=False,
     from_sums=False,
-):  # fmt: skip
+):
     """Regression of y on d with instruments `by` (as many or more; d itself is least squares)."""
     arrays = [y, d, by] + ([] if clusters is None else [cluster_codes(clusters)])
     weight, (y, d, by, *codes) = used(weight, *arrays)
@@ -129,11 +137,17 @@ def least_squares(
     shift = all_of.mean
     intercept = shift[0] - shift[1 : 1 + r] @ coef if fit_intercept else 0.0
     return Answer(
-        coef, intercept, std * ratio, off * ratio,
-        float(slack * (abs(shift[0]) + all_of.length[0] + np.abs(shift[1 : 1 + r] * coef).sum()) + off * np.abs(shift[1 : 1 + r] * ratio).sum()),
+        coef,
+        intercept,
+        std * ratio,
+        off * ratio,
+        float(
+            slack * (abs(shift[0]) + all_of.length[0] + np.abs(shift[1 : 1 + r] * coef).sum())
+            + off * np.abs(shift[1 : 1 + r] * ratio).sum()
+        ),
         (slack * gram * first * std + noise * scale * reach) * ratio,
         is_certain=bool(off < 1e-3 and gram * EPS < 1e-4 and first * EPS < 1e-4),
-    )  # fmt: skip
+    )
 
 
 def _meat(cov_type, fitted, error, share, total, codes):
@@ -165,10 +179,11 @@ def _factor(total, r, codes):
 def moments(table, weight=None):
     """Weighted means and scatter, and the rounding they may have."""
     weight, (table,) = used(weight, table)
-    total = weight.sum()
-    table = table.astype(LONG)
-    mean = table[0] + (weight[:, None] * (table - table[0])).sum(axis=0) / total
+    total, first = weight.sum(), table[0].astype(LONG)
+    table = table.astype(LONG) - first  # exact where columns have large means
+    mean = (weight[:, None] * table).sum(axis=0) / total
     apart = np.sqrt(weight)[:, None] * (table - mean)
+    mean = first + mean
     scatter = apart.T @ apart
     slack = 200 * EPS * len(table)
     length = np.sqrt(np.diag(scatter))

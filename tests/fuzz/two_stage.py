@@ -1,33 +1,42 @@
-"""Hostile calls of TwoStageLS, and what plain numpy says of their answers."""
+"""Hostile fits of TwoStageLS, and what plain numpy says of their answers."""
 
 from __future__ import annotations
 
 import copy
 import warnings
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 from fuzz.arguments import arguments_of, draw_arguments
-from fuzz.case import ANSWER, EITHER, ERROR, Case, Wrong, argument_names, choose, worst
+from fuzz.case import (
+    ANSWER,
+    EITHER,
+    ERROR,
+    Case,
+    Wrong,
+    argument_names,
+    choose,
+    nothing,
+    worst,
+)
 from fuzz.experiment import draw_experiment
 from fuzz.reference import least_squares
+from fuzz.values import odd, shown
 
 from skbayesiv import TwoStageLS
 
 METHODS = ("2sls", "liml", "gmm")
 COV_TYPES = ("robust", "unadjusted", "clustered")
-WRONG_PARAMETERS = {
-    "method": ["ols", None, 3, "", ["2sls"]],
-    "cov_type": ["HC3", None, 1.0, b"robust"],
-    "debiased": ["yes", None, 2, np.nan],
-    "fit_intercept": ["no", None, 0.5],
-    "treatment": ["t", 0, [], [None], {}, 1.5, "x0", ["x0", "x0"], True, np.nan, [np.nan]],
-    "instruments": ["z", -1, [], [()], object(), b"z", ["x1"], 99, False, [[0]]],
-}
+KNOWN = TwoStageLS().get_params()
+# Names and positions of columns, most of which there are not.
+PLACES = ["t", 0, -1, 99, ["x0", "x0"], ["x1"], [0, 0], [True], [1.5], "rest", ["rest"], [b"z"]]
+# Least squares short of rank has no standard errors, and without `debiased` infinite `dof_`.
+NO_NUMBERS = ("dof_", "covariance")
 
 
 def draw_parameters(rng, clustered, wrong=0.08):
-    """Parameters of the estimator, what they owe, and what is wrong with them."""
+    """Parameters of the estimator, what a fit under them owes, and notes."""
     cov_type = choose(rng, COV_TYPES, p=[0.6, 0.35, 0.05])
     out = {
         "method": choose(rng, METHODS, p=[0.6, 0.2, 0.2]),
@@ -35,13 +44,14 @@ def draw_parameters(rng, clustered, wrong=0.08):
         "debiased": bool(rng.random() < 0.3),
         "fit_intercept": bool(rng.random() < 0.8),
     }
-    notes = [f"{name}={value}" for name, value in out.items()]
-    if rng.random() >= wrong:
-        return out, EITHER if out["cov_type"] == "clustered" and not clustered else ANSWER, notes
-    name = choose(rng, WRONG_PARAMETERS)
-    value = choose(rng, WRONG_PARAMETERS[name])
-    must = EITHER if name in ("treatment", "instruments") else ERROR
-    return out | {name: value}, must, [*notes, f"{name}={value!r}"]
+    if "sample_weight_type" in KNOWN:
+        out["sample_weight_type"] = choose(rng, ["frequency", "probability"], p=[0.8, 0.2])
+    must = EITHER if out["cov_type"] == "clustered" and not clustered else ANSWER
+    if rng.random() < wrong:
+        name = choose(rng, KNOWN)
+        out[name] = odd(rng, *(PLACES if name in ("treatment", "instruments") else ["ols", "HC3"]))
+        must = EITHER
+    return out, must, shown(**out)
 
 
 @cache
@@ -54,110 +64,111 @@ def _fitted(treated, rows):
 
 
 def fitted(treated=True, rows=0):
-    """A copy of an estimator that was fitted before."""
+    """A copy of an estimator that was fitted to one treatment, instrument and covariate."""
     return copy.copy(_fitted(treated, rows))
 
 
 def call_of(rng, method, values):
     """One of the forms of `fit` and `score`, and its name."""
-    rest = dict(values)
+    rest, name = dict(values), method.__name__
     form = int(rng.integers(3))
     if form == 0 and {"X", "t", "y"} <= set(rest):
         first = [rest.pop(name) for name in ("X", "t", "y")]
-        return (lambda: method(*first, **rest)), f"{method.__name__}(X, t, y, ...)"
+        return (lambda: method(*first, **rest)), f"{name}(X, t, y, ...)"
     if form == 1 and "X" in rest:
         x = rest.pop("X")
-        return (lambda: method(x, **rest)), f"{method.__name__}(X, ...)"
-    return (lambda: method(**rest)), f"{method.__name__}(...)"
+        return (lambda: method(x, **rest)), f"{name}(X, ...)"
+    return (lambda: method(**rest)), f"{name}(...)"
 
 
 def fit(rng):
-    """fit(rows) of all forms; then perhaps what is read from the fit."""
-    arguments = draw_arguments(rng, treated=rng.random() < 0.9)
-    parameters, must, notes = draw_parameters(rng, arguments.values.get("clusters") is not None)
+    """Rows, of an estimator that was fitted before or not; perhaps the fit is read."""
+    arguments = draw_arguments(rng, treated=rng.random() < 0.9, in_columns=True)
+    parameters, must, notes = draw_parameters(rng, "clusters" in arguments.values)
     before = rng.random() < 0.3
     est = fitted() if before else TwoStageLS()
-    est.set_params(**parameters)
-    words = argument_names(TwoStageLS.fit, est)
+    est.set_params(**{**arguments.places, **parameters})
     run, form = call_of(rng, est.fit, arguments.values)
     reader = choose(rng, READERS) if not before and rng.random() < 0.5 else None
-    if reader is not None:
-        fit_first, run = run, lambda: (fit_first(), READERS[reader](est, arguments.values))[0]
-        words = words | {"level", "t0", "t1"}
-    answer = answer_of(arguments, parameters) if must == ANSWER else None
-    must = worst([must, arguments.must])
-    if must == ANSWER and (answer is None or not answer.is_certain):
-        must = EITHER
-    return Case(
+    case = Case(
         "TwoStageLS.fit",
-        run,
-        words,
+        run if reader is None else lambda: read(est, run, reader, arguments.values),
+        argument_names(TwoStageLS.fit, est) | ({"level", "t0", "t1"} if reader else set()),
         given=list(arguments.values.values()),
         est=None if reader else est,
-        must=must,
-        check=lambda result: agree(result, answer),
-        infinite=("dof_", *UNIDENTIFIED * bool(parameters["method"] and not has_t(arguments))),
+        infinite=NO_NUMBERS if arguments.values.get("t") is None else ("dof_",),
         notes=[form, *notes, *arguments.notes, *([f"then {reader}"] if reader else [])],
+    )
+    return owing(case, [must, arguments.must], answer_of(arguments, parameters))
+
+
+def owing(case, musts, answer):
+    """The case with what it must answer, which is sure only where the reference is."""
+    must = worst(musts)
+    sure = answer is not None and answer.is_certain
+    return replace(
+        case,
+        must=EITHER if must == ANSWER and not sure else must,
+        check=(lambda result: agree(result, answer)) if sure else nothing,
     )
 
 
-UNIDENTIFIED = ("covariance",)  # least squares short of rank has no standard errors
-
-
-def has_t(arguments):
-    return arguments.values.get("t") is not None
-
-
 READERS = {
-    "summary": lambda est, values: str(est.summary(0.9)),
-    "conf_int": lambda est, values: finite(est.conf_int(0.9)),
-    "effect_interval": lambda est, values: finite(est.effect_interval(0, 2, 0.9)),
-    "covariance_": lambda est, values: est.covariance_,
-    "predict": lambda est, values: finite(est.predict(values.get("X"), z=values.get("z"))),
+    "summary": lambda est, values: len(str(est.summary(0.9))),
+    "conf_int": lambda est, values: est.conf_int(0.9),
+    "effect_interval": lambda est, values: est.effect_interval(0, 2, 0.9),
+    "covariance_": lambda est, values: est.covariance_.fillna(0.0),
+    "predict": lambda est, values: est.predict(values.get("X"), z=values.get("z")),
 }
 
 
-def finite(result):
-    """Raise what the verdict takes for wrong if a number is not finite."""
-    if not np.isfinite(np.asarray(result, dtype=float)).all():
-        raise ArithmeticError("what was read from the fit is not finite")
-    return result
+def read(est, run, reader, values):
+    """Fit, then ask something of the fit."""
+    run()
+    found = np.asarray(READERS[reader](est, values), dtype=float)
+    unidentified = reader == "conf_int" and est.covariance_.isna().to_numpy().all()
+    if not np.isfinite(found).all() and not unidentified:
+        raise ArithmeticError(f"{reader} is not finite after a fit")
+    return est
 
 
-def wrong_types(parameters):
-    """Whether a parameter that the reference needs is none of those that there are."""
-    fine = parameters["cov_type"] in COV_TYPES and parameters["method"] in METHODS
-    return not fine or not all(isinstance(parameters[n], bool) for n in ("debiased", "fit_intercept"))
+def are_right(parameters):
+    """Whether all parameters that the reference needs have a value that they may have."""
+    known = parameters["cov_type"] in COV_TYPES and parameters["method"] in METHODS
+    switches = all(isinstance(parameters[name], bool) for name in ("debiased", "fit_intercept"))
+    return known and switches and not {"treatment", "instruments", "covariates"} & set(parameters)
 
 
 def answer_of(arguments, parameters, from_sums=False):
     """Reference, or None where there is none: numbers unknown, or a method without."""
     numbers = arguments.numbers
-    if numbers is None or arguments.must == ERROR or wrong_types(parameters):
+    try:
+        if numbers is None or arguments.must == ERROR or not are_right(parameters):
+            return None
+    except (TypeError, ValueError):  # what cannot be looked up
         return None
     x, t, z, y = (numbers[name] for name in ("X", "t", "z", "y"))
-    over = z.shape[1] > t.shape[1]
-    gmm_about_mean = parameters["method"] == "gmm" and not parameters["fit_intercept"]
-    if t.shape[1] != 0 and parameters["method"] != "2sls" and (over or gmm_about_mean):
+    method, constant = parameters["method"], parameters["fit_intercept"]
+    over, about_mean = z.shape[1] > t.shape[1], method == "gmm" and not constant
+    if t.shape[1] and method != "2sls" and (over or about_mean):
+        return None
+    d, by, weight = np.column_stack([t, x]), np.column_stack([z, x]), numbers["sample_weight"]
+    n = len(y) if weight is None else np.asarray(weight, dtype=float).sum()
+    if by.shape[1] >= len(y) or d.shape[1] + constant >= n:
         return None
     clustered = numbers["clusters"] is not None
-    d, by = np.column_stack([t, x]), np.column_stack([z, x])
-    total = np.sum(numbers["sample_weight"]) if numbers["sample_weight"] is not None else len(y)
-    if by.shape[1] >= len(y) or d.shape[1] + parameters["fit_intercept"] >= total:
-        return None
+    cov_type = "clustered" if clustered else parameters["cov_type"]
+    options = {"weight": weight, "clusters": numbers["clusters"], "cov_type": cov_type}
+    options |= {name: parameters[name] for name in ("debiased", "fit_intercept")}
     with np.errstate(all="ignore"):
-        return least_squares(
-            y, d, by, weight=numbers["sample_weight"], clusters=numbers["clusters"],
-            cov_type="clustered" if clustered else parameters["cov_type"],
-            fit_intercept=parameters["fit_intercept"], debiased=parameters["debiased"],
-            from_sums=from_sums and parameters["cov_type"] == "unadjusted",
-        )  # fmt: skip
+        found = least_squares(y, d, by, **options, from_sums=from_sums and cov_type == "unadjusted")
+    if found is not None and parameters.get("sample_weight_type") == "probability":
+        return replace(found, std_tolerance=np.inf + found.std_tolerance)
+    return found
 
 
 def agree(est, answer):
     """Raise `Wrong` if coefficients or standard errors are not those of the reference."""
-    if answer is None or not answer.is_certain:
-        return
     n = len(answer.coef)
     errors = np.sqrt(np.diag(est.covariance_.to_numpy()))[-n:] if n else np.empty(0)
     for what, found, right, allowed in (
@@ -170,3 +181,30 @@ def agree(est, answer):
         gap = np.abs(np.asarray(found, dtype=np.longdouble) - right)
         if not (gap <= allowed).all():
             raise Wrong(f"{what} is {found}, not {right} within {allowed}")
+
+
+def odd_call(rng):
+    """Calls of `fit` that are none of its forms."""
+    arguments = arguments_of(draw_experiment(rng, small=False, plain=True))
+    x, t, z, y = (arguments.values.get(name) for name in ("X", "t", "z", "y"))
+    est = fitted() if rng.random() < 0.5 else TwoStageLS()
+    calls = {
+        "fit(X, t, y, z)": lambda: est.fit(x, t, y, z),
+        "fit()": lambda: est.fit(),
+        "fit(X)": lambda: est.fit(x),
+        "fit(X, t, y)": lambda: est.fit(x, t, y),
+        "fit(X, t, y, z=z, wrong=1)": lambda: est.fit(x, t, y, z=z, wrong=1),
+        "fit(X, t, y, t=t, z=z)": lambda: est.fit(x, t, y, t=t, z=z),
+        "fit(X, 'y', t=t, z=z)": lambda: est.fit(x, "y", t=t, z=z),
+        "fit(X, y, t='t', z='z')": lambda: est.fit(x, y, t="t", z="z"),
+        "fit(X, y, z=z)": lambda: est.fit(x, y, z=z),
+        "fit(X, y, t=y, z=y)": lambda: est.fit(x, y, t=y, z=y),
+        "fit(y=y)": lambda: est.fit(y=y),
+        "fit(X, t, y, z=z, sample_weight='w')": lambda: est.fit(x, t, y, z=z, sample_weight="w"),
+        "fit(X, t, y, z=z, clusters='g')": lambda: est.fit(x, t, y, z=z, clusters="g"),
+        "fit(*[])": lambda: est.fit(*[None] * 5),
+    }
+    form = choose(rng, calls)
+    words = argument_names(TwoStageLS.fit, est) | {"wrong"}
+    must = EITHER if form == "fit(y=y)" else ERROR
+    return Case("TwoStageLS.fit", calls[form], words, [x, t, z, y], est, must, notes=[form])
