@@ -124,7 +124,7 @@ def is_pooled(result, parameters):
     w = 1 / s**2
     q = (w * (b - (w * b).sum() / w.sum()) ** 2).sum()
     found = result.treatments[0].heterogeneity.q
-    if not abs(found - q) <= 1e-8 * q + 1e-13 * (w * b**2).sum():
+    if not abs(found - q) <= 1e-8 * q + 1e-13 * (w * b**2).sum() + 1e-300:
         raise Wrong(f"Cochran's Q is {found}, not {q}")
 
 

@@ -64,10 +64,7 @@ class Scaled:
 
 @dataclass(frozen=True)
 class Answer:
-    """Coefficients (regressors' order), intercept and covariance, and what rounding allows.
-
-    `tolerance` is of each coefficient, `std_tolerance` of each standard error.
-    """
+    """Coefficients, intercept and standard errors, and what rounding allows of each."""
 
     coef: np.ndarray
     intercept: float
@@ -92,88 +89,141 @@ def cluster_codes(clusters):
     return np.array([seen.setdefault(repr(label), len(seen)) for label in clusters])
 
 
+@dataclass(frozen=True)
+class Solution:
+    """A k-class estimate in scaled columns.
+
+    `bread` is the inverse of D'((1 - k) I + k P)D, `fitted` is PD, and `loss` is what rounding is
+    multiplied by: the condition of the instruments' sums of squares, and of the first stage's.
+    """
+
+    coef: np.ndarray
+    bread: np.ndarray
+    fitted: np.ndarray
+    error: np.ndarray
+    loss: float
+
+    @classmethod
+    def of(cls, y, d, z, kappa=1.0):
+        """2SLS, which is least squares where z is d, or with another kappa LIML."""
+        (qz, rz), (qd, rd) = orthogonalise(z), orthogonalise(d)
+        if not (np.diag(rd) > 0).all():
+            return None
+        within = qz.T @ qd
+        middle = kappa * within.T @ within + (1 - kappa) * np.eye(d.shape[1], dtype=LONG)
+        pull = kappa * within.T @ (qz.T @ y) + (1 - kappa) * (qd.T @ y)
+        stage = smallest(within.astype(float) @ rd.astype(float)) if d.shape[1] else 1.0
+        if stage < 1e-7:
+            return None
+        inverse = invert(middle)
+        coef = solve_upper(rd, inverse @ pull)
+        root = solve_upper(rd, np.eye(d.shape[1], dtype=LONG))
+        loss = 1 / max(smallest(rz), EPS) ** 2 / stage**2
+        return cls(coef, root @ inverse @ root.T, qz @ (qz.T @ d), y - d @ coef, loss)
+
+
+def invert(a):
+    """Inverse of a small matrix in long double: Newton's steps from that in double."""
+    out = np.linalg.inv(a.astype(float)).astype(LONG)
+    for _ in range(3):
+        out = out @ (2 * np.eye(len(a), dtype=LONG) - a @ out)
+    return out
+
+
+def liml_kappa(y, t, z, x):
+    """Smallest root of |W0 - k W1|, and how much rounding it makes of rounding.
+
+    With u an orthonormal basis of (t, y) less their regression on x and F'F its part in z,
+    W0 = I and W1 = I - F'F.
+    """
+    if z.shape[1] == t.shape[1]:
+        return LONG(1), 1.0
+    q, _ = orthogonalise(np.column_stack([x, z]))
+    table = np.column_stack([t, y])
+    qx, qz = np.split(q, [x.shape[1]], axis=1)
+    u, r = orthogonalise(table - qx @ (qx.T @ table))
+    explained = np.linalg.svd((qz.T @ u).astype(float), compute_uv=False)
+    size = explained.min() if z.shape[1] >= table.shape[1] else 0.0
+    left = max(1 - size**2, EPS)
+    return LONG(1 / left), 1 / max(smallest(r), EPS) ** 2 / left
+
+
 def least_squares(
-    y,
-    d,
-    by,
-    *,
-    weight=None,
-    clusters=None,
-    cov_type="robust",
-    fit_intercept=True,
-    debiased=False,
-    from_sums=False,
+    y, t, z, x, *, liml=False, weight=None, clusters=None, from_sums=False, **options
 ):
-    """Regression of y on d with instruments `by` (as many or more; d itself is least squares)."""
-    arrays = [y, d, by] + ([] if clusters is None else [cluster_codes(clusters)])
-    weight, (y, d, by, *codes) = used(weight, *arrays)
-    r = d.shape[1]
-    all_of = Scaled.of(np.column_stack([y, d, by]), weight, fit_intercept)
-    sy, sd, sz = np.split(all_of.table, [1, 1 + r], axis=1)
-    qz, rz = orthogonalise(sz)
-    fitted = qz @ (qz.T @ sd)
-    qd, rd = orthogonalise(fitted)
-    if r and not (np.diag(rd) > 0).all():
+    """Regression of y on (t, x) with instruments (z, x); without t and z it is least squares.
+
+    Options are cov_type, fit_intercept and debiased. Without rows (`from_sums`) the errors'
+    variance is a difference of sums, which loses half of the digits.
+    """
+    arrays = [y, t, z, x] + ([] if clusters is None else [cluster_codes(clusters)])
+    weight, (y, t, z, x, *codes) = used(weight, *arrays)
+    scaled = Scaled.of(np.column_stack([y, t, x, z]), weight, options["fit_intercept"])
+    widths = np.cumsum([1, t.shape[1], x.shape[1]])
+    sy, st, sx, sz = np.split(scaled.table, widths, axis=1)
+    kappa, extra = liml_kappa(sy, st, sz, sx) if liml else (LONG(1), 1.0)
+    found = Solution.of(sy[:, 0], np.column_stack([st, sx]), np.column_stack([sz, sx]), kappa)
+    if found is None:
         return None
-    b = solve_upper(rd, qd.T @ sy[:, 0])
-    inverse = solve_upper(rd, np.eye(r, dtype=LONG))
-    error = sy[:, 0] - sd @ b
-    total = weight.sum()
-    meat = _meat(cov_type, fitted, error, weight / total, total, codes)
-    cov = inverse @ (inverse.T @ meat @ inverse) @ inverse.T
-    if debiased:
-        cov = cov * _factor(total, r + int(fit_intercept), codes)
-    ratio = all_of.length[0] / all_of.length[1 : 1 + r]
     slack = 200 * EPS * len(y)
-    gram, first = 1 / max(smallest(rz), EPS) ** 2, 1 / max(smallest(rd), EPS) ** 2
-    size = float(np.abs(b).sum())
-    off = slack * gram * first * (1 + size)
-    noise = slack * (1 + size) + off * r
+    size = 1 + float(np.abs(found.coef).sum())
+    off = slack * found.loss * extra * size
+    noise = slack * size + off * len(found.coef)
+    if from_sums:
+        noise = max(noise, np.sqrt(slack) * size)
+    cov, reach = covariance(found, weight, codes, options)
     std = np.sqrt(np.diag(cov))
-    scale = np.sqrt(np.diag(inverse @ inverse.T) / total).astype(float)
-    noise = max(noise, np.sqrt(slack) * (1 + size)) if from_sums else noise
-    reach = _reach(cov_type, weight / total, total)
-    coef = b * ratio
-    shift = all_of.mean
-    intercept = shift[0] - shift[1 : 1 + r] @ coef if fit_intercept else 0.0
+    allowed = slack * found.loss * extra * std + noise * np.sqrt(np.diag(found.bread)) * reach
+    sure = off < 1e-3 and found.loss * EPS < 1e-4
+    return in_units(scaled, found, std, off, allowed, slack, sure, options["fit_intercept"])
+
+
+def covariance(found, weight, codes, options):
+    """Covariance of scaled coefficients, and what an error of the errors does to its root."""
+    total, share = weight.sum(), weight / weight.sum()
+    scores = found.fitted * found.error[:, None]
+    root = np.sqrt(total)
+    if codes:
+        sums = np.zeros((codes[0].max() + 1, scores.shape[1]), dtype=LONG)
+        np.add.at(sums, codes[0], scores)
+        meat, reach = sums.T @ sums, 1.0
+    elif options["cov_type"] == "unadjusted":
+        variance = (found.error @ found.error) / total
+        return _debiased(variance * found.bread, total, codes, options), float(1 / root)
+    else:  # a row of weight w is w rows; columns and errors have its root as a factor
+        meat = (scores / (share * total)[:, None]).T @ scores
+        reach = 1 / np.sqrt(share.min()) / root
+    cov = found.bread @ meat @ found.bread
+    return _debiased(cov, total, codes, options), float(reach)
+
+
+def _debiased(cov, total, codes, options):
+    """The covariance with the small-sample factor, if asked for."""
+    if not options["debiased"]:
+        return cov
+    dof = total - len(cov) - int(options["fit_intercept"])
+    if not codes:
+        return cov * total / dof
+    groups = len(np.unique(codes[0]))
+    return cov * (total - 1) / dof * groups / (groups - 1)
+
+
+def in_units(scaled, found, std, off, allowed, slack, sure, fit_intercept):
+    """The answer in the units of the columns, with its intercept."""
+    n = 1 + len(found.coef)
+    ratio, mean = scaled.length[0] / scaled.length[1:n], scaled.mean
+    coef = found.coef * ratio
+    parts = np.abs(mean[1:n] * coef).sum() + np.abs(mean[0]) + scaled.length[0]
+    reach = off * np.abs(mean[1:n] * ratio).sum()
     return Answer(
         coef,
-        intercept,
+        mean[0] - mean[1:n] @ coef if fit_intercept else 0.0,
         std * ratio,
         off * ratio,
-        float(
-            slack * (abs(shift[0]) + all_of.length[0] + np.abs(shift[1 : 1 + r] * coef).sum())
-            + off * np.abs(shift[1 : 1 + r] * ratio).sum()
-        ),
-        (slack * gram * first * std + noise * scale * reach) * ratio,
-        is_certain=bool(off < 1e-3 and gram * EPS < 1e-4 and first * EPS < 1e-4),
+        float(slack * parts + reach),
+        allowed * ratio,
+        sure,
     )
-
-
-def _meat(cov_type, fitted, error, share, total, codes):
-    """Covariance of the scores, with columns of unit weighted mean square."""
-    if cov_type == "unadjusted":
-        return (error @ error) / total * np.eye(fitted.shape[1], dtype=LONG) @ (fitted.T @ fitted)
-    scores = fitted * error[:, None]
-    if codes:
-        sums = np.zeros((codes[0].max() + 1, fitted.shape[1]), dtype=LONG)
-        np.add.at(sums, codes[0], scores)
-        return sums.T @ sums
-    # A row of weight w is w rows: their scores are those of sqrt(w) d and sqrt(w) e over w.
-    return (scores / (share * total)[:, None]).T @ scores
-
-
-def _reach(cov_type, share, total):
-    """How much more an error in some rows can do to a covariance than to the classical one."""
-    by_type = {"unadjusted": 1.0, "clustered": np.sqrt(total), "robust": 1 / np.sqrt(share.min())}
-    return float(by_type[cov_type])
-
-
-def _factor(total, r, codes):
-    if codes:
-        groups = len(np.unique(codes[0]))
-        return (total - 1) / (total - r) * groups / (groups - 1)
-    return total / (total - r)
 
 
 def moments(table, weight=None):

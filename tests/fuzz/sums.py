@@ -54,7 +54,7 @@ def spoilt(rng, m):
         ],
     }
     name = choose(rng, fields)
-    value = odd(rng, *fields[name])
+    value = choose(rng, [*fields[name], None, np.nan, np.inf, "a"])
     return replace(m, **{name: value}), shown(**{name: value})[0]
 
 

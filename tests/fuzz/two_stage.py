@@ -149,19 +149,19 @@ def answer_of(arguments, parameters, from_sums=False):
         return None
     x, t, z, y = (numbers[name] for name in ("X", "t", "z", "y"))
     method, constant = parameters["method"], parameters["fit_intercept"]
-    over, about_mean = z.shape[1] > t.shape[1], method == "gmm" and not constant
-    if t.shape[1] and method != "2sls" and (over or about_mean):
+    over = z.shape[1] > t.shape[1]
+    if t.shape[1] and method == "gmm" and (over or not constant):
         return None
-    d, by, weight = np.column_stack([t, x]), np.column_stack([z, x]), numbers["sample_weight"]
+    weight, clusters = numbers["sample_weight"], numbers["clusters"]
     n = len(y) if weight is None else np.asarray(weight, dtype=float).sum()
-    if by.shape[1] >= len(y) or d.shape[1] + constant >= n:
+    if x.shape[1] + z.shape[1] >= len(y) or x.shape[1] + t.shape[1] + constant >= n:
         return None
-    clustered = numbers["clusters"] is not None
-    cov_type = "clustered" if clustered else parameters["cov_type"]
-    options = {"weight": weight, "clusters": numbers["clusters"], "cov_type": cov_type}
-    options |= {name: parameters[name] for name in ("debiased", "fit_intercept")}
+    options = {name: parameters[name] for name in ("debiased", "fit_intercept")}
+    options["cov_type"] = parameters["cov_type"] if clusters is None else "clustered"
+    options["from_sums"] = from_sums and options["cov_type"] == "unadjusted"
+    options["liml"] = method == "liml" and t.shape[1] > 0
     with np.errstate(all="ignore"):
-        found = least_squares(y, d, by, **options, from_sums=from_sums and cov_type == "unadjusted")
+        found = least_squares(y, t, z, x, weight=weight, clusters=clusters, **options)
     if found is not None and parameters.get("sample_weight_type") == "probability":
         return replace(found, std_tolerance=np.inf + found.std_tolerance)
     return found
@@ -206,5 +206,8 @@ def odd_call(rng):
     }
     form = choose(rng, calls)
     words = argument_names(TwoStageLS.fit, est) | {"wrong"}
-    must = EITHER if form == "fit(y=y)" else ERROR
-    return Case("TwoStageLS.fit", calls[form], words, [x, t, z, y], est, must, notes=[form])
+    must = EITHER if form in ("fit(y=y)", "fit(X, y, t=y, z=y)") else ERROR
+    given, infinite = [x, t, z, y], NO_NUMBERS
+    return Case(
+        "TwoStageLS.fit", calls[form], words, given, est, must, infinite=infinite, notes=[form]
+    )

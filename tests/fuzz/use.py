@@ -135,7 +135,8 @@ def table(rng):
         lambda: printed(getattr(est, method)(at)),
         [at],
         check=has_width,
-        infinite=(r"^\.regressions",),  # cells of regressors that an equation does not have
+        # Cells of regressors that an equation does not have, and unbounded sets.
+        infinite=(r"^\.regressions", r"^\.strength"),
         notes=shown(level=at),
     )
 
