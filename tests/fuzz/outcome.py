@@ -144,7 +144,9 @@ def _of_result(case, result):
         if not np.isfinite(value).all() and not any(re.search(p, path) for p in case.infinite):
             return "not finite", path
     try:
-        case.check(result)
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            case.check(result)
     except Wrong as error:
         return "wrong", str(error)
     return None
@@ -182,7 +184,8 @@ def _parts(value):
         names = [f.name for f in dataclasses.fields(value) if not f.name.startswith("_")]
         return [(name, getattr(value, name)) for name in names]
     if hasattr(value, "get_params") and hasattr(value, "fit"):
-        return [(name, part) for name, part in vars(value).items() if name.endswith("_")]
+        names = [name for name in (*vars(value), "covariance_") if name.endswith("_")]
+        return [(name, getattr(value, name)) for name in names if hasattr(value, name)]
     return ()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,7 @@ def load(rng):
         kind = {Moments: FourthMoments}.get(kind, Moments)
     targets = {"a folder": folder, "none": folder / "none.npz", "odd": odd(rng)}
     target = targets.get(what, path)
-    return Case(
+    out = Case(
         f"{kind.__name__}.load",
         lambda: kind.load(target),
         {"path", "file", kind.__name__},
@@ -40,6 +42,8 @@ def load(rng):
         check=(lambda result: is_same(result, sums)) if what == "as it was" else nothing,
         notes=[what, note],
     )
+    weakref.finalize(out, shutil.rmtree, folder, ignore_errors=True)
+    return out
 
 
 def change_bytes(rng, path):

@@ -129,7 +129,7 @@ def arithmetic(rng):
     calls = {"+": lambda: one + other, "-": lambda: one - other}
     itself = what == "itself" and kind is Moments
     return Case(
-        kind.__name__,
+        f"{kind.__name__}.__{'sub' if sign == '-' else 'add'}__",
         calls.get(sign, lambda: other + one),
         {"Moments", "FourthMoments", "operand", "operands", "rows", "columns", "sums"},
         check=(lambda result: is_double(result, experiment, sign)) if itself else nothing,
