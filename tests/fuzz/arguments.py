@@ -97,7 +97,7 @@ def _plain(rng, arguments):
         name
         for name, value in arguments.values.items()
         if type(value) is np.ndarray and value.dtype.kind in "biuf" and value.size
-        if value.ndim < 3 and name != "clusters"
+        if 0 < value.ndim < 3 and name != "clusters"
     ]
     return choose(rng, names) if names else None
 

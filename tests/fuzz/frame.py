@@ -72,6 +72,8 @@ def frame_of(rng, experiment):
 
 def retype(rng, frame):
     """Put another type of column in a role."""
+    if frame.numbers is None:
+        return
     argument = choose(rng, [name for name in ROLE if frame.roles[name]])
     kind, name = choose(rng, TYPES), choose(rng, frame.roles[argument])
     make, holds = TYPES[kind]

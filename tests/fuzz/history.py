@@ -118,7 +118,8 @@ def is_pooled(result, parameters):
         b, s = (np.asarray(value, dtype=np.longdouble) for value in given)
     except (TypeError, ValueError) as error:
         raise Wrong("an answer for what are no numbers") from error
-    if b.ndim != 1 or any(isinstance(value, pd.Series) for value in given):
+    named = any(isinstance(value, pd.Series | pd.DataFrame) for value in given)
+    if named or b.ndim != 1 or b.shape != s.shape:
         return
     b, s = b[~np.isnan(b)], s[~np.isnan(b)]
     w = 1 / s**2

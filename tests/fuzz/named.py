@@ -31,7 +31,7 @@ def from_frame(rng):
         frame.owe("", ERROR)
     roles, options, extra = named_columns(rng, frame, fourth=kind is FourthMoments)
     plain = not extra and kind is Moments
-    drops = options.get("missing") == "drop" or "categories" in options
+    drops = {"missing", "categories"} & set(options)
     must = frame.must if plain or (frame.must == ERROR and not drops) else EITHER
     if set(extra) - set(options):  # a role that is another column's may leave out what is wrong
         must = EITHER

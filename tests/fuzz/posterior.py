@@ -16,7 +16,7 @@ from fuzz.arguments import arguments_of, draw_arguments
 from fuzz.case import EITHER, ERROR, Case, Wrong, argument_names, choose, nothing
 from fuzz.experiment import draw_experiment
 from fuzz.two_stage import PLACES, answer_of, call_of
-from fuzz.values import odd, shown
+from fuzz.values import odd, seed, shown
 
 from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV
 from skbayesiv._sampling.backends import BACKENDS
@@ -55,6 +55,8 @@ def draw_priors(rng, wrong=0.4):
         return out, False
     name = choose(rng, sorted(set(TEMPLATE.get_params()) - {"backend"}))
     value = odd(rng, *(PLACES if name in ("treatment", "instruments") else [1e160, ["auto"]]))
+    if name == "random_state":
+        value = seed(rng)
     if name in COSTLY and isinstance(value, int) and value > COSTLY[name]:
         value = COSTLY[name]
     return out | {name: value}, True

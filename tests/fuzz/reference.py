@@ -13,6 +13,7 @@ import numpy as np
 
 EPS = float(np.finfo(float).eps)
 LONG = np.longdouble
+TINY = float(np.finfo(float).tiny)  # what is below loses digits, whoever computes it
 
 
 def orthogonalise(a):
@@ -237,5 +238,5 @@ def moments(table, weight=None):
     scatter = apart.T @ apart
     slack = 200 * EPS * len(table)
     length = np.sqrt(np.diag(scatter))
-    allowed = slack * np.outer(length, length)
+    allowed = slack * np.outer(length, length) + len(table) * TINY
     return total, mean, scatter, slack * (np.abs(mean) + length / np.sqrt(total)), allowed

@@ -9,7 +9,7 @@ from fuzz import posterior, two_stage, use
 from fuzz.arguments import draw_arguments
 from fuzz.case import EITHER, ERROR, Case, argument_names, choose
 from fuzz.sums import ROWS, some_sums, spoilt
-from fuzz.values import odd, shown
+from fuzz.values import odd, seed, shown
 
 from skbayesiv import (
     BayesianIV,
@@ -55,9 +55,8 @@ def simulate(rng):
     x, t, z, y = (arguments.values.get(name) for name in ("X", "t", "z", "y"))
     count = choose(rng, [1, 5, 24, None]) if rng.random() < 0.7 else odd(rng, -1, 0)
     count = 50 if isinstance(count, int) and count > 50 else count
-    seed = 0 if rng.random() < 0.7 else odd(rng, 2**40)
     given = choose(rng, ["all", "do", "z", "none"])
-    draw = {"n_draws": count, "random_state": seed}
+    draw = {"n_draws": count, "random_state": seed(rng)}
     calls = {
         "log_predictive_density": lambda: est.log_predictive_density(x, t, y, z=z),
         "log_likelihood": lambda: est.log_likelihood(x, t, y, z=z, n_draws=count),
@@ -186,7 +185,8 @@ def dataset(rng):
         options = {name: odd(rng, True) for name in ("as_frame", "return_X_t_y_z")}
         function = load_push_experiment
     else:
-        options = {choose(rng, SIMULATION): odd(rng) for _ in range(2)} | {"n_samples": 50}
+        options = {choose(rng, SIMULATION): odd(rng) for _ in range(2)}
+        options |= {"n_samples": 50, "random_state": seed(rng)}
         function = make_noncompliance
     return Case(
         f"datasets.{function.__name__}",

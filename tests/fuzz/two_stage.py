@@ -153,8 +153,9 @@ def answer_of(arguments, parameters, from_sums=False):
     if t.shape[1] and method == "gmm" and (over or not constant):
         return None
     weight, clusters = numbers["sample_weight"], numbers["clusters"]
-    n = len(y) if weight is None else np.asarray(weight, dtype=float).sum()
-    if x.shape[1] + z.shape[1] >= len(y) or x.shape[1] + t.shape[1] + constant >= n:
+    n, width = len(y), x.shape[1] + t.shape[1] + constant
+    n_weighted = n if weight is None else np.asarray(weight, dtype=float).sum()
+    if not width or width >= n_weighted or x.shape[1] + z.shape[1] >= n:
         return None
     options = {name: parameters[name] for name in ("debiased", "fit_intercept")}
     options["cov_type"] = parameters["cov_type"] if clusters is None else "clustered"

@@ -45,6 +45,12 @@ def odd(rng, *more):
     return choose(rng, [*NUMBERS, *STRINGS, *SCALARS, *NESTED, *objects()])
 
 
+def seed(rng):
+    """A `random_state`: not None, which is to draw from numpy's global generator."""
+    value = 0 if rng.random() < 0.7 else odd(rng, 2**40)
+    return 0 if value is None else value
+
+
 def shown(**values):
     """Notes of values, on one short line each."""
     return [f"{name}={' '.join(repr(value).split())}"[:80] for name, value in values.items()]
