@@ -16,7 +16,7 @@ import skbayesiv
 from skbayesiv import datasets, diagnostics, metrics
 
 CHUNK = 50
-FEW, MANY = 400, 20_000
+FEW, MANY = 600, 20_000
 DRAWS = 60  # of each entry, which name what they call
 
 
