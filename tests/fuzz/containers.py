@@ -250,5 +250,6 @@ def wrap(rng, name, a):
         return make(rng, a.astype(float)), kind, must
     lose = LOSE | (LOSE_X if name == "X" else {})
     kind = choose(rng, lose)
-    scalar_is_fine = name == "sample_weight" and kind in ("a number", "an array of no dimensions")
-    return lose[kind](rng, a.astype(float)), kind, EITHER if scalar_is_fine else ERROR
+    scalar = name == "sample_weight" and kind in ("a number", "an array of no dimensions")
+    fine = scalar or kind in LOSE_X  # a vector of covariates is one to the diagnostics
+    return lose[kind](rng, a.astype(float)), kind, EITHER if fine else ERROR
