@@ -20,6 +20,7 @@ from skbayesiv._data.frames.columns import numbers
 from skbayesiv._data.frames.types import NUMBERS, check_kind, is_label, is_number, refuse_type
 
 FLOATS = [np.float64, np.float32]
+LARGE = 1e150
 
 
 def check_matrix(value: Any, name: str, *, finite: bool = True, **options: Any) -> NDArray[Any]:
@@ -28,7 +29,7 @@ def check_matrix(value: Any, name: str, *, finite: bool = True, **options: Any) 
     Without `finite` values may be missing or infinite, for who forms sums sees it in these, and
     whole numbers and Booleans stay what they are.
     """
-    if _is_ready(value, finite):
+    if not finite and _is_ready(value, finite):
         return np.asarray(value)
     array = as_numbers(value, name)
     if not _is_ready(array, finite):
@@ -37,6 +38,11 @@ def check_matrix(value: Any, name: str, *, finite: bool = True, **options: Any) 
             array = np.asarray(check_array(array, **options))
     if finite:
         check_finite(array, name, list(getattr(value, "columns", ())))
+        if array.size and np.abs(array).max() > LARGE:
+            raise ValueError(
+                f"{name} must be at most {LARGE:g}, or its squares are no numbers; got "
+                f"{np.abs(array).max():.6g}. Rescale it, as in fit."
+            )
     return array
 
 
@@ -45,7 +51,8 @@ def _is_ready(value: Any, finite: bool) -> bool:
     if type(value) is not np.ndarray or value.ndim != 2 or not value.size:
         return False
     if value.dtype in FLOATS:
-        return not finite or bool(np.isfinite(value.sum()))
+        with np.errstate(over="ignore"):
+            return not finite or bool(np.isfinite(value.sum()))
     return not finite and value.dtype.kind in "biu"
 
 
@@ -108,7 +115,7 @@ def _frame_numbers(value: Any, frame: nw.DataFrame[Any], name: str) -> NDArray[A
             raise refuse_type(name, what, label=is_label(dtype))
     if frame.implementation.is_pandas() and _are_numpy(frame.to_native().dtypes):
         return np.asarray(value)
-    columns = [numbers(frame[column], name) for column in frame.columns]
+    columns = [numbers(frame.get_column(column), name) for column in frame.columns]
     kind = np.result_type(*columns) if columns else np.float64
     out = np.empty((len(frame), len(columns)), kind, order="F")
     for at, values in enumerate(columns):

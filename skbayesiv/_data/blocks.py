@@ -85,10 +85,22 @@ def blocks(data: RowArrays, shift: Array, *, by_row: bool = False) -> Iterator[t
         yield block, at
 
 
-@np.errstate(over="ignore", invalid="ignore")  # whoever asks for the sums names what overflowed
+@np.errstate(
+    over="ignore", invalid="ignore", divide="ignore"
+)  # whoever asks for the sums names what overflowed
 def sum_blocks(data: RowArrays) -> Totals:
-    """Sums of the columns [x, z, t, y] and of their products, about the mean of the first rows."""
-    shift = pilot_mean(data)
+    """Sums of the columns [x, z, t, y] and of their products, about the mean of the first rows.
+
+    A row that outweighs these can lie far from their mean: then they are taken about the mean of
+    all, in a second pass.
+    """
+    sums = _sum_about(data, pilot_mean(data))
+    if data.sample_weight is None or not sums.far.any():
+        return sums
+    return _sum_about(data, sums.shift + sums.total / sums.weight)
+
+
+def _sum_about(data: RowArrays, shift: Array) -> Totals:
     width = len(shift)
     cross, weight, n_rows = np.zeros((lanes(1 + width), lanes(1 + width))), 0.0, 0
     by_row = data.x.shape[1] > WIDE and data.x.flags.c_contiguous and data.sample_weight is None

@@ -101,7 +101,7 @@ class Features:
                 f"X must have the columns {list(self.names)}; got {frame.columns}."
                 + _about_indicators(absent)
             )
-        return {name: self._read(frame[name]) for name in self.names}
+        return {name: self._read(frame.get_column(name)) for name in self.names}
 
     def _read(self, column: nw.Series[Any]) -> NDArray[Any]:
         name, dtype = column.name, column.dtype

@@ -29,6 +29,7 @@ from skbayesiv._data.frames.planning import named_columns
 from skbayesiv._data.frames.products import FactorProducts, product_query, product_shape
 from skbayesiv._data.frames.query import Query
 from skbayesiv._data.moments import Moments
+from skbayesiv._data.possible import check_arrays, check_columns, check_counts, check_products
 from skbayesiv._data.products import (
     Reference,
     from_clusters,
@@ -37,7 +38,7 @@ from skbayesiv._data.products import (
     sum_rows,
     transform,
 )
-from skbayesiv._data.storage import load_sums, save_sums
+from skbayesiv._data.storage import load_sums, save_sums, saved_by
 from skbayesiv._typing import Array, Codes
 
 
@@ -160,7 +161,8 @@ class FourthMoments:
                 "by and clusters must not both be given: rows are grouped by one column; got "
                 f"by={by!r} and clusters={clusters!r}. Take the sums of each group's rows instead."
             )
-        roles = named_columns(outcome, treatment, instruments, covariates)
+        given = {"sample_weight": sample_weight, "by": by, "clusters": clusters}
+        roles = named_columns(outcome, treatment, instruments, covariates, **given)
         group = by if clusters is None else clusters
         extra = {"sample_weight": sample_weight, "by": group}
         query = Query.open(frame, roles, **extra, missing=missing, categories=categories)
@@ -207,7 +209,7 @@ class FourthMoments:
         """Read what :meth:`save` wrote, and raise as :meth:`Moments.load` does."""
         columns, sums = load_sums(path, "FourthMoments")
         groups = int(sums["n_clusters"])
-        return cls(
+        fourth = cls(
             columns,
             Reference(sums["shift"], sums["coef"]),
             int(sums["n_rows"]),
@@ -215,6 +217,9 @@ class FourthMoments:
             sums["total"],
             sums["cross"],
         )
+        with saved_by("FourthMoments", path):
+            check_fourth_moments(fourth)
+        return fourth
 
     @classmethod
     def empty(cls, columns: Columns) -> FourthMoments:
@@ -307,3 +312,22 @@ class FourthMoments:
                 "Fourth-order sums with covariates add only when they were taken about the same "
                 "coefficients on X: pass the same reference to FourthMoments.from_data."
             )
+
+
+def check_fourth_moments(fourth: Any, argument: str = "fourth_moments") -> None:
+    """Raise unless the argument is FourthMoments that rows can have."""
+    if not isinstance(fourth, FourthMoments):
+        raise TypeError(f"{argument} must be FourthMoments; got {type(fourth).__name__}.")
+    check_columns(fourth.columns, argument)
+    f, e = product_shape(fourth.columns)
+    width, p = len(fourth.columns.names), len(fourth.columns.covariates)
+    if not isinstance(fourth.reference, Reference):
+        raise TypeError(
+            f"{argument}.reference must be a Reference; got {type(fourth.reference).__name__}."
+        )
+    check_arrays(
+        fourth.reference, f"{argument}.reference", {"shift": (width,), "coef": (p, width - p)}
+    )
+    check_arrays(fourth, argument, {"total": (f, e), "cross": (f, e, f, e)})
+    check_counts(fourth, argument)
+    check_products(fourth.cross.reshape(f * e, f * e), argument)

@@ -31,7 +31,7 @@ def check_identified(moments: Moments, *, fit_intercept: bool = True, proper: bo
     """
     columns = moments.columns
     q, k = len(columns.instruments), len(columns.treatments)
-    _check_finite(moments)
+    check_sums_finite(moments)
     check_order(columns)
     _check_rows(moments, len(columns.covariates) + q + int(fit_intercept) if k else 2)
     if not k:
@@ -144,7 +144,7 @@ def constant_error(argument: str, column: str, value: float) -> ValueError:
     )
 
 
-def _check_finite(moments: Moments) -> None:
+def check_sums_finite(moments: Moments) -> None:
     """Raise if a sum is not finite, or has too few digits: squares over- and underflow."""
     if not np.isfinite(moments.weight):
         raise ValueError(f"sample_weight must have a finite sum; got {moments.weight}.")

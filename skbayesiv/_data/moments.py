@@ -13,7 +13,14 @@ from skbayesiv._columns import Columns
 from skbayesiv._data.blocks import RowArrays, sum_blocks
 from skbayesiv._data.frames.planning import named_columns
 from skbayesiv._data.frames.query import Query
-from skbayesiv._data.storage import load_sums, save_sums
+from skbayesiv._data.possible import (
+    check_arrays,
+    check_columns,
+    check_counts,
+    check_products,
+    check_variances,
+)
+from skbayesiv._data.storage import load_sums, save_sums, saved_by
 from skbayesiv._typing import Array
 
 ROUNDING = 1e-14  # share of a sum of squares
@@ -191,7 +198,10 @@ class Moments:
         """
         columns, sums = load_sums(path, "Moments")
         weight, n_rows = float(sums["weight"]), int(sums["n_rows"])
-        return cls(columns, sums["shift"], weight, n_rows, sums["total"], sums["cross"])
+        moments = cls(columns, sums["shift"], weight, n_rows, sums["total"], sums["cross"])
+        with saved_by("Moments", path):
+            check_moments(moments)
+        return moments
 
     @classmethod
     def empty(cls, columns: Columns) -> Moments:
@@ -268,3 +278,22 @@ def _without_rounding(left: Array, whole: Array) -> Array:
     """A difference of sums of squares, zero where what is left of the whole is rounding."""
     none = np.abs(np.diag(left)) <= ROUNDING * np.diag(whole)
     return np.where(none[:, None] | none, 0.0, left)
+
+
+def check_moments(moments: Any, argument: str = "moments") -> None:
+    """Raise unless the argument is Moments that rows can have."""
+    if isinstance(moments, Mapping):
+        raise TypeError(
+            f"{argument} must be Moments; got {type(moments).__name__}: of moments by group pass "
+            "one, or their sum."
+        )
+    if not isinstance(moments, Moments):
+        raise TypeError(f"{argument} must be Moments; got {type(moments).__name__}.")
+    check_columns(moments.columns, argument)
+    width = len(moments.columns.names)
+    shapes = {"shift": (width,), "total": (width,), "cross": (width, width)}
+    check_arrays(moments, argument, shapes)
+    check_counts(moments, argument)
+    check_products(moments.cross, argument)
+    if moments.weight:
+        check_variances(moments.with_constant, argument)

@@ -151,10 +151,10 @@ def read_named(
     check_index(X=X, t=t, z=z, sample_weight=sample_weight, clusters=clusters)
     split = features.split(X, in_columns=roles.in_columns, finite=False)
     if isinstance(sample_weight, str):
-        sample_weight = numbers(frame[sample_weight], "sample_weight")
+        sample_weight = numbers(frame.get_column(sample_weight), "sample_weight")
     if isinstance(clusters, str):
-        clusters = labels(frame[clusters])
-    outcome = pd.Series(numbers(frame[y], "y"), name=y, copy=False)
+        clusters = labels(frame.get_column(clusters))
+    outcome = pd.Series(numbers(frame.get_column(y), "y"), name=y, copy=False)
     rows = {"t": t, "z": z, "sample_weight": sample_weight, "clusters": clusters}
     data = join_rows(split, outcome, **rows, finite=False, probability=probability)
     return data, features

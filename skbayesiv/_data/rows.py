@@ -171,7 +171,7 @@ def split_columns(X: Any, roles: Roles, *, empty: bool = True, finite: bool = Tr
                 "X=None."
             )
         return Regressors(np.empty((0, 0)), (), 0)
-    if not hasattr(X, "shape"):
+    if not hasattr(X, "shape") or isinstance(X, memoryview):
         X = as_numbers(X, "X")
     names = matrix_names(X)
     if len(X.shape) != 2 or not roles.are_given:

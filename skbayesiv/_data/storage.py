@@ -7,7 +7,8 @@ which may not be compressed, and that names, types and shapes are those that its
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from math import prod
 from os import PathLike
@@ -69,6 +70,7 @@ def save_sums(
 
     A file that is there is replaced when all is written, and stays as it was if that fails.
     """
+    _check_path(path)
     title, layout = KINDS[kind]
     arrays: dict[str, Any] = {
         name: np.asarray(values[name], entry.dtype) for name, entry in layout(columns).items()
@@ -80,12 +82,27 @@ def save_sums(
 
 def load_sums(path: str | PathLike[str], kind: str) -> tuple[Columns, dict[str, Any]]:
     """Read the columns and the arrays that `save_sums` wrote."""
+    _check_path(path)
     with Path(path).open("rb") as file:
         try:
             return _read(file, *KINDS[kind])
         except Exception as error:  # over foreign bytes zipfile, NumPy and json raise all kinds
             reason = str(error).rstrip(".") or type(error).__name__
             raise ValueError(f"{path} must be a file that {kind}.save wrote: {reason}.") from error
+
+
+@contextmanager
+def saved_by(kind: str, path: str | PathLike[str]) -> Iterator[None]:
+    """Name the file in an error over what it holds."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} must be a file that {kind}.save wrote: {error}") from error
+
+
+def _check_path(path: Any) -> None:
+    if not isinstance(path, str | PathLike):
+        raise TypeError(f"path must be a path, a string or PathLike; got {path!r}.")
 
 
 def _read(
@@ -133,7 +150,10 @@ def _read_array(archive: ZipFile, name: str, entry: Entry) -> Any:
         if (size := stream.tell() + dtype.itemsize * prod(shape)) != info.file_size:
             raise ValueError(f"{name} takes {info.file_size} bytes, not {size}")
     with archive.open(info) as stream:
-        return npy.read_array(stream, allow_pickle=False).astype(dtype.newbyteorder("="))
+        array = npy.read_array(stream, allow_pickle=False).astype(dtype.newbyteorder("="))
+    if dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{name} is not finite")
+    return array
 
 
 def _columns(text: str) -> Columns:

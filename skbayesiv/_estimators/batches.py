@@ -7,8 +7,8 @@ from typing import Any, Self, overload
 
 from numpy.typing import ArrayLike
 
+from skbayesiv._data.moments import check_moments
 from skbayesiv._data.named import NamedFrame
-from skbayesiv._data.possible import check_moments
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import BaseIV

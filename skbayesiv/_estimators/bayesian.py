@@ -11,11 +11,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.fourth_moments import FourthMoments, check_fourth_moments
 from skbayesiv._data.identified import check_identified
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.named import NamedFrame
-from skbayesiv._data.possible import check_fourth_moments
 from skbayesiv._data.rows import KEPT_ROWS, IVData, read_rows, second_is_outcome
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.posterior_methods import PosteriorMethods

@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.metrics import r2_score
 from sklearn.model_selection import check_cv
-from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skbayesiv._data.named import NamedFrame
@@ -96,7 +96,7 @@ class BayesianIVCV(BaseIV):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "estimator": [HasMethods(["fit_moments"]), None],
+        "estimator": [BayesianIV, None],
         "beta_t_scale": ["array-like"],
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(SCORES))],

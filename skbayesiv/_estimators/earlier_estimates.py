@@ -35,6 +35,10 @@ def estimates_table(estimators: Sequence[Any], names: Sequence[str] | None = Non
     """
     import pandas as pd
 
+    if not isinstance(estimators, Sequence) or isinstance(estimators, str):
+        raise TypeError(
+            f"estimators must be a list of fitted estimators; got {type(estimators).__name__}."
+        )
     if not len(estimators):
         raise ValueError("estimators must hold at least one fitted estimator; got none.")
     index = [str(j) for j in range(len(estimators))] if names is None else list(names)

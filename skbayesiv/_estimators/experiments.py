@@ -119,7 +119,12 @@ def fit_experiments(
     (3, 1)
     >>> next_one = HierarchicalBayesianIV(fits.effects, fits.std_errors)
     """
-    template = estimator or BayesianIV(chains=2, draws=500, tune=500)
+    template = BayesianIV(chains=2, draws=500, tune=500) if estimator is None else estimator
+    if not isinstance(template, BayesianIV):
+        raise TypeError(
+            "estimator must be a BayesianIV or HierarchicalBayesianIV; got "
+            f"{type(template).__name__}."
+        )
     template._validate_params()
     sums = sums_by_group(
         template,

@@ -277,6 +277,8 @@ class HierarchicalBayesianIV(BayesianIV):
         treatments = list(self.moments_.columns.treatments)
         history, (effect, error) = self._history, likelihood_estimate(self)
         names = [] if history is None else list(history.names)
+        if not (name is None or isinstance(name, str)):
+            raise TypeError(f"name must be a string; got {name!r}.")
         if name in names:
             raise ValueError(f"name must not be that of an earlier experiment; got {name!r}.")
         index = [*names, name or unused_name(names)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
 
+from skbayesiv._data.checks import check_level
 from skbayesiv._estimators.pickling import pack_tree, unpack_tree
 from skbayesiv._estimators.predictive_methods import PredictiveMethods
 from skbayesiv._models.parts.priors import PriorRow
@@ -57,9 +59,11 @@ class PosteriorMethods(PredictiveMethods):
         load_jax()
         from arviz_stats.summary import summary
 
-        names = var_names or [
-            str(name) for name in self.idata_.posterior.data_vars if name not in {"corr", "cov"}
-        ]
+        found = [str(name) for name in self.idata_.posterior.data_vars]
+        names = [name for name in found if name not in {"corr", "cov"}]
+        if var_names is not None:
+            names = [var_names] if isinstance(var_names, str) else var_names
+        _check_summary(names, found, ci_prob, ci_kind, round_to)
         table = summary(
             self.idata_, var_names=names, ci_prob=ci_prob, ci_kind=ci_kind, round_to=round_to
         )
@@ -118,3 +122,16 @@ class PosteriorMethods(PredictiveMethods):
 
         table = self._model.prior_table()
         return pd.DataFrame.from_dict(table, orient="index", columns=list(PriorRow._fields))
+
+
+def _check_summary(names: Any, found: list[str], ci_prob: Any, ci_kind: Any, round_to: Any) -> None:
+    """Raise unless arguments of `summary` are what ArviZ takes."""
+    if not isinstance(names, list | tuple) or not all(name in found for name in map(str, names)):
+        raise ValueError(f"var_names must be variables of the posterior, {found}; got {names!r}.")
+    check_level(ci_prob, "ci_prob")
+    if not isinstance(ci_kind, str) or ci_kind not in ("hdi", "eti"):
+        raise ValueError(f"ci_kind must be 'hdi' or 'eti'; got {ci_kind!r}.")
+    whole = isinstance(round_to, Integral) and not isinstance(round_to, bool)
+    word = isinstance(round_to, str) and round_to in ("auto", "none")
+    if not (whole or round_to is None or word):
+        raise ValueError(f"round_to must be a whole number or 'auto'; got {round_to!r}.")

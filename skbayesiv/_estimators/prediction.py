@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from skbayesiv._data.arrays import as_numbers
+from skbayesiv._data.arrays import LARGE, as_numbers
 from skbayesiv._data.checks import (
     check_columns,
     check_index,
@@ -106,7 +106,16 @@ class Predictor:
         else:
             intercept, coef = self._reduced_form()
             mean = np.asarray(intercept + np.column_stack([z, x]) @ coef)
-        return (mean, self._predictive_std(x, t, z)) if return_std else mean
+        if not return_std:
+            return mean
+        with np.errstate(over="ignore", invalid="ignore"):
+            std = self._predictive_std(x, t, z)
+        if not np.isfinite(std).all():
+            raise ValueError(
+                "X, t and z must be near enough to the rows of the fit for a standard deviation "
+                "that is a number; got rows too far from these."
+            )
+        return mean, std
 
     def effect(self, t0: Any = 0.0, t1: Any = None) -> float | Array:
         """Effect on the outcome of moving the treatment from t0 to t1.
@@ -120,12 +129,17 @@ class Predictor:
         -------
         float, or ndarray of shape (K,) for each treatment alone
         """
-        effects = self._steps(t0, t1) @ np.atleast_1d(self.effect_)
+        effects = self._steps(t0, t1) @ self.coef_[: self.n_treatments_]
         return float(effects) if effects.ndim == 0 else effects
 
     def _steps(self, t0: Any, t1: Any) -> Array:
         """Steps t1 - t0 of the treatments: one, shape (K,), or each treatment's, shape (K, K)."""
-        width = np.size(self.effect_)
+        check_is_fitted(self)
+        width = self.n_treatments_
+        if not width:
+            raise ValueError(
+                "t and z must be given to fit for an effect: the model was fitted without them."
+            )
         start = _level(t0, "t0", width)
         if t1 is None and width > 1:
             if start.any():
@@ -223,7 +237,13 @@ class Predictor:
         weight = check_weights(sample_weight, y.shape[0])
         intercept, coef = self._reduced_form()
         design = x if instruments is None else np.column_stack([instruments, x])
-        return float(r2_score(y, intercept + design @ coef, sample_weight=weight))
+        predicted = intercept + design @ coef
+        if np.abs(predicted).max() > LARGE:
+            raise ValueError(
+                "X and z must be near enough to the rows of the fit for a prediction whose square "
+                f"is a number; got one of {np.abs(predicted).max():.6g}."
+            )
+        return float(r2_score(y, predicted, sample_weight=weight))
 
     def _score_rows(self, X: Any, t: Any, z: Any) -> tuple[Array, Array | None]:
         columns = self.treatment is not None

@@ -296,4 +296,10 @@ def _tails(level: float) -> list[float]:
 
 
 def _seed(random_state: Any) -> int:
-    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+    try:
+        return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "random_state must be None, a RandomState or a whole number below 2^32; got "
+            f"{random_state!r}."
+        ) from error

@@ -14,9 +14,8 @@ from sklearn.utils._param_validation import StrOptions
 from skbayesiv._columns import Columns
 from skbayesiv._data.checks import check_clusters
 from skbayesiv._data.identified import check_identified, explained_treatments, full_rank
-from skbayesiv._data.moments import Moments
+from skbayesiv._data.moments import Moments, check_moments
 from skbayesiv._data.named import NamedFrame
-from skbayesiv._data.possible import check_moments
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.classical_methods import ClassicalMethods
@@ -236,6 +235,11 @@ class TwoStageLS(ClassicalMethods):
             raise ValueError(PROBABILITY.format("fit_moments"))
         if isinstance(cluster_moments, Mapping):
             cluster_moments = cluster_moments.values()
+        if not (cluster_moments is None or np.iterable(cluster_moments)):
+            raise TypeError(
+                "cluster_moments must be a mapping or an iterable of Moments; got "
+                f"{type(cluster_moments).__name__}."
+            )
         parts = list(cluster_moments) if cluster_moments is not None else []
         for part in parts:
             check_moments(part, "cluster_moments")

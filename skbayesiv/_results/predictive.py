@@ -101,7 +101,13 @@ def log_density(values: Values, rows: NewRows) -> Array:
         for e in range(d):
             error = error - factor[d][e][:, None] * white[e]
         white.append(error / factor[d][d][:, None])
-        total += white[d] ** 2
+        with np.errstate(over="ignore", invalid="ignore"):
+            total += white[d] ** 2
+    if not np.isfinite(total).all():
+        raise ValueError(
+            "X, t, y and z must be near enough to the rows of the fit for a log density that is a "
+            "number; got rows too far from these."
+        )
     return -0.5 * total
 
 

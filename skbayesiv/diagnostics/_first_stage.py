@@ -190,6 +190,8 @@ def _first_stage(p: Partialled, form: ReducedForm) -> FirstStage:
 
 def _std_errors(turn: Array, covariance: Array) -> Array:
     """Standard errors of linear combinations, one a row of `turn`; what is rounding is zero."""
-    variance = np.diag(turn @ covariance @ turn.T)
-    size = (turn**2).sum(axis=1) * np.trace(covariance)
-    return np.sqrt(np.where(variance > ROUNDING * size, variance, 0.0))
+    length = np.abs(turn).max(axis=1)
+    unit = turn / length[:, None]
+    variance = np.diag(unit @ covariance @ unit.T)
+    size = (unit**2).sum(axis=1) * np.trace(covariance)
+    return np.asarray(length * np.sqrt(np.where(variance > ROUNDING * size, variance, 0.0)))

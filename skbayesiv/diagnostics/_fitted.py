@@ -18,16 +18,16 @@ class Fitted(Protocol):
 
 def fitted_estimator(est: Any) -> Any:
     """Fitted estimator of this package: `est`, the best one of a search, a pipeline's last step."""
-    if hasattr(est, "get_params"):
+    if hasattr(est, "get_params") and not isinstance(est, type):
         check_is_fitted(est)
     if hasattr(est, "best_estimator_"):
         return fitted_estimator(est.best_estimator_)
     if hasattr(est, "steps"):
         return fitted_estimator(est.steps[-1][1])
-    if not isinstance(est, Fitted):
+    if isinstance(est, type) or not isinstance(est, Fitted):
         raise TypeError(
             "est must be a fitted TwoStageLS, BayesianIV, HierarchicalBayesianIV or a search over "
-            f"one; got {type(est).__name__}."
+            f"one; got {est.__name__ if isinstance(est, type) else type(est).__name__}."
         )
     return est
 

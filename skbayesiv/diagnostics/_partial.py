@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skbayesiv._data.identified import collinear_error, constant_error, explained
+from skbayesiv._data.identified import check_sums_finite, collinear_error, constant_error, explained
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.standardised import spreads
 from skbayesiv._linear.equation import NEEDS_ROWS, Equation
@@ -252,6 +252,7 @@ def _check_alone(others: dict[str, Any], what: str, fit_intercept: bool) -> None
 
 def partial_equation(equation: Equation) -> Partialled:
     """An equation's columns with the covariates partialled out, these perhaps short of rank."""
+    check_sums_finite(equation.moments)
     c, second, varies = equation.columns, equation.second, _varies(equation)
     scale = np.sqrt(np.diag(second))
     scale[~varies] = np.inf  # no column then

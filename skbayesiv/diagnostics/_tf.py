@@ -30,6 +30,7 @@ published table, entry by entry.
 from dataclasses import dataclass
 from functools import cache
 from math import copysign, inf
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -116,8 +117,8 @@ def tf_critical_value(f: float) -> float:
     >>> [round(tf_critical_value(f), 2) for f in (3.0, 4.0, 10.0, 50.0, 200.0)]
     [inf, 18.65, 3.43, 2.14, 1.96]
     """
-    if not f >= 0:
-        raise ValueError(f"f must be at least 0, got {f}.")
+    if not (isinstance(f, Real) and f >= 0):
+        raise ValueError(f"f must be a number, at least 0; got {f!r}.")
     ends, inverse = _curve()
     root = float(np.sqrt(f))
     if root <= ends[0]:

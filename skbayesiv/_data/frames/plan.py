@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from skbayesiv._columns import Columns
 from skbayesiv._typing import Array
 
+FAR = 1e-4
+
 Tallies = dict[Any, Array]
 
 
@@ -32,6 +34,13 @@ class Totals(NamedTuple):
     n_rows: int
     total: Array
     cross: Array
+
+    @property
+    def far(self) -> NDArray[np.bool_]:
+        """Whether a column's squares about its mean lose digits beside those that were taken."""
+        square = np.diag(self.cross)
+        with np.errstate(all="ignore"):  # an overflow shows in the sums
+            return np.asarray((square - self.total**2 / self.weight < FAR * square) & (square > 0))
 
 
 @dataclass(frozen=True)

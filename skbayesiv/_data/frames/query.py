@@ -56,7 +56,18 @@ class Query:
     def _sums(self) -> Tallies:
         sums = self.source.tally(self.plan)
         check_sums(sums, self.plan, self.source)
+        if self.plan.by is None and self.plan.weight is not None:
+            return self._about_the_mean(sums)
         return sums
+
+    def _about_the_mean(self, sums: Tallies) -> Tallies:
+        """The same sums, taken again if a row that outweighs the others lay far from the shift."""
+        found, numbers = self.plan.totals(sums[None]), list(self.plan.number_terms)
+        if not found.far[numbers].any():
+            return sums
+        shift = found.shift.copy()
+        shift[numbers] += (found.total / found.weight)[numbers]
+        return self.source.tally(replace(self.plan, shift=shift))
 
     def totals(self) -> Totals:
         """Sums over the rows of a plan without groups."""

@@ -10,10 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from skbayesiv._columns import column_names
+from skbayesiv._data.arrays import as_numbers
 from skbayesiv._models.parts.priors import PriorRow, finite_or_auto, positive_or_auto
 from skbayesiv._models.parts.scales import SCALE_PRIORS
 from skbayesiv._typing import Array
 
+LARGE = 1e50
 SHOWN = 5
 
 
@@ -200,10 +202,7 @@ class _Table:
 
 
 def _read(value: Any, name: str) -> _Table:
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numbers: {error}.") from error
+    array = np.asarray(as_numbers(value, name), dtype=float)
     if array.ndim not in (1, 2):
         raise ValueError(f"{name} must have shape (J,) or (J, K); got shape {array.shape}.")
     index = getattr(value, "index", None)
@@ -229,12 +228,14 @@ def _check_entries(b: Array, s: Array, names: Sequence[str]) -> None:
             "its standard error, or the reverse, says nothing; they are not for "
             f"{_some([names[j] for j, _ in apart])}."
         )
-    good = np.isnan(b) | (np.isfinite(b) & np.isfinite(s) & (s > 0))
+    known = (np.abs(b) < LARGE) & (s < LARGE) & (s > 1.0 / LARGE)
+    good = np.isnan(b) | known
     found = [f"{names[j]}: {b[j, k]:g} ({s[j, k]:g})" for j, k in np.argwhere(~good)]
     if found:
         raise ValueError(
             "effects must be finite and std_errors positive and finite (or NaN where an experiment "
-            f"did not measure a treatment); got {_some(found)}."
+            f"did not measure a treatment), both below {LARGE:g}, std_errors above its inverse; "
+            f"got {_some(found)}."
         )
 
 
