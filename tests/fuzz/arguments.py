@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from fuzz.case import ANSWER, EITHER, ERROR, choose, worst
-from fuzz.containers import SHAPES, read_only, wrap
+from fuzz.containers import LOSE_X, SHAPES, read_only, wrap
 from fuzz.experiment import ROLES, cast, cluster, draw_experiment, spoil_numbers, weigh
 
 FEW_CLUSTERS = 20
@@ -110,6 +110,8 @@ def retype(rng, arguments):
     value, note, must = wrap(rng, name, arguments.values[name])
     arguments.values[name] = value
     arguments.owe(f"{name} {note}", must)
+    if note in LOSE_X:
+        arguments.numbers = None
 
 
 def recast(rng, arguments):
@@ -149,10 +151,13 @@ def leave_out(rng, arguments):
         return
     arguments.values[name] = None
     fine = name == "sample_weight" or (name == "X" and not arguments.places)
-    arguments.owe(f"{name} None", EITHER if fine else ERROR)
+    both = name in ("t", "z")  # without both it is least squares
+    arguments.owe(f"{name} None", EITHER if fine or both else ERROR)
     if fine and arguments.numbers is not None:
         truth = arguments.numbers[name]
         arguments.numbers[name] = truth[:, :0] if name == "X" else None
+    elif both:
+        arguments.numbers = None
 
 
 EARLY = {"numbers": spoil_numbers, "weights": weigh, "clusters": cluster}
