@@ -38,10 +38,11 @@ def check_matrix(value: Any, name: str, *, finite: bool = True, **options: Any) 
             array = np.asarray(check_array(array, **options))
     if finite:
         check_finite(array, name, list(getattr(value, "columns", ())))
-        if array.size and np.abs(array).max() > LARGE:
+        largest = float(np.abs(array).max(initial=0.0))
+        if largest > LARGE:
             raise ValueError(
                 f"{name} must be at most {LARGE:g}, or its squares are no numbers; got "
-                f"{np.abs(array).max():.6g}. Rescale it, as in fit."
+                f"{largest:.6g}. Rescale it, as in fit."
             )
     return array
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from itertools import combinations
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import column_or_1d
 
 from skbayesiv._data.arrays import as_numbers, check_matrix, naming, refuse_masked
-from skbayesiv._typing import Array, Codes
+from skbayesiv._typing import Array, Codes, is_real
 from skbayesiv.exceptions import OURS
 
 COLUMN_Y = (
@@ -54,7 +53,9 @@ def check_outcome(y: Any, n_rows: int | None = None, *, finite: bool = True) -> 
             "1-D array of numbers."
         )
     values = np.asarray(as_numbers(y, "y"))
-    if values.ndim != 1:
+    if values.ndim not in (1, 2):
+        raise ValueError(f"y must have one dimension; got shape {values.shape}.")
+    if values.ndim == 2:
         if values.shape[1:] == (1,):
             warnings.warn(COLUMN_Y, DataConversionWarning, skip_file_prefixes=OURS)
         values = column_or_1d(values)
@@ -180,5 +181,5 @@ def _codes(labels: NDArray[Any]) -> Codes:
 
 def check_level(level: float, name: str = "level") -> None:
     """Raise unless a probability lies strictly between 0 and 1."""
-    if not (isinstance(level, Real) and 0.0 < level < 1.0):
+    if not (is_real(level) and 0.0 < level < 1.0):
         raise ValueError(f"{name} must lie strictly between 0 and 1; got {level!r}.")

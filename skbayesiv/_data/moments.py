@@ -231,10 +231,11 @@ class Moments:
         """Return the same moments with the sums taken about another point."""
         if np.array_equal(shift, self.shift):
             return self
-        d = self.shift - shift
-        cross = np.outer(d, self.total)
-        cross = self.cross + cross + cross.T + self.weight * np.outer(d, d)
-        total = self.total + self.weight * d
+        with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the sums
+            d = self.shift - shift
+            cross = np.outer(d, self.total)
+            cross = self.cross + cross + cross.T + self.weight * np.outer(d, d)
+            total = self.total + self.weight * d
         return Moments(self.columns, shift, self.weight, self.n_rows, total, cross)
 
     def __add__(self, other: Moments) -> Moments:
@@ -256,6 +257,7 @@ class Moments:
         return self._combine(other, -1)
 
     def _combine(self, other: Moments, sign: int) -> Moments:
+        check_moments(other, "other")
         if self.columns != other.columns:
             raise ValueError(
                 f"Moments must be of the same columns: {self.columns}; got {other.columns}."

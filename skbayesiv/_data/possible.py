@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
 
 from skbayesiv._columns import Columns
-from skbayesiv._typing import Array
+from skbayesiv._typing import Array, is_real
 
 NEGATIVE = 1e-8  # an eigenvalue of a correlation matrix below minus this is no rounding
 ASYMMETRIC = 1e-9
@@ -58,7 +58,7 @@ def check_counts(sums: Counted, argument: str) -> None:
     n_rows, weight = sums.n_rows, sums.weight
     if not isinstance(n_rows, Integral) or n_rows < 0:
         raise ValueError(f"{argument}.n_rows must be a number of rows; got {n_rows!r}.")
-    if not isinstance(weight, Real) or weight < 0 or (n_rows > 0) != (weight != 0):
+    if not is_real(weight) or weight < 0 or (n_rows > 0) != (weight != 0):
         raise ValueError(
             f"{argument}.weight must be the sum of the weights of {n_rows} rows; got {weight!r}."
         )

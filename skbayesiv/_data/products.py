@@ -135,6 +135,7 @@ def _blocks(n_rows: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + size, n_rows))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # whoever asks for the sums names what overflowed
 def sum_rows(data: RowArrays, reference: Reference, clusters: Codes | None) -> Products:
     """Sums of u and of u u' over rows or, where there are any, over the clusters of these."""
     products = FactorProducts.of(data.columns)

@@ -139,6 +139,8 @@ def fit_experiments(
     )
     if not sums:
         raise ValueError(f"frame must have rows in a group of {by!r}; got none.")
+    if not next(iter(sums.values())).columns.treatments:
+        raise ValueError(f"treatment must name a column; got {treatment!r}.")
     models, failures = _part({key: _attempt(_model, template, own) for key, own in sums.items()})
     _check_some(models, failures)
     stack, failed = _sample(template, models, n_jobs)

@@ -5,6 +5,8 @@ from itertools import pairwise
 from math import inf
 from typing import Literal
 
+from skbayesiv._typing import is_real
+
 Kind = Literal["empty", "interval", "ray", "rays", "line", "union"]
 
 
@@ -36,6 +38,8 @@ class ConfidenceSet:
 
     def __post_init__(self) -> None:
         """Check that the intervals are ordered and disjoint."""
+        if isinstance(self.intervals, str) or any(len(ends) != 2 for ends in self.intervals):
+            raise ValueError(f"intervals must be pairs of numbers; got {self.intervals!r}.")
         ends = [end for interval in self.intervals for end in interval]
         ordered = all(lower <= upper for lower, upper in self.intervals)
         disjoint = all(left[1] < right[0] for left, right in pairwise(self.intervals))
@@ -74,6 +78,8 @@ class ConfidenceSet:
         bool
             True if some interval holds it.
         """
+        if not is_real(value):
+            raise TypeError(f"value must be a number; got {value!r}.")
         return any(lower <= value <= upper for lower, upper in self.intervals)
 
     def __contains__(self, value: float) -> bool:

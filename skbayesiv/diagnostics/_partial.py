@@ -225,6 +225,8 @@ def partial_out(
     >>> design.dof
     2.0
     """
+    if not isinstance(fit_intercept, bool | np.bool_):
+        raise TypeError(f"fit_intercept must be True or False; got {fit_intercept!r}.")
     others = {"t": t, "z": z, "X": X, "sample_weight": sample_weight, "clusters": clusters}
     if isinstance(y, Partialled):
         _check_alone(others, "a partialled design", fit_intercept)

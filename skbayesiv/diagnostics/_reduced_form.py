@@ -57,6 +57,9 @@ def reduced_form(p: Partialled, *, robust: bool = True, debiased: bool = False) 
 
     The centre is least squares. Residuals that are rounding are zero, and so is the outcome.
     """
+    for name, flag in (("robust", robust), ("debiased", debiased)):
+        if not isinstance(flag, bool | np.bool_):
+            raise TypeError(f"{name} must be True or False; got {flag!r}.")
     projection, errors = p.projection, p.square("reduced form")
     coef = projection.coef.copy()
     total = np.diag(errors) + (coef**2).sum(axis=0)

@@ -30,13 +30,12 @@ published table, entry by entry.
 from dataclasses import dataclass
 from functools import cache
 from math import copysign, inf
-from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
-from skbayesiv._typing import Array
+from skbayesiv._typing import Array, is_real
 from skbayesiv.diagnostics._confidence_set import ConfidenceSet
 from skbayesiv.diagnostics._fitted import Fitted
 from skbayesiv.diagnostics._partial import Partialled, partial_out
@@ -117,7 +116,7 @@ def tf_critical_value(f: float) -> float:
     >>> [round(tf_critical_value(f), 2) for f in (3.0, 4.0, 10.0, 50.0, 200.0)]
     [inf, 18.65, 3.43, 2.14, 1.96]
     """
-    if not (isinstance(f, Real) and f >= 0):
+    if not (is_real(f) and f >= 0):
         raise ValueError(f"f must be a number, at least 0; got {f!r}.")
     ends, inverse = _curve()
     root = float(np.sqrt(f))

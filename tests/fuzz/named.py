@@ -131,6 +131,7 @@ def experiments(rng):
         | frame.words
         | argument_names(type(TEMPLATE))
         | {"X", "t", "y", "z"},
+        infinite=("effects", "std_errors"),  # of experiments that cannot be fitted
         must=must,
         notes=[engine, *shown(by=by, estimator=template, **extra), *frame.notes],
     )

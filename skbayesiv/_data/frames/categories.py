@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import date, datetime
 from numbers import Real
 from typing import Any
@@ -42,13 +42,18 @@ def check_given(
             raise ValueError(
                 f"categories must name covariates: {list(columns.covariates)}; got {name!r}."
             )
-        if isinstance(levels, str) or len(set(levels)) < len(levels):
-            shown = levels if isinstance(levels, str) else list(levels)
+        if isinstance(levels, str) or not np.iterable(levels) or _repeats(list(levels)):
+            shown = list(levels) if np.iterable(levels) and not isinstance(levels, str) else levels
             raise ValueError(f"categories[{name!r}] must list each level once; got {shown!r}.")
     return {
         name: tuple(_as_level(level, name, schema[name]) for level in levels)
         for name, levels in given.items()
     }
+
+
+def _repeats(levels: list[Any]) -> bool:
+    """Whether a value stands twice, or is no value but a collection."""
+    return not all(isinstance(v, Hashable) for v in levels) or len(set(levels)) < len(levels)
 
 
 def _as_level(level: Any, name: str, dtype: Any) -> Any:

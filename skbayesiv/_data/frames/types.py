@@ -13,13 +13,14 @@ bytes, lists, structures
 from __future__ import annotations
 
 from decimal import Decimal
-from numbers import Real
 from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from skbayesiv._typing import is_real
 
 NUMBERS = "biuf"  # kinds of numpy's types
 COMPLEX = "complex numbers (Complex data not supported)"
@@ -66,7 +67,7 @@ def as_floats(
         if isinstance(value, str):
             where = "" if column is None else f" in column {column!r}"
             raise refuse_type(argument, f"strings such as {value!r}{where}", label=True)
-        if not (isinstance(value, Real | Decimal | np.bool_) or value is None or value is pd.NA):
+        if not (is_real(value) or isinstance(value, Decimal | np.bool_ | None) or value is pd.NA):
             where = "an argument" if column is None else f"column {column!r}"
             raise TypeError(
                 f"{argument} must be numeric and finite: {where} must be no string but a number; "

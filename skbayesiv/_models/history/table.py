@@ -127,7 +127,9 @@ def build_history(
 
 
 def _is_empty(value: Any) -> bool:
-    return value is None or not np.size(value)
+    if isinstance(value, np.ndarray):
+        return not value.size
+    return value is None or (hasattr(value, "__len__") and not len(value))
 
 
 def read_history(
