@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,5 +13,6 @@ Values = dict[str, Array]
 
 
 def is_real(value: Any) -> bool:
-    """Whether a value is one real number; a duration is none, whatever NumPy says."""
-    return isinstance(value, Real) and not isinstance(value, np.timedelta64)
+    """Whether a value is one number that NumPy computes with; a duration is none to us."""
+    kinds = int | float | np.integer | np.floating
+    return isinstance(value, kinds) and not isinstance(value, np.timedelta64)

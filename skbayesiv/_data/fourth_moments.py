@@ -273,11 +273,11 @@ class FourthMoments:
         )
 
     def __add__(self, other: FourthMoments) -> FourthMoments:
-        check_fourth_moments(other, "other")
+        check_fourth_moments(other, "fourth_moments")
         return self._combine(other, 1)
 
     def __sub__(self, other: FourthMoments) -> FourthMoments:
-        check_fourth_moments(other, "other")
+        check_fourth_moments(other, "fourth_moments")
         if other.n_rows > self.n_rows:
             raise ValueError(
                 f"Moments of {other.n_rows} rows cannot be taken from moments of {self.n_rows}."

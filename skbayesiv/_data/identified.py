@@ -150,7 +150,8 @@ def check_sums_finite(moments: Moments) -> None:
         raise ValueError(f"sample_weight must have a finite sum; got {moments.weight}.")
     if 0.0 < moments.weight < TINY:
         raise ValueError(f"sample_weight must have a sum above {TINY:g}; got {moments.weight}.")
-    own = np.isfinite(moments.shift + moments.total + np.diag(moments.cross))
+    with np.errstate(over="ignore", invalid="ignore"):
+        own = np.isfinite(moments.shift + moments.total + np.diag(moments.scatter + moments.cross))
     finite = own if not own.all() else np.isfinite(moments.cross).all(axis=1)
     if not finite.all():
         names = [name for name, good in zip(moments.columns.names, finite, strict=True) if not good]

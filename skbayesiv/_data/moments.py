@@ -219,7 +219,8 @@ class Moments:
         """Weighted sum of squares and products about the mean, shape (C, C)."""
         if not self.weight:
             return np.zeros_like(self.cross)
-        return self.cross - np.outer(self.total, self.total) / self.weight
+        with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the sums
+            return self.cross - np.outer(self.total, self.total) / self.weight
 
     @property
     def with_constant(self) -> Array:
@@ -257,7 +258,8 @@ class Moments:
         return self._combine(other, -1)
 
     def _combine(self, other: Moments, sign: int) -> Moments:
-        check_moments(other, "other")
+        check_form(self, "moments")
+        check_form(other, "moments")
         if self.columns != other.columns:
             raise ValueError(
                 f"Moments must be of the same columns: {self.columns}; got {other.columns}."
@@ -265,15 +267,16 @@ class Moments:
         if sign > 0 and not self.n_rows:
             return other
         other = other.about(self.shift)
-        cross = self.cross + sign * other.cross
-        return Moments(
-            self.columns,
-            self.shift,
-            self.weight + sign * other.weight,
-            self.n_rows + sign * other.n_rows,
-            self.total + sign * other.total,
-            cross if sign > 0 else _without_rounding(cross, self.cross),
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the sums
+            cross = self.cross + sign * other.cross
+            return Moments(
+                self.columns,
+                self.shift,
+                self.weight + sign * other.weight,
+                self.n_rows + sign * other.n_rows,
+                self.total + sign * other.total,
+                cross if sign > 0 else _without_rounding(cross, self.cross),
+            )
 
 
 def _without_rounding(left: Array, whole: Array) -> Array:
@@ -282,8 +285,8 @@ def _without_rounding(left: Array, whole: Array) -> Array:
     return np.where(none[:, None] | none, 0.0, left)
 
 
-def check_moments(moments: Any, argument: str = "moments") -> None:
-    """Raise unless the argument is Moments that rows can have."""
+def check_form(moments: Any, argument: str) -> None:
+    """Raise unless the argument is Moments whose attributes have the right types and shapes."""
     if isinstance(moments, Mapping):
         raise TypeError(
             f"{argument} must be Moments; got {type(moments).__name__}: of moments by group pass "
@@ -296,6 +299,11 @@ def check_moments(moments: Any, argument: str = "moments") -> None:
     shapes = {"shift": (width,), "total": (width,), "cross": (width, width)}
     check_arrays(moments, argument, shapes)
     check_counts(moments, argument)
+
+
+def check_moments(moments: Any, argument: str = "moments") -> None:
+    """Raise unless the argument is Moments that rows can have."""
+    check_form(moments, argument)
     check_products(moments.cross, argument)
     if moments.weight:
         check_variances(moments.with_constant, argument)

@@ -76,9 +76,12 @@ class NamedFrame:
         """Moments of each cluster; none without clusters."""
         return [] if self.clusters is None else [*Moments.by_group(self.query).values()]
 
-    def residual_moments(self, origin: Array, contrast: Array) -> Moments:
-        """Moments with the weights w e^2, e = contrast'(1, row - origin): a pass of its own."""
-        sums = self.query.residual_totals(origin, contrast)
+    def residual_moments(self, contrast: Array) -> Moments:
+        """Moments with the weights w e^2, e = contrast'(1, row - shift): a pass of its own.
+
+        The shift is that of :meth:`moments`.
+        """
+        sums = self.query.residual_totals(contrast)
         return Moments(self.query.plan.columns, *sums)
 
     def fourth_moments(

@@ -145,7 +145,7 @@ def locate(which: Any, names: tuple[str, ...], argument: str, *, empty: bool = F
 def _listed(which: Any) -> list[Any]:
     if which is None:
         return []
-    return [which] if isinstance(which, str | int | np.integer) else list(which)
+    return list(which) if np.iterable(which) and not isinstance(which, str) else [which]
 
 
 def _position(item: Any, names: tuple[str, ...], argument: str) -> int:

@@ -89,7 +89,7 @@ def round_to(value: Array, scale: Any) -> Array:
 
 def in_own_units(second: Array) -> tuple[Array, Array]:
     """Root of each sum of squares, 1 where it is zero, and the second moments in these units."""
-    length = np.sqrt(np.diag(second))
+    length = np.sqrt(np.maximum(np.diag(second), 0.0))
     scale = np.where(length > 0.0, length, 1.0)
     return scale, second / np.outer(scale, scale)
 

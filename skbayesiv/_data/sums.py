@@ -7,6 +7,7 @@ from typing import Protocol
 
 from skbayesiv._columns import Columns
 from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.identified import check_sums_finite
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.products import Reference
 from skbayesiv._data.rows import IVData
@@ -58,6 +59,7 @@ class Sums:
             products = data.fourth_moments(fit_intercept=fit_intercept)
             return cls(products.moments(), products)
         moments = data.moments()
+        check_sums_finite(moments)
         reference = Reference.from_moments(moments, fit_intercept=fit_intercept)
         return cls(moments, data.fourth_moments(reference, fit_intercept=fit_intercept))
 

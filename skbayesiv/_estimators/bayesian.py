@@ -311,6 +311,11 @@ class BayesianIV(PosteriorMethods):
         new = self._start_from(moments)
         if fourth_moments is not None:
             check_fourth_moments(fourth_moments)
+            if fourth_moments.columns != moments.columns:
+                raise ValueError(
+                    f"fourth_moments must be of the columns of moments, {moments.columns}; got "
+                    f"{fourth_moments.columns}."
+                )
         new._fit_sums(Sums(moments, fourth_moments))
         self.__dict__ = new.__dict__
         return self

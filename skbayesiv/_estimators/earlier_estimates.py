@@ -41,8 +41,10 @@ def estimates_table(estimators: Sequence[Any], names: Sequence[str] | None = Non
         )
     if not len(estimators):
         raise ValueError("estimators must hold at least one fitted estimator; got none.")
-    if not (names is None or (isinstance(names, Sequence) and not isinstance(names, str))):
-        raise TypeError(f"names must be a list of names; got {names!r}.")
+    if names is not None and not (
+        isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    ):
+        raise TypeError(f"names must be a list of strings; got {names!r}.")
     index = [str(j) for j in range(len(estimators))] if names is None else list(names)
     if len(index) != len(estimators) or len(set(index)) != len(index):
         raise ValueError(

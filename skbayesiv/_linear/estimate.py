@@ -234,8 +234,13 @@ class _System:
         return _Solution(np.linalg.solve(a, (1.0 - kappa) * xy + kappa * p.T @ zy), a, p)
 
     def liml(self) -> _Solution:
-        """The smallest root kappa of |W0 - kappa W1|, both over (t, y) given exogenous or all."""
+        """The smallest root kappa of |W0 - kappa W1|, both over (t, y) given exogenous or all.
+
+        It is 1 with as many instruments as regressors.
+        """
         r = self.regression
+        if len(r.z) == len(r.x):
+            return self.two_stage()
         excluded = [i for i in r.z if i not in r.x]
         order = [*r.exogenous, *excluded, *r.endogenous, r.outcome]
         partial, _ = partial_out(self.part(order, order), len(r.exogenous))
@@ -246,6 +251,8 @@ class _System:
     def gmm(self) -> _Solution:
         """Two-step GMM, efficient under the equation's `cov_type`."""
         r, first = self.regression, self.two_stage()
+        if len(r.z) == len(r.x):  # any metric gives the same
+            return _Solution(first.params, first.a, first.p, gmm=True)
         scores = self.scores(np.eye(len(r.z)), first)
         metric = COVARIANCES[self.equation.cov_type].of_scores(self.equation, scores)
         if metric is None:

@@ -206,11 +206,11 @@ class FrameRows:
         return [self._pass(moments, origin, scores) for scores in asked]
 
     def _pass(self, moments: Moments, origin: Array, scores: Scores) -> ScoreSums:
-        (error,) = scores.right.T
-        again = self.named.residual_moments(moments.shift + origin, error)
-        outer = scores.left.T @ again.about(moments.shift + origin).with_constant @ scores.left
-        here = scores.about(origin).right
-        square = here.T @ moments.with_constant @ here
+        here = scores.about(origin)
+        (error,) = here.right.T
+        again = self.named.residual_moments(error).about(moments.shift)
+        outer = here.left.T @ again.with_constant @ here.left
+        square = here.right.T @ moments.with_constant @ here.right
         return ScoreSums(outer[:, None, :, None], square)
 
 

@@ -38,7 +38,9 @@ class ConfidenceSet:
 
     def __post_init__(self) -> None:
         """Check that the intervals are ordered and disjoint."""
-        if isinstance(self.intervals, str) or any(len(ends) != 2 for ends in self.intervals):
+        if not isinstance(self.intervals, list | tuple) or any(
+            not isinstance(ends, list | tuple) or len(ends) != 2 for ends in self.intervals
+        ):
             raise ValueError(f"intervals must be pairs of numbers; got {self.intervals!r}.")
         ends = [end for interval in self.intervals for end in interval]
         ordered = all(lower <= upper for lower, upper in self.intervals)

@@ -208,7 +208,7 @@ def _bias_bound(form: ReducedForm) -> float:
     bound errs upwards.
     """
     w_1, w_12, w_2 = form.cov[0, 0], (form.cov[0, 1] + form.cov[1, 0]) / 2, form.cov[1, 1]
-    scales = np.sqrt([np.trace(w_1), np.trace(w_2)])
+    scales = np.sqrt(np.maximum([np.trace(w_1), np.trace(w_2)], 0.0))
     if scales.min() == 0.0:
         return 1.0
     w_12, w_2 = w_12 / scales.prod(), w_2 / scales[1] ** 2  # traces of W_1 and W_2 become 1

@@ -8,6 +8,7 @@ from skbayesiv.diagnostics._fitted import Fitted
 from skbayesiv.diagnostics._partial import Partialled, partial_out
 from skbayesiv.diagnostics._projection import SAME, beside_treatments
 from skbayesiv.diagnostics._reduced_form import (
+    check_flags,
     dof_denominator,
     quadratic_form,
     refuse_clusters,
@@ -79,6 +80,7 @@ def wu_hausman(
     >>> print(wu_hausman(y, t, z))
     Wu-Hausman: chi2(1) = 0.04659, p = 0.8291 (null: the treatments are exogenous)
     """
+    check_flags(robust=robust, debiased=debiased)
     refuse_clusters(clusters, robust)
     p = partial_out(
         y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept

@@ -127,8 +127,14 @@ def hansen_j(
     require_clusters(p, p.n_instruments)
     covariance = p.outer("two stage")[:, 0, :, 0]
     outcome, treatments = p.projection.coef[:, 0], p.projection.coef[:, 1:]
-    weighted = np.linalg.solve(covariance, treatments)
-    effect = np.linalg.solve(treatments.T @ weighted, weighted.T @ outcome)
+    try:
+        weighted = np.linalg.solve(covariance, treatments)
+        effect = np.linalg.solve(treatments.T @ weighted, weighted.T @ outcome)
+    except np.linalg.LinAlgError as error:
+        raise ValueError(
+            "y must have an error given t and X whose products with z are linearly independent; "
+            "they are not."
+        ) from error
     return HypothesisTest.chi2(
         "Hansen J", _VALID, quadratic_form(outcome - treatments @ effect, covariance), dof
     )

@@ -57,9 +57,7 @@ def reduced_form(p: Partialled, *, robust: bool = True, debiased: bool = False) 
 
     The centre is least squares. Residuals that are rounding are zero, and so is the outcome.
     """
-    for name, flag in (("robust", robust), ("debiased", debiased)):
-        if not isinstance(flag, bool | np.bool_):
-            raise TypeError(f"{name} must be True or False; got {flag!r}.")
+    check_flags(robust=robust, debiased=debiased)
     projection, errors = p.projection, p.square("reduced form")
     coef = projection.coef.copy()
     total = np.diag(errors) + (coef**2).sum(axis=0)
@@ -98,6 +96,13 @@ def _size(p: Partialled, effect: Array) -> float:
     treatments, centre = p.projection.second[1:, 1:], p.projection.centre
     outcome = p.projection.second[0, 0] + centre @ treatments @ centre
     return float(outcome + effect @ treatments @ effect)
+
+
+def check_flags(**flags: Any) -> None:
+    """Raise unless arguments are True or False."""
+    for name, flag in flags.items():
+        if not isinstance(flag, bool | np.bool_):
+            raise TypeError(f"{name} must be True or False; got {flag!r}.")
 
 
 def refuse_clusters(clusters: Any, robust: bool) -> None:

@@ -119,7 +119,7 @@ def tf_critical_value(f: float) -> float:
     if not (is_real(f) and f >= 0):
         raise ValueError(f"f must be a number, at least 0; got {f!r}.")
     ends, inverse = _curve()
-    root = float(np.sqrt(f))
+    root = float(f) ** 0.5
     if root <= ends[0]:
         return inf
     return 1.0 / float(np.interp(root, ends, inverse))

@@ -106,6 +106,8 @@ def fit(rng):
     whole = method == "fit"
     answer = answer_of(frame, parameters, from_sums=engine in LAZY) if whole else None
     few = EITHER if clusters or not whole else ANSWER  # three clusters
+    if parameters.get("sample_weight_type") == "probability" and engine in LAZY:
+        few = EITHER  # such weights need rows in memory
     return owing(case, [must, frame.must, few], answer)
 
 

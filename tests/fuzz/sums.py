@@ -131,7 +131,9 @@ def arithmetic(rng):
     return Case(
         f"{kind.__name__}.__{'sub' if sign == '-' else 'add'}__",
         calls.get(sign, lambda: other + one),
-        {"Moments", "FourthMoments", "operand", "operands", "rows", "columns", "sums"},
+        {"Moments", "FourthMoments", "operand", "operands", "rows", "columns", "sums", "moments"}
+        | {"fourth_moments"},
+        infinite=("",) if what == "spoilt" else (),
         check=(lambda result: is_double(result, experiment, sign)) if itself else nothing,
         notes=[sign, what, *shown(other=other)],
     )

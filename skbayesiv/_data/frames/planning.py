@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -183,7 +183,7 @@ def named_columns(
 def _names(names: Any, argument: str) -> tuple[str, ...]:
     if isinstance(names, str):
         return (names,)
-    if not isinstance(names, Iterable):
+    if not np.iterable(names):
         raise TypeError(f"{argument} must be a name of a column or some names; got {names!r}.")
     return tuple(_name(name, argument) for name in names)
 

@@ -44,7 +44,7 @@ class Query:
         categories: Mapping[str, Sequence[Any]] | None = None,
     ) -> Query:
         """Plan a pass over the named columns of a frame; see :meth:`Moments.from_frame`."""
-        if missing not in ("raise", "drop"):
+        if not isinstance(missing, str) or missing not in ("raise", "drop"):
             raise ValueError(f"missing must be 'raise' or 'drop'; got {missing!r}.")
         source = open_source(frame)
         drop = missing == "drop"
@@ -78,11 +78,12 @@ class Query:
         keys = self._sums.keys() - {None}
         return {key: self.plan.totals(self._sums[key]) for key in self._sorted(keys)}
 
-    def residual_totals(self, origin: Array, contrast: Array) -> Totals:
-        """Sums with weights w e^2, e = contrast'(1, row - origin): a pass of its own."""
-        residual = contrast.copy()
-        residual[0] += contrast[1:] @ (self.plan.shift - origin)
-        plan = replace(self.plan, by=None, residual=residual)
+    def residual_totals(self, contrast: Array) -> Totals:
+        """Sums with weights w e^2, e = contrast'(1, row - shift): a pass of its own.
+
+        The shift is that of :meth:`totals`.
+        """
+        plan = replace(self.plan, by=None, residual=contrast, shift=self.totals().shift)
         sums = self.source.tally(plan)
         check_sums(sums, plan, self.source)
         self._check_same_rows(sums[None], plan.layout)

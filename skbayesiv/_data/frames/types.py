@@ -13,6 +13,7 @@ bytes, lists, structures
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -67,7 +68,8 @@ def as_floats(
         if isinstance(value, str):
             where = "" if column is None else f" in column {column!r}"
             raise refuse_type(argument, f"strings such as {value!r}{where}", label=True)
-        if not (is_real(value) or isinstance(value, Decimal | np.bool_ | None) or value is pd.NA):
+        number = is_real(value) or isinstance(value, Decimal | Fraction | np.bool_)
+        if not (number or value is None or value is pd.NA):
             where = "an argument" if column is None else f"column {column!r}"
             raise TypeError(
                 f"{argument} must be numeric and finite: {where} must be no string but a number; "
