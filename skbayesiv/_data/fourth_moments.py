@@ -183,7 +183,7 @@ class FourthMoments:
             sums = from_clusters(Moments.by_group(made).values(), products)
         else:
             sums = from_rows(Moments.from_query(made), products)
-        return cls(query.plan.columns, reference, *sums)
+        return _finite(cls(query.plan.columns, reference, *sums))
 
     @classmethod
     def by_group(cls, query: Query, reference: Reference) -> dict[Any, FourthMoments]:
@@ -191,7 +191,7 @@ class FourthMoments:
         products = FactorProducts.of(query.plan.columns)
         made = product_query(query, products, reference.shift, reference.coef)
         return {
-            key: cls(query.plan.columns, reference, *from_rows(moments, products))
+            key: _finite(cls(query.plan.columns, reference, *from_rows(moments, products)))
             for key, moments in Moments.by_group(made).items()
         }
 
@@ -314,6 +314,16 @@ class FourthMoments:
                 "Fourth-order sums with covariates add only when they were taken about the same "
                 "coefficients on X: pass the same reference to FourthMoments.from_data."
             )
+
+
+def _finite(fourth: FourthMoments) -> FourthMoments:
+    """Raise if products of a frame's columns have squares that are no numbers."""
+    if not np.isfinite(fourth.cross).all():
+        raise ValueError(
+            "frame must have columns whose products have finite sums of squares; they do not. "
+            "Rescale its columns."
+        )
+    return fourth
 
 
 def check_fourth_moments(fourth: Any, argument: str = "fourth_moments") -> None:

@@ -33,6 +33,8 @@ def check_identified(moments: Moments, *, fit_intercept: bool = True, proper: bo
     q, k = len(columns.instruments), len(columns.treatments)
     check_sums_finite(moments)
     check_order(columns)
+    if not fit_intercept:
+        check_sums_finite(moments.about(np.zeros_like(moments.shift)))
     _check_rows(moments, len(columns.covariates) + q + int(fit_intercept) if k else 2)
     if not k:
         return

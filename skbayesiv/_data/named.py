@@ -72,6 +72,11 @@ class NamedFrame:
         """First and second moments, in one pass by the engine."""
         return Moments.from_query(self.query)
 
+    @property
+    def shift(self) -> Array:
+        """Point about which moments are taken."""
+        return self.query.totals().shift
+
     def cluster_moments(self) -> list[Moments]:
         """Moments of each cluster; none without clusters."""
         return [] if self.clusters is None else [*Moments.by_group(self.query).values()]
@@ -79,7 +84,7 @@ class NamedFrame:
     def residual_moments(self, contrast: Array) -> Moments:
         """Moments with the weights w e^2, e = contrast'(1, row - shift): a pass of its own.
 
-        The shift is that of :meth:`moments`.
+        The shift is :attr:`shift`.
         """
         sums = self.query.residual_totals(contrast)
         return Moments(self.query.plan.columns, *sums)

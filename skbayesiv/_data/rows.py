@@ -9,6 +9,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from skbayesiv._columns import Columns, column_names, matrix_names, unique_names
 from skbayesiv._data.arrays import as_numbers, check_finite, check_matrix
@@ -112,6 +113,10 @@ class IVData:
         fourth = FourthMoments.from_data(self, reference, codes, fit_intercept=fit_intercept)
         if not np.isfinite(fourth.cross).all():
             self._check_finite()
+            raise ValueError(
+                "X, t, y and z must have products with finite sums of squares: they do not. "
+                "Rescale the columns."
+            )
         return fourth
 
     def _check_finite(self) -> None:
@@ -171,7 +176,7 @@ def split_columns(X: Any, roles: Roles, *, empty: bool = True, finite: bool = Tr
                 "X=None."
             )
         return Regressors(np.empty((0, 0)), (), 0)
-    if not hasattr(X, "shape") or isinstance(X, memoryview):
+    if not hasattr(X, "shape") or isinstance(X, memoryview) or issparse(X):
         X = as_numbers(X, "X")
     names = matrix_names(X)
     if len(X.shape) != 2 or not roles.are_given:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, ClassVar, Self, overload
 
 import numpy as np
@@ -153,6 +155,13 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
         self.__dict__ = new.__dict__
         context.call_on_fit_task_end(estimator=self, X=X, y=y, metadata=metadata)
         return self
+
+    def _validate_params(self) -> None:
+        """Raise unless all parameters are of their types; fractions and durations are no floats."""
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, Fraction | Decimal | np.timedelta64):
+                raise TypeError(f"{name} must be an int or a float; got {value!r}.")
+        super()._validate_params()
 
     def _n_progress_steps(self) -> int:
         """Number of steps of a fit that callbacks are told of."""

@@ -17,6 +17,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skbayesiv._data.arrays import as_numbers
 from skbayesiv._data.named import NamedFrame
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
@@ -159,7 +160,9 @@ class BayesianIVCV(BaseIV):
                 f"{type(data.frame).__name__}."
             )
         self._check_scoring()
-        scales = [float(value) for value in np.ravel(self.beta_t_scale)]
+        scales = np.ravel(as_numbers(self.beta_t_scale, "beta_t_scale")).astype(float).tolist()
+        if not scales:
+            raise ValueError("beta_t_scale must list candidates; got none.")
         folds = _folds(self.cv, data)
         training = training_sums(self._template, data, folds)
         self.cv_results_ = _results(scales, self._scores(data, folds, training, scales))
@@ -239,8 +242,11 @@ class BayesianIVCV(BaseIV):
 
 def _folds(cv: Any, data: IVData) -> list[Fold]:
     """Training and test rows of each fold."""
-    splitter = check_cv(cv, data.y, classifier=False)
-    return list(splitter.split(np.empty((data.n_rows, 1)), data.y))
+    try:
+        splitter = check_cv(cv, data.y, classifier=False)
+        return list(splitter.split(np.empty((data.n_rows, 1)), data.y))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"cv must split {data.n_rows} rows; got {cv!r}: {error}") from error
 
 
 def _r2(est: BayesianIV, values: Values, held: IVData) -> float:

@@ -148,7 +148,10 @@ class Predictor:
                     f"t0={t0!r} alone."
                 )
             return np.eye(width)
-        return np.broadcast_to(_level(1.0 if t1 is None else t1, "t1", width) - start, width)
+        step = _level(1.0 if t1 is None else t1, "t1", width) - start
+        if np.abs(step).max() > LARGE:
+            raise ValueError(f"t0 and t1 must be at most {LARGE:g} apart; got {t0!r} and {t1!r}.")
+        return np.broadcast_to(step, width)
 
     def _new_rows(self, X: Any, t: Any, z: Any) -> tuple[Array, Array | None, Array | None]:
         """Check new rows and split them; t and z come from X in column mode."""
@@ -233,7 +236,12 @@ class Predictor:
         """
         check_is_fitted(self)
         x, instruments = self._score_rows(X, t, z)
-        y = check_outcome(y)
+        y = check_outcome(y, x.shape[0])
+        if 0.0 < np.ptp(y) < 1.0 / LARGE:
+            raise ValueError(
+                f"y must differ by at least {1.0 / LARGE:g}, or its squares are no numbers; got "
+                f"{np.ptp(y):.6g}."
+            )
         weight = check_weights(sample_weight, y.shape[0])
         intercept, coef = self._reduced_form()
         design = x if instruments is None else np.column_stack([instruments, x])

@@ -30,6 +30,7 @@ from skbayesiv._linear.two_stage import first_stage
 from skbayesiv._linear.units import Scores
 from skbayesiv._typing import Array
 
+LEAST_ERROR = 1e-10  # a share of the outcome's squares, of which fewer digits are right
 ROUNDING = 1e-13  # an eigenvalue this small of a correlation matrix is zero
 
 
@@ -245,6 +246,9 @@ class _System:
         order = [*r.exogenous, *excluded, *r.endogenous, r.outcome]
         partial, _ = partial_out(self.part(order, order), len(r.exogenous))
         stage = first_stage(partial, len(excluded))
+        left, _ = partial_out(stage.left, len(r.endogenous))
+        if left[0, 0] < LEAST_ERROR * self.second[r.outcome, r.outcome]:
+            raise np.linalg.LinAlgError("the outcome's error is rounding")
         smallest = eigh(stage.fitted, stage.left, eigvals_only=True, subset_by_index=[0, 0])
         return self.two_stage(1.0 + float(smallest[0]))
 

@@ -207,10 +207,10 @@ class FrameRows:
 
     def _pass(self, moments: Moments, origin: Array, scores: Scores) -> ScoreSums:
         here = scores.about(origin)
-        (error,) = here.right.T
-        again = self.named.residual_moments(error).about(moments.shift)
-        outer = here.left.T @ again.with_constant @ here.left
         square = here.right.T @ moments.with_constant @ here.right
+        own = here.about(moments.shift - self.named.shift)
+        again = self.named.residual_moments(own.right[:, 0])
+        outer = own.left.T @ again.with_constant @ own.left
         return ScoreSums(outer[:, None, :, None], square)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 
 from skbayesiv._columns import treatment_position
+from skbayesiv._data.arrays import as_numbers
 from skbayesiv._data.checks import check_level
 from skbayesiv._data.sums import Sums
 from skbayesiv._models.sampling import sample_model
@@ -164,7 +165,7 @@ def exclusion_sensitivity(
 
 
 def _checked(scales: ArrayLike) -> list[float]:
-    values = np.asarray(scales, dtype=float)
+    values = np.asarray(as_numbers(scales, "scales"), dtype=float)
     if values.ndim != 1 or not values.size or not np.isfinite(values).all() or (values < 0).any():
         raise ValueError(f"scales must be finite numbers, none below 0; got {scales!r}.")
     return [float(value) for value in np.unique(values)]

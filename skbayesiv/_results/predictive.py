@@ -235,7 +235,8 @@ def simulate(values: Values, rows: NewRows, generator: np.random.Generator) -> V
 
 def check_n_draws(n_draws: Any) -> None:
     """Raise unless a number of draws is a positive integer."""
-    if not isinstance(n_draws, Integral) or n_draws < 1:
+    whole = isinstance(n_draws, Integral) and not isinstance(n_draws, np.timedelta64)
+    if not whole or n_draws < 1:
         raise ValueError(f"n_draws must be a positive integer; got {n_draws!r}.")
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from skbayesiv._data.arrays import as_numbers
 from skbayesiv._data.checks import check_level
 from skbayesiv.diagnostics._confidence_set import ConfidenceSet
 from skbayesiv.diagnostics._fitted import Fitted
@@ -96,7 +97,7 @@ def anderson_rubin(
     p = partial_out(
         y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
     )
-    values = np.asarray(effect, dtype=np.float64)
+    values = np.asarray(as_numbers(effect, "effect"), dtype=np.float64)
     if values.shape not in ((), (p.n_treatments,)) or not np.isfinite(values).all():
         raise ValueError(
             "effect must be a finite number or one per treatment "

@@ -213,7 +213,7 @@ def _bias_bound(form: ReducedForm) -> float:
         return 1.0
     w_12, w_2 = w_12 / scales.prod(), w_2 / scales[1] ** 2  # traces of W_1 and W_2 become 1
     correlation = np.trace(w_12)
-    if 1.0 - abs(correlation) < 1e-12:  # errors of outcome and treatment are proportional
+    if 1.0 - abs(correlation) < 1e-9:  # errors of outcome and treatment are proportional
         return 1.0
     values, vectors = np.linalg.eigh([[1.0, correlation], [correlation, 1.0]])
     angles = np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS

@@ -214,6 +214,8 @@ def _overidentification(p: Partialled) -> int:
             "z must have more columns than t for a test of over-identification, "
             f"got {p.n_instruments} and {p.n_treatments}."
         )
+    if not p.varies:
+        raise ValueError("y must vary for a test of over-identification; it is constant.")
     return dof
 
 

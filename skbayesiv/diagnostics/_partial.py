@@ -142,6 +142,11 @@ class Partialled:
         return self.n - self.n_controls - self.n_instruments
 
     @property
+    def varies(self) -> bool:
+        """Whether the outcome does."""
+        return bool(_varies(self._equation)[-1])
+
+    @property
     def rounding(self) -> float:
         """Share of a sum of squares that is rounding: of rows, or of sums from moments."""
         return _ROUNDING if self._equation.rows is None else _ROUNDING_OF_ROWS
@@ -255,6 +260,8 @@ def _check_alone(others: dict[str, Any], what: str, fit_intercept: bool) -> None
 def partial_equation(equation: Equation) -> Partialled:
     """An equation's columns with the covariates partialled out, these perhaps short of rank."""
     check_sums_finite(equation.moments)
+    if not equation.fit_intercept:
+        check_sums_finite(equation.moments.about(np.zeros_like(equation.moments.shift)))
     c, second, varies = equation.columns, equation.second, _varies(equation)
     scale = np.sqrt(np.diag(second))
     scale[~varies] = np.inf  # no column then

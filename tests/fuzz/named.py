@@ -108,6 +108,8 @@ def fit(rng):
     few = EITHER if clusters or not whole else ANSWER  # three clusters
     if parameters.get("sample_weight_type") == "probability" and engine in LAZY:
         few = EITHER  # such weights need rows in memory
+    if not (frame.roles["treatment"] or frame.roles["covariates"]):
+        few = EITHER  # nothing is named
     return owing(case, [must, frame.must, few], answer)
 
 

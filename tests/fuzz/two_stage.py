@@ -47,6 +47,8 @@ def draw_parameters(rng, clustered, wrong=0.08):
     if "sample_weight_type" in KNOWN:
         out["sample_weight_type"] = choose(rng, ["frequency", "probability"], p=[0.8, 0.2])
     must = EITHER if out["cov_type"] == "clustered" and not clustered else ANSWER
+    if (out.get("sample_weight_type"), out["cov_type"]) == ("probability", "unadjusted"):
+        must = EITHER  # which has no meaning
     if rng.random() < wrong:
         name = choose(rng, KNOWN)
         out[name] = odd(rng, *(PLACES if name in ("treatment", "instruments") else ["ols", "HC3"]))

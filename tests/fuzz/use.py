@@ -115,7 +115,8 @@ def effect(rng, make=fitted):
 def is_step(est, t0, t1, result):
     """Raise `Wrong` unless an effect is the step's length times that of one unit."""
     try:
-        start, end = (float(np.squeeze(np.asarray(value, dtype=float))) for value in (t0, t1))
+        ends = (t0, 1.0 if t1 is None else t1)
+        start, end = (float(np.squeeze(np.asarray(value, dtype=float))) for value in ends)
     except (TypeError, ValueError) as error:
         raise Wrong(f"an effect of t0={t0!r}, t1={t1!r}") from error
     if not np.isclose(result, est.effect_ * (end - start), rtol=1e-12, atol=0.0):

@@ -44,8 +44,9 @@ def _check_overflow(sums: Tallies, plan: Plan) -> None:
     at = plan.layout
     i, j = at.triangle
     for vector in sums.values():
-        if not np.isfinite(vector[at.cross]).all():
-            square = vector[at.cross][i == j]
+        with np.errstate(over="ignore"):
+            square = vector[at.cross][i == j] + vector[at.total] ** 2
+        if not np.isfinite(square).all():
             names = [plan.columns.names[k] for k in np.flatnonzero(~np.isfinite(square))]
             raise ValueError(
                 f"{plan.argument} must have squares below {np.finfo(float).max:.0e}; got too "

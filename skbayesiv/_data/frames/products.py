@@ -171,7 +171,10 @@ def _derived(source: Source, plan: Plan, derive: Callable[[Any], Any], n_rows: i
 def _batches(frames: Iterable[Frame], derive: Callable[[Any], Any], n_rows: int) -> Iterator[Frame]:
     for frame in frames:
         for start in range(0, len(frame), n_rows):
-            yield derive(frame[start : start + n_rows])
+            try:
+                yield derive(frame[start : start + n_rows])
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"frame must hold numbers of double precision: {error}") from error
 
 
 class BatchSource:
