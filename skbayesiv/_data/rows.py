@@ -98,6 +98,13 @@ class IVData:
         moments = Moments.from_data(self)
         if not np.isfinite(moments.cross).all():
             self._check_finite()
+        for at in np.flatnonzero(np.diag(moments.cross) == 0.0):
+            values = self.column(int(at))
+            if (values != values[0]).any():
+                raise ValueError(
+                    "X, t, y and z must have squares that are not zero: those of "
+                    f"{self.columns.names[at]!r} are. Rescale the column."
+                )
         return moments
 
     def fourth_moments(

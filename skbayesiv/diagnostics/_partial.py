@@ -19,7 +19,7 @@ from skbayesiv.diagnostics._projection import Projection
 
 # Shares of a column's sum of squares: what is less is rounding.
 _ROUNDING = 1e-13
-_ROUNDING_OF_ROWS = 1e-24
+_ROUNDING_OF_ROWS = 1e-15
 
 
 @dataclass(frozen=True, eq=False)
