@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from skbayesiv._models.history.leave_one_out import leave_each_out, log_density_at
 from skbayesiv._models.history.meta_analysis import (
     Heterogeneity,
+    Integrated,
     cochran_q,
     conflict_p_value,
     integrate,
@@ -181,10 +183,11 @@ def leave_one_out(est: FittedHistory, history: History, treatment: int) -> pd.Da
     stay as they are. At most 1,000 experiments are shown.
     """
     effects = effect_draws(est)
-    base = log_effects_prior(est, history, effects)
+    treatments = range(effects.shape[1])
+    n_left = min(history.n_experiments, MAX_LEAVE_ONE_OUT)
+    base = log_effects_prior(est, [integrate(history, k) for k in treatments], effects)
     rows = []
-    for j in range(min(history.n_experiments, MAX_LEAVE_ONE_OUT)):
-        left = history.without(j)
+    for left in zip(*(leave_each_out(history, k, n_left) for k in treatments), strict=True):
         log_weight = log_effects_prior(est, left, effects) - base
         weight = np.exp(log_weight - log_weight.max())
         weight /= weight.sum()
@@ -193,21 +196,22 @@ def leave_one_out(est: FittedHistory, history: History, treatment: int) -> pd.Da
         if ess >= MIN_ESS:
             mean = float(weight @ effects[:, treatment])
             sd = float(np.sqrt(weight @ (effects[:, treatment] - mean) ** 2))
-        predicted = EffectSummary.from_mixture(integrate(left, treatment).predictive)
-        rows.append([predicted.median, predicted.sd, mean, sd, round(ess)])
+        predicted = left[treatment].predictive
+        rows.append([predicted.quantile(0.5), predicted.moments()[1], mean, sd, round(ess)])
     columns = ["predicted", "predicted sd", "effect", "effect sd", "ess"]
     index = pd.Index(history.names[: len(rows)], name="without")
     return pd.DataFrame(rows, index=index, columns=columns)
 
 
-def log_effects_prior(est: FittedHistory, history: History, effects: Array) -> Array:
-    """Log density of the effects (N, K) given the earlier experiments, shape (N,).
+def log_effects_prior(est: FittedHistory, grids: Sequence[Integrated], effects: Array) -> Array:
+    """Log density of the effects (N, K) given each one's history, shape (N,).
 
     All treatments come from the history or, with probability `robust_weight`, all from the vague
     prior.
     """
     near = sum(
-        integrate(history, k).predictive.log_pdf(column) for k, column in enumerate(effects.T)
+        log_density_at(grid.predictive, column)
+        for grid, column in zip(grids, effects.T, strict=True)
     )
     w = est.robust_weight
     if not w:

@@ -7,12 +7,14 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from experiments import EXACT
+from experiments import EXACT, QUICK
+from scipy import stats
 
 from skbayesiv import HierarchicalBayesianIV, TwoStageLS
 from skbayesiv._data.roles import Roles
 from skbayesiv._data.rows import read_rows
 from skbayesiv._models.build import read_sums
+from skbayesiv._models.history.meta_analysis import integrate
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import PriorDataConflictWarning
 
@@ -145,6 +147,43 @@ def test_leave_one_out_of_two_treatments_is_a_refit(two, robust):
             assert abs(table["effect"].iloc[j] - x.mean()) < 5 * se
             assert table["effect sd"].iloc[j] == pytest.approx(x.std(), rel=0.1)
             assert table["ess"].iloc[j] > 1000
+
+
+def left_out_plainly(est, treatment):
+    """The table with the others' history integrated anew for each experiment left out."""
+    history, robust = est._model.history, est.robust_weight
+    effects = est.idata_.posterior["beta_t"].to_numpy().reshape(-1, len(history.treatments))
+
+    def log_prior(given):
+        near = sum(integrate(given, k).predictive.log_pdf(x) for k, x in enumerate(effects.T))
+        prior = est._model.effect_prior
+        far = stats.norm(prior.loc, prior.scale).logpdf(effects).sum(axis=1)
+        return np.logaddexp(np.log1p(-robust) + near, np.log(robust) + far) if robust else near
+
+    table = []
+    for j in range(history.n_experiments):
+        left = history.without(j)
+        weight = np.exp(log_prior(left) - log_prior(history))
+        weight /= weight.sum()
+        predicted, x = integrate(left, treatment).predictive, effects[:, treatment]
+        mean = weight @ x
+        sd = np.sqrt(weight @ (x - mean) ** 2)
+        table.append([predicted.quantile(0.5), predicted.moments()[1], mean, sd])
+    return np.array(table)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@quiet
+def test_leave_one_out_is_each_history_integrated_anew(two):
+    rng = np.random.default_rng(3)
+    effects = [1.0, -1.0] + 0.3 * rng.standard_normal((8, 2))
+    effects[2, 1] = np.nan
+    errors = np.where(np.isnan(effects), np.nan, rng.uniform(0.1, 0.4, (8, 2)))
+    est = HierarchicalBayesianIV(effects, errors, robust_weight=0.2, **QUICK).fit(None, **two)
+    for k, name in enumerate(["mail", "push"]):
+        table = est.borrowing(name).leave_one_out
+        found = table[["predicted", "predicted sd", "effect", "effect sd"]]
+        np.testing.assert_allclose(found, left_out_plainly(est, k), rtol=1e-7)
 
 
 @quiet

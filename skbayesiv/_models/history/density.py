@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skbayesiv._models.history.meta_analysis import GivenSigma, given_sigma
+from skbayesiv._models.history.sums import MAX_EXACT, Earlier, Experiments, Table
 from skbayesiv._models.history.table import History
 from skbayesiv._models.parts.model import EffectModel
 from skbayesiv._models.parts.scales import SCALE_PRIORS
 from skbayesiv._sampling.target import Target
 
-HISTORY_BUCKETS = (8, 64, 512, 4096)
+HISTORY_BUCKETS = (8, 64, MAX_EXACT)
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,10 @@ class HierarchicalShape:
 
 
 class HierarchicalArrays(NamedTuple):
-    """Numbers of the problem in standardised units; J (padded) experiments, K treatments."""
+    """Numbers of the problem in standardised units; K treatments."""
 
     current: Any  # of the current experiment, with its prior's loc and precision
-    effects: Any  # (K, J), about the prior mean, 0 where not measured
-    variance: Any  # (K, J) squared standard errors, 1 where not measured
-    known: Any  # (K, J) 1 where measured
+    earlier: Earlier  # experiments, filled up, or tables of their sums; K of them stacked
     loc: Any  # (K,)
     scale: Any  # (K,)
     sigma_scale: Any  # (K,)
@@ -59,20 +58,25 @@ class HierarchicalArrays(NamedTuple):
 
 def hierarchical_arrays(model: EffectModel, history: History) -> HierarchicalArrays:
     """Bring the history to standardised units and pad it to a few lengths."""
-    history = history.in_units(model.effect_unit)
-    b, s = history.effects.T, history.std_errors.T
-    known = ~np.isnan(b)
-    length = next((n for n in HISTORY_BUCKETS if b.shape[1] <= n), b.shape[1])
-    pad = ((0, 0), (0, length - b.shape[1]))
+    scaled = history.in_units(model.effect_unit)
     return HierarchicalArrays(
         current=model.arrays,
-        effects=np.pad(np.where(known, b - history.loc[:, None], 0.0), pad),
-        variance=np.pad(np.where(known, s**2, 1.0), pad, constant_values=1.0),
-        known=np.pad(known.astype(float), pad),
-        loc=history.loc,
-        scale=history.scale,
-        sigma_scale=history.sigma_scale,
+        earlier=_stacked(scaled.earlier),
+        loc=scaled.loc,
+        scale=scaled.scale,
+        sigma_scale=scaled.sigma_scale,
     )
+
+
+def _stacked(earlier: tuple[Earlier, ...]) -> Earlier:
+    """Experiments or tables of all treatments in arrays with a first axis of length K."""
+    padded = [own if isinstance(own, Table) else own.pad(_bucket(own)) for own in earlier]
+    return type(padded[0])(*map(np.array, zip(*padded, strict=True)))
+
+
+def _bucket(experiments: Experiments) -> int:
+    length = len(experiments.effects)
+    return next((n for n in HISTORY_BUCKETS if length <= n), length)
 
 
 def hierarchical_shape(
@@ -135,12 +139,5 @@ def vague_prior(shape: HierarchicalShape, arrays: HierarchicalArrays) -> tuple[A
 
 def given_log_sigma(arrays: HierarchicalArrays, k: int, log_sigma: Any, xp: Any) -> GivenSigma:
     """History of treatment k given log sigma_bar."""
-    return given_sigma(
-        xp.exp(2.0 * log_sigma),
-        arrays.effects[k],
-        arrays.variance[k],
-        arrays.known[k],
-        arrays.loc[k],
-        arrays.scale[k],
-        xp,
-    )
+    sums = type(arrays.earlier)(*(values[k] for values in arrays.earlier)).sums(log_sigma, xp)
+    return given_sigma(sums, arrays.loc[k], arrays.scale[k], xp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ from skbayesiv._models.history.density import (
 )
 from skbayesiv._models.history.evidence import log_evidence
 from skbayesiv._models.history.meta_analysis import integrate
+from skbayesiv._models.history.sums import in_chunks
 from skbayesiv._models.history.table import History
 from skbayesiv._models.parts.model import EffectModel
 from skbayesiv._models.parts.posterior import Posterior
@@ -56,6 +58,7 @@ def choose_component(
     shape: HierarchicalShape,
     arrays: HierarchicalArrays,
     history: History,
+    unit: Array,
     robust_weight: float,
     position: Array,
     generator: np.random.Generator,
@@ -69,7 +72,9 @@ def choose_component(
     Parameters
     ----------
     history : History
-        In standardised units.
+        In the data's units.
+    unit : ndarray of shape (K,)
+        Raw effect = unit * standardised effect.
     robust_weight : float
         Prior probability of the vague component.
     position : ndarray of shape (N, dim) or, with a vague component, (N, dim + current.dim)
@@ -79,16 +84,16 @@ def choose_component(
     if not shape.mixture:
         return Chosen(near[:, :d], near[:, d:], np.ones(len(near), dtype=bool), 1.0)
     grids = [integrate(history, k) for k in range(near.shape[1] - d)]
-    log_odds = (
-        np.log1p(-robust_weight) - np.log(robust_weight) - sum(grid.log_evidence for grid in grids)
-    )
+    # p(b) is a density of standardised effects here, of raw ones in the grids.
+    known = np.array([experiments.n for experiments in history.earlier])
+    evidence = sum(grid.log_evidence for grid in grids) + known @ np.log(unit)
+    log_odds = np.log1p(-robust_weight) - np.log(robust_weight) - evidence
     log_odds += log_evidence(_in_parts(log_borrowed, shape, arrays), near, generator)
     log_odds -= log_evidence(_in_parts(log_vague, shape, arrays), vague, generator)
     probability = float(np.exp(-np.logaddexp(0.0, -log_odds)))
     exchangeable = generator.uniform(size=len(near)) < probability
-    log_sigma = np.log(
-        np.stack([grid.sigma[grid.draw(len(near), generator)] for grid in grids], axis=-1)
-    )
+    sigma = np.stack([grid.sigma[grid.draw(len(near), generator)] for grid in grids], axis=-1)
+    log_sigma = np.log(sigma / unit)
     keep = exchangeable[:, None]
     return Chosen(
         np.where(keep, near[:, :d], vague),
@@ -198,8 +203,8 @@ def draw_posterior(
     generator : numpy.random.Generator
     """
     shape, unit = hierarchical_shape(model, history, robust_weight), model.effect_unit
-    arrays, scaled = hierarchical_arrays(model, history), history.in_units(unit)
-    chosen = choose_component(shape, arrays, scaled, robust_weight, position, generator)
+    arrays = hierarchical_arrays(model, history)
+    chosen = choose_component(shape, arrays, history, unit, robust_weight, position, generator)
     prior = effect_priors(shape, arrays, chosen)
     posterior = model.posterior(chosen.u, generator, (prior.loc, prior.precision))
     beta_t = posterior.values["beta_t"]
@@ -244,12 +249,15 @@ def log_priors(
 def log_past(history: History, hyper: Values) -> Array:
     """log p(b | beta_j) at each draw, or log p(b | beta_t_bar, sigma_bar) without beta_j."""
     bar, sigma = hyper["beta_t_bar"], hyper["sigma_t_bar"]
-    out = np.empty(len(bar))
+    out = np.zeros(len(bar))
+    if "beta_j" not in hyper:
+        for k, experiments in enumerate(history.earlier):
+            sums = in_chunks(experiments, np.log(sigma[:, k]))
+            off = sums.total * (sums.centre - (bar[:, k] - history.loc[k])) ** 2
+            out -= 0.5 * (sums.log_det + sums.scatter + off + sums.n * math.log(2 * math.pi))
+        return out
     for at in np.array_split(np.arange(len(bar)), 1 + len(bar) // DRAWS_AT_ONCE):
-        mean, variance = bar[at, None], sigma[at, None] ** 2 + history.std_errors**2
-        if "beta_j" in hyper:
-            mean, variance = hyper["beta_j"][at], history.std_errors**2
-        density = log_normal_density(history.effects, mean, np.sqrt(variance), np)
+        density = log_normal_density(history.effects, hyper["beta_j"][at], history.std_errors, np)
         out[at] = np.nansum(density, axis=(1, 2))
     return out
 

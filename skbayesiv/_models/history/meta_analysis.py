@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skbayesiv._models.history.sums import Sums, in_chunks
 from skbayesiv._models.history.table import History
 from skbayesiv._models.parts.priors import log_normal_density
-from skbayesiv._models.parts.scales import SCALE_PRIORS
+from skbayesiv._models.parts.scales import SCALE_PRIORS, ScalePrior
 from skbayesiv._typing import Array
 
 GRID_POINTS = 1201
@@ -37,9 +38,7 @@ class GivenSigma:
     log_evidence: Any
 
 
-def given_sigma(
-    sigma2: Any, b: Any, s2: Any, known: Any, loc: Any, scale: Any, xp: Any
-) -> GivenSigma:
+def given_sigma(sums: Sums, loc: Any, scale: Any, xp: Any) -> GivenSigma:
     """beta_bar | b, sigma_bar ~ N(mean, variance), and log p(b | sigma_bar).
 
     With w_j = 1 / (sigma_bar^2 + s_j^2), W = sum w_j and b_w = sum w_j b_j / W, the covariance
@@ -50,21 +49,16 @@ def given_sigma(
 
     Parameters
     ----------
-    sigma2 : array of shape (...)
-        sigma_bar^2.
-    b, s2, known : arrays of shape (J,)
-        Effects about `loc`, squared errors, and 1 where measured, else 0.
+    sums : Sums of shape (...)
+        Of effects about `loc`.
     """
-    v = sigma2[..., None] + s2
-    weight = known / v
-    total, pull = weight.sum(-1), (weight * b).sum(-1)
-    centre = pull / (total + (total == 0.0))
-    shrunk = 1.0 + scale**2 * total
+    shrunk = 1.0 + scale**2 * sums.total
     variance = scale**2 / shrunk
-    quadratic = (weight * (b - centre[..., None]) ** 2).sum(-1) + centre * pull / shrunk
-    log_det = (known * xp.log(v)).sum(-1) + xp.log(shrunk)
-    const = known.sum(-1) * math.log(2 * math.pi)
-    return GivenSigma(loc + variance * pull, variance, -0.5 * (log_det + quadratic + const))
+    quadratic = sums.scatter + sums.centre * sums.pull / shrunk
+    log_det = sums.log_det + xp.log(shrunk)
+    const = sums.n * math.log(2 * math.pi)
+    evidence = -0.5 * (log_det + quadratic + const)
+    return GivenSigma(loc + variance * sums.pull, variance, evidence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +121,8 @@ class Mixture:
         low, high = float((self.mean - 40 * sd).min()), float((self.mean + 40 * sd).max())
         for _ in range(200):
             middle = 0.5 * (low + high)
+            if middle in (low, high):
+                break
             low, high = (middle, high) if self.cdf(middle) < p else (low, middle)
         return 0.5 * (low + high)
 
@@ -179,41 +175,77 @@ class Integrated:
         return np.exp(np.interp(np.asarray(p, dtype=float), below, np.log(self.sigma)))
 
 
+@dataclass(frozen=True)
+class SigmaPosterior:
+    """Posterior of one treatment's sigma_bar, from the sums over any of the experiments.
+
+    Attributes
+    ----------
+    loc, scale : float
+        Normal prior of beta_bar.
+    sigma_scale : float
+    kind : ScalePrior
+        Prior of sigma_bar.
+    """
+
+    loc: float
+    scale: float
+    sigma_scale: float
+    kind: ScalePrior
+
+    @classmethod
+    def of(cls, history: History, treatment: int) -> SigmaPosterior:
+        """Under the history's hyper-priors."""
+        return cls(
+            float(history.loc[treatment]),
+            float(history.scale[treatment]),
+            float(history.sigma_scale[treatment]),
+            SCALE_PRIORS[history.kind],
+        )
+
+    def log_density(self, log_sigma: Array, sums: Sums) -> Array:
+        """Log density of log sigma_bar, up to p(b)."""
+        evidence = given_sigma(sums, self.loc, self.scale, np).log_evidence
+        prior = self.kind.log_pdf(log_sigma, self.sigma_scale, np) + log_sigma
+        return np.asarray(evidence + prior)
+
+    def on_grid(self, log_sigma: Array, sums: Sums) -> Integrated:
+        """Weights on an equally spaced grid that covers it."""
+        value = self.log_density(log_sigma, sums)
+        given = given_sigma(sums, self.loc, self.scale, np)
+        weight = np.exp(value - value.max())
+        step = log_sigma[1] - log_sigma[0]
+        evidence = float(value.max() + np.log(weight.sum() * step))
+        # Far out p(sigma_bar | b) falls like the prior times sigma_bar^-J.
+        order = self.kind.order + float(sums.n)
+        weight = weight / weight.sum()
+        return Integrated(np.exp(log_sigma), weight, given.mean, given.variance, evidence, order)
+
+
+def covered(value: Array) -> slice:
+    """Where on a grid a log density is not negligible, and a point more on each side."""
+    inside = np.flatnonzero(value > value.max() - NEGLIGIBLE)
+    return slice(max(inside[0] - 1, 0), min(inside[-1] + 2, len(value)))
+
+
 def integrate(history: History, treatment: int) -> Integrated:
     """Put sigma_bar of one treatment on a grid that covers its posterior given the history."""
-    b, s = history.effects[:, treatment], history.std_errors[:, treatment]
-    measured = ~np.isnan(b)
-    b, s2 = b[measured], s[measured] ** 2
-    loc, scale = history.loc[treatment], history.scale[treatment]
-    prior_scale, kind = history.sigma_scale[treatment], SCALE_PRIORS[history.kind]
-
-    def evaluate(log_sigma: Array) -> tuple[Array, GivenSigma]:
-        parts = [
-            given_sigma(np.exp(2 * part), b - loc, s2, np.ones_like(b), loc, scale, np)
-            for part in np.array_split(log_sigma, 1 + len(b) * len(log_sigma) // CHUNK_FLOATS)
-        ]
-        mean, variance, evidence = (
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("mean", "variance", "log_evidence")
-        )
-        prior = kind.log_pdf(log_sigma, prior_scale, np) + log_sigma
-        return evidence + prior, GivenSigma(mean, variance, evidence)
-
-    # The posterior lies about the prior's scale, the errors or the effects' range.
-    low = math.log(s[measured].min(initial=prior_scale))
-    high = math.log(max(prior_scale, np.ptp(b) if b.size else 0.0))
-    grid = np.linspace(low - LOG_RANGE, high + LOG_RANGE, GRID_POINTS)
+    posterior = SigmaPosterior.of(history, treatment)
+    experiments = history.earlier[treatment]
+    grid = np.linspace(*whole_range(history, treatment), GRID_POINTS)
     for _ in range(3):
-        value, _ = evaluate(grid)
-        inside = np.flatnonzero(value > value.max() - NEGLIGIBLE)
-        first, last = max(inside[0] - 1, 0), min(inside[-1] + 1, len(grid) - 1)
-        grid = np.linspace(grid[first], grid[last], GRID_POINTS)
-    value, given = evaluate(grid)
-    weight = np.exp(value - value.max())
-    evidence = float(value.max() + np.log(weight.sum() * (grid[1] - grid[0])))
-    # Far out p(sigma_bar | b) falls like the prior times sigma_bar^-J.
-    weight, order = weight / weight.sum(), kind.order + len(b)
-    return Integrated(np.exp(grid), weight, given.mean, given.variance, evidence, order)
+        inside = grid[covered(posterior.log_density(grid, in_chunks(experiments, grid)))]
+        grid = np.linspace(inside[0], inside[-1], GRID_POINTS)
+    return posterior.on_grid(grid, in_chunks(experiments, grid))
+
+
+def whole_range(history: History, treatment: int) -> tuple[float, float]:
+    """Where log sigma_bar can be: it lies about its prior, the errors or the effects' range."""
+    b, s = history.effects[:, treatment], history.std_errors[:, treatment]
+    scale, measured = history.sigma_scale[treatment], ~np.isnan(b)
+    low = math.log(s[measured].min(initial=scale))
+    high = math.log(max(scale, np.ptp(b[measured]) if measured.any() else 0.0))
+    return low - LOG_RANGE, high + LOG_RANGE
 
 
 def conflict_p_value(predictive: Mixture, estimate: float, std_error: float) -> float:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
 from skbayesiv._columns import column_names
 from skbayesiv._data.arrays import as_numbers
+from skbayesiv._models.history.sums import Earlier, earlier_experiments
 from skbayesiv._models.parts.priors import PriorRow, finite_or_auto, positive_or_auto
 from skbayesiv._models.parts.scales import SCALE_PRIORS
 from skbayesiv._typing import Array
@@ -48,6 +50,12 @@ class History:
     def n_experiments(self) -> int:
         """J."""
         return len(self.names)
+
+    @cached_property
+    def earlier(self) -> tuple[Earlier, ...]:
+        """What the experiments say of each treatment's effect, about `loc`."""
+        columns = zip((self.effects - self.loc).T, self.std_errors.T, strict=True)
+        return tuple(earlier_experiments(b, s) for b, s in columns)
 
     def without(self, j: int) -> History:
         """All experiments but one, under the same hyper-priors."""

@@ -19,6 +19,7 @@ from skbayesiv._models.history.meta_analysis import (
     given_sigma,
     integrate,
 )
+from skbayesiv._models.history.sums import Experiments
 from skbayesiv._models.history.table import automatic_scales, build_history, read_history
 
 EFFECTS = np.array([3.4, 3.6, 4.25, 4.0, 3.9])
@@ -57,13 +58,19 @@ def log_evidence_in_decimals(sigma2, b, s, loc, scale):
         return float(value) - 0.5 * len(b) * np.log(2 * np.pi), float(loc[0] + pull / precision)
 
 
+def given_experiments(sigma, b, s, loc, scale, length=None):
+    """beta_bar and the evidence given sigma_bar, of effects about loc."""
+    experiments = Experiments.of(b, s).pad(length or len(b))
+    return given_sigma(experiments.sums(np.log(sigma), np), loc, scale, np)
+
+
 @pytest.mark.parametrize("s", [1e-8, 1e-4, 1.0, 1e8])
 @pytest.mark.parametrize("loc", [0.0, -3.0])
 def test_given_sigma_at_any_error(s, loc):
     rng = np.random.default_rng(0)
     b, errors = 0.7 + s * rng.normal(size=50), s * rng.uniform(0.5, 2.0, 50)
     for sigma in s * np.array([1e-3, 1.0, 1e3]):
-        given = given_sigma(np.array(sigma**2), b - loc, errors**2, np.ones(50), loc, 1.75, np)
+        given = given_experiments(sigma, b - loc, errors, loc, 1.75)
         evidence, mean = log_evidence_in_decimals(sigma**2, b, errors, loc, 1.75)
         # What is left is the rounding of b - loc itself, eps |b| against an error of s.
         tolerance = 1e-10 + 50 * 20 * np.finfo(float).eps / s
@@ -72,11 +79,11 @@ def test_given_sigma_at_any_error(s, loc):
 
 
 def test_padding_and_missing_effects_do_not_count():
-    b, s2 = np.array([1.0, 2.0]), np.array([0.3, 0.4])
-    padded = np.append(b, 0.0), np.append(s2, 1.0), np.array([1.0, 1.0, 0.0])
-    short = given_sigma(np.array(0.2), b, s2, np.ones(2), 0.5, 2.0, np)
-    long = given_sigma(np.array(0.2), *padded, 0.5, 2.0, np)
-    nothing = given_sigma(np.array(0.2), b, s2, np.zeros(2), 0.5, 2.0, np)
+    b, s = np.array([1.0, 2.0]), np.array([0.3, 0.4])
+    short = given_experiments(0.2, b, s, 0.5, 2.0)
+    missing = np.append(b, np.nan), np.append(s, np.nan)
+    long = given_experiments(0.2, *missing, 0.5, 2.0, length=8)
+    nothing = given_experiments(0.2, np.full(2, np.nan), s, 0.5, 2.0)
     assert (short.mean, short.log_evidence) == pytest.approx((long.mean, long.log_evidence))
     assert (nothing.mean, nothing.variance, nothing.log_evidence) == (0.5, 4.0, 0.0)
 
