@@ -196,7 +196,7 @@ def _check_varies(moments: Moments, fit_intercept: bool, *, proper: bool) -> Non
         for i in range(where.start, where.stop):
             zero = abs(mean[i]) <= ZERO * abs(moments.shift[i])
             if constant[i] and (fit_intercept or zero) and not (zero and proper and role == "X"):
-                raise constant_error(role, columns.names[i], mean[i])
+                raise constant_error(role, columns.names[i], 0.0 if zero else mean[i])
 
 
 def _cosines(moments: Moments, fit_intercept: bool) -> Array:

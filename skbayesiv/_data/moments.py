@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any, Literal, overload
 
@@ -23,7 +23,7 @@ from skbayesiv._data.possible import (
 from skbayesiv._data.storage import load_sums, save_sums, saved_by
 from skbayesiv._typing import Array
 
-ROUNDING = 1e-14  # share of a sum of squares
+ROUNDING = 1e-13  # share of a sum of squares
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,21 +268,25 @@ class Moments:
             return other
         other = other.about(self.shift)
         with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the sums
-            cross = self.cross + sign * other.cross
-            return Moments(
+            sums = Moments(
                 self.columns,
                 self.shift,
                 self.weight + sign * other.weight,
                 self.n_rows + sign * other.n_rows,
                 self.total + sign * other.total,
-                cross if sign > 0 else _without_rounding(cross, self.cross),
+                self.cross + sign * other.cross,
             )
+            return sums if sign > 0 else _without_rounding(sums, self)
 
 
-def _without_rounding(left: Array, whole: Array) -> Array:
-    """A difference of sums of squares, zero where what is left of the whole is rounding."""
-    none = np.abs(np.diag(left)) <= ROUNDING * np.diag(whole)
-    return np.where(none[:, None] | none, 0.0, left)
+def _without_rounding(left: Moments, whole: Moments) -> Moments:
+    """What is left of sums; a column whose scatter is rounding of the whole's has none."""
+    if not left.weight:
+        return left
+    mean_part = np.outer(left.total, left.total) / left.weight
+    none = np.diag(left.cross - mean_part) <= ROUNDING * np.diag(whole.cross)
+    cross = np.where(none[:, None] | none, mean_part, left.cross)
+    return replace(left, cross=cross)
 
 
 def check_form(moments: Any, argument: str) -> None:

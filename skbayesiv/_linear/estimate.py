@@ -329,7 +329,15 @@ def _raw(equation: Equation, regression: Regression, params: Array, covariance: 
     turn[0, 1:] = -origin[regression.x[1:]]
     params = turn @ params
     params[0] += origin[regression.outcome]
-    return Estimate(params, turn @ covariance @ turn.T)
+    return Estimate(params, _without_rounding(turn, covariance))
+
+
+def _without_rounding(turn: Array, covariance: Array) -> Array:
+    """Covariance of linear combinations; a variance that is rounding of its parts is zero."""
+    out = turn @ covariance @ turn.T
+    size = (np.abs(turn) @ np.sqrt(np.diag(np.abs(covariance)))) ** 2
+    known = ~(np.diag(out) <= ROUNDING * size)  # of what is not identified it stays NaN
+    return np.asarray(out * np.outer(known, known))
 
 
 def gmm_metric(equation: Equation) -> Array:

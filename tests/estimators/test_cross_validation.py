@@ -185,3 +185,24 @@ def test_what_moment_conditions_cannot_do(rows):
         search.fit(X, t, y, z=z)
     with pytest.raises(ValueError, match='clusters must be None with likelihood="normal"'):
         BayesianIVCV(BayesianIV(**QUICK)).fit(X, t, y, z=z, clusters=np.arange(len(y)))
+
+
+@quiet
+@pytest.mark.parametrize("likelihood", ["normal", "gmm"])
+def test_an_indicator_that_is_zero_in_all_rows_of_a_fold(likelihood):
+    """Its coefficient has a proper prior; moment conditions have none, and say so."""
+    rng = np.random.default_rng(0)
+    z = rng.integers(0, 2, 200)
+    t = z + rng.normal(size=200)
+    y = t + rng.normal(size=200)
+    rare = (np.arange(200) == 5) * 1.0
+    search = BayesianIVCV(BayesianIV(likelihood=likelihood, **QUICK), beta_t_scale=[0.1, 1.0], cv=4)
+    if likelihood == "gmm":
+        with pytest.raises(ValueError, match="X must vary: column 'x' is constant at 0"):
+            search.fit(rare[:, None], t, y, z=z)
+        return
+    search.fit(rare[:, None], t, y, z=z)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    alone = BayesianIV(**QUICK).fit(rare[50:, None], t[50:], y[50:], z=z[50:])
+    prior = alone.prior_summary().loc["gamma_y[x]", "scale"]
+    assert alone.idata_.posterior["gamma_y"].std() == pytest.approx(prior, rel=0.2)

@@ -363,7 +363,7 @@ def test_fitted_estimators_become_history(push, small):
         ([1.0, np.inf], [1.0, 1.0], "effects must be finite"),
         ([[1.0, 2.0]], [[1.0, 1.0]], "one column for each treatment"),
         ([1.0], None, "std_errors is missing"),
-        (["a"], ["b"], "effects must be numbers"),
+        (["a"], ["b"], "effects must be numeric"),
         ([np.nan], [np.nan], "measure every treatment"),
     ],
 )

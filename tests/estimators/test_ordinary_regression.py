@@ -78,6 +78,8 @@ def test_simulated_outcomes(est, normals):
 @pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.NoTreatmentWarning")
 def test_there_is_no_effect(est):
     for fitted in (est, TwoStageLS().fit(X, Y)):
-        for ask in (lambda e: e.effect_, lambda e: e.effect(), lambda e: e.effect_interval()):
-            with pytest.raises(AttributeError, match=r"not defined.* without t and z"):
-                ask(fitted)
+        with pytest.raises(AttributeError, match=r"not defined.* without t and z"):
+            fitted.effect_  # noqa: B018
+        for ask in (fitted.effect, fitted.effect_interval):
+            with pytest.raises(ValueError, match="t and z must be given to fit for an effect"):
+                ask()

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from two_stage_fits import METHODS, clustered_rows, fitted, linearmodels_fit
 
-from skbayesiv import TwoStageLS
+from skbayesiv import TwoStageLS, experiment_report
 from skbayesiv.datasets import load_push_experiment
 from skbayesiv.exceptions import NoTreatmentWarning
 
@@ -190,7 +190,7 @@ def test_intervals(data, debiased):
 def test_no_effect_without_treatment(data):
     est = TwoStageLS().fit(data["x"], data["y"])
     assert est.predict_interval(data["x"]).shape == (300, 2)
-    with pytest.raises(AttributeError, match="without t and z"):
+    with pytest.raises(ValueError, match="without them"):
         est.effect_interval()
 
 
@@ -240,3 +240,30 @@ def test_not_fitted():
 def test_level_between_0_and_1(data, level):
     with pytest.raises(ValueError, match=f"level must lie strictly between 0 and 1; got {level}"):
         fitted(data).conf_int(level)
+
+
+def test_the_treatment_among_its_instruments():
+    rng = np.random.default_rng(0)
+    z = rng.integers(0, 2, 200).astype(float)
+    t = z + rng.normal(size=200)
+    y = t + rng.normal(size=200)
+    with pytest.warns(UserWarning, match="z explains t exactly.*is t among the instruments"):
+        est = TwoStageLS().fit(None, t, y, z=np.column_stack([z, t]))
+    assert est.effect_ == pytest.approx(np.cov(t, y)[0, 1] / t.var(ddof=1))
+    TwoStageLS().fit(None, z, y, z=z)  # everybody complied: no warning
+    constant = np.ones((200, 1))
+    with pytest.raises(ValueError, match="There is a constant already: leave the column out"):
+        TwoStageLS().fit(constant, t, y, z=z)
+
+
+def test_covariates_stand_in_the_head():
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame(rng.normal(size=(200, 14)), columns=[f"x{i}" for i in range(14)])
+    z = rng.normal(size=200)
+    t = z + rng.normal(size=200)
+    y = t + rng.normal(size=200)
+    one = TwoStageLS().fit(x[["x0", "x1"]], t, y, z=z)
+    assert str(one.summary()).splitlines()[1] == "Covariates: x0, x1"
+    many = str(TwoStageLS().fit(x, t, y, z=z).summary()).splitlines()[1]
+    assert many.endswith("x10, x11 and 2 more")
+    assert "Covariates: x0, x1" in str(experiment_report(one))

@@ -251,5 +251,7 @@ def wrap(rng, name, a):
     lose = LOSE | (LOSE_X if name == "X" else {})
     kind = choose(rng, lose)
     scalar = name == "sample_weight" and kind in ("a number", "an array of no dimensions")
+    if scalar and not (a == 1.0).all():
+        return a, "", ANSWER  # one number for all would be another weight
     fine = scalar or kind in LOSE_X  # a vector of covariates is one to the diagnostics
     return lose[kind](rng, a.astype(float)), kind, EITHER if fine else ERROR
