@@ -28,8 +28,7 @@ class Roles:
     @property
     def need_columns(self) -> bool:
         """Whether there must be columns of X."""
-        some = self.covariates is not None and self.covariates is not REST
-        return self.in_columns or bool(some and _listed(self.covariates))
+        return self.in_columns or (not self._takes_rest(True) and bool(_listed(self.covariates)))
 
     @property
     def are_given(self) -> bool:
@@ -47,16 +46,16 @@ class Roles:
             Whether all columns without a role are covariates when none are named.
         """
         t_at, z_at = self._locate_treatment(names)
-        if self._takes_rest(names, rest):
+        if self._takes_rest(rest):
             return Places([i for i in range(len(names)) if i not in {*t_at, *z_at}], z_at, t_at)
         x_at = locate(self.covariates, names, "covariates", empty=True)
         for argument, at in (("treatment", t_at), ("instruments", z_at)):
             _check_apart(argument, at, "covariates", x_at, names)
         return Places(x_at, z_at, t_at)
 
-    def _takes_rest(self, names: tuple[str, ...], rest: bool) -> bool:
+    def _takes_rest(self, default: bool) -> bool:
         if self.covariates is None:
-            return rest
+            return default
         return isinstance(self.covariates, str) and self.covariates == REST
 
     def _locate_treatment(self, names: tuple[str, ...]) -> tuple[list[int], list[int]]:
@@ -82,7 +81,7 @@ class Roles:
             ("instruments", self.instruments, columns.instruments),
             ("covariates", self.covariates, columns.covariates),
         ):
-            if which is None or (argument == "covariates" and self._takes_rest(names, True)):
+            if which is None or (argument == "covariates" and self._takes_rest(True)):
                 continue
             for item, name in _pair(which, found, argument):
                 if not isinstance(item, str):
