@@ -59,7 +59,8 @@ class Borrowing(Report):
 
     Attributes
     ----------
-    treatment : str
+    treatment, given : str
+        What the effect is of, and which covariates there were.
     without : EffectSummary
         The current experiment alone.
     history : EffectSummary
@@ -89,6 +90,7 @@ class Borrowing(Report):
     """
 
     treatment: str
+    given: str
     without: EffectSummary
     history: EffectSummary
     combined: EffectSummary
@@ -126,7 +128,7 @@ class Borrowing(Report):
         if self.rows < 0:
             worth += ": the history adds uncertainty"
         lines = {
-            "effect of": self.treatment,
+            "effect of": f"{self.treatment}  ({self.given})",
             **{name: str(effect) for name, effect in self._effects().items()},
             "shrinkage": f"{self.shrinkage:.2f}  (the history's share of the precision)",
             "worth": worth,
@@ -161,6 +163,7 @@ def borrowing_report(
         share = share * est.idata_.posterior["exchangeable"].to_numpy().ravel()
     return Borrowing(
         treatment=history.treatments[treatment],
+        given=est.moments_.columns.given,
         without=EffectSummary.from_draws(without),
         history=EffectSummary.from_mixture(grid.predictive),
         combined=EffectSummary.from_draws(combined),

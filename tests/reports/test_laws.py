@@ -55,6 +55,7 @@ REPORTS = [
         note="Something was not checked.",
     ),
     Borrowing(
+        given="Covariates: none",
         treatment="<b>",
         without=EFFECT,
         history=EFFECT,
