@@ -100,7 +100,7 @@ class IVData:
             self._check_finite()
         for at in np.flatnonzero(np.diag(moments.cross) == 0.0):
             values = self.column(int(at))
-            if (values != values[0]).any():
+            if (values[1:] != values[:-1]).any():
                 raise ValueError(
                     "X, t, y and z must have squares that are not zero: those of "
                     f"{self.columns.names[at]!r} are. Rescale the column."

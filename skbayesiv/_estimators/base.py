@@ -158,7 +158,8 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
 
     def _validate_params(self) -> None:
         """Raise unless all parameters are of their types; fractions and durations are no floats."""
-        for name, value in self.get_params(deep=False).items():
+        for name in self._parameter_constraints:
+            value = getattr(self, name)
             if isinstance(value, Fraction | Decimal | np.timedelta64):
                 raise TypeError(f"{name} must be an int or a float; got {value!r}.")
         super()._validate_params()

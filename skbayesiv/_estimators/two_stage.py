@@ -322,9 +322,10 @@ class TwoStageLS(ClassicalMethods):
                 "z must move t, each treatment apart from the others: given X, the correlation of "
                 f"{list(c.treatments)} with {list(c.instruments)} is zero."
             )
-        exact = explained_treatments(self.moments_, fit_intercept=self.fit_intercept)
-        if len(z) > len(t) == len(exact):
-            warnings.warn(EXPLAINED, UserWarning, skip_file_prefixes=OURS)
+        if len(z) > len(t):
+            exact = explained_treatments(self.moments_, fit_intercept=self.fit_intercept)
+            if len(exact) == len(t):
+                warnings.warn(EXPLAINED, UserWarning, skip_file_prefixes=OURS)
 
     def _set_first_stage(self) -> None:
         c = self.moments_.columns

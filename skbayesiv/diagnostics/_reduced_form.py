@@ -85,6 +85,10 @@ def about_effect(p: Partialled, form: ReducedForm, effect: Array) -> ReducedForm
     coef, errors = form.coef @ turn, turn.T @ form.errors @ turn
     total = errors[0, 0] + coef[:, 0] @ coef[:, 0]
     cov = np.einsum("da,eb,deqr->abqr", turn, turn, form.cov, optimize=True)
+    parts = np.abs(turn[:, 0]) @ np.sqrt(np.diag(form.errors))
+    if errors[0, 0] <= ROUNDING * parts**2:  # z and X fit y - t'effect exactly
+        errors[0] = errors[:, 0] = 0.0
+        cov[0] = cov[:, 0] = 0.0
     if total <= p.rounding * _size(p, effect):
         coef[:, 0] = errors[0] = errors[:, 0] = 0.0
         cov[0] = cov[:, 0] = 0.0
