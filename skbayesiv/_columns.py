@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
+
+from skbayesiv._typing import is_whole
 
 INTERCEPT = "Intercept"
 SHOWN = 12
@@ -83,8 +84,7 @@ def treatment_position(treatment: int | str, names: tuple[str, ...]) -> int:
     """Position of a treatment given by name or by position."""
     if isinstance(treatment, str) and treatment in names:
         return names.index(treatment)
-    number = isinstance(treatment, Integral) and not isinstance(treatment, bool)
-    if number and -len(names) <= int(treatment) < len(names):
+    if is_whole(treatment) and -len(names) <= int(treatment) < len(names):
         return int(treatment) % len(names)
     raise ValueError(
         f"treatment must be one of {list(names)}, by name or position; got {treatment!r}."

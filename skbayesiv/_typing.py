@@ -16,3 +16,8 @@ def is_real(value: Any) -> bool:
     """Whether a value is one number that NumPy computes with; a duration is none to us."""
     kinds = int | float | np.integer | np.floating
     return isinstance(value, kinds) and not isinstance(value, np.timedelta64)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is one whole number; a truth value or a duration is none to us."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64)

@@ -18,7 +18,8 @@ PACKAGE = Path(__file__).parents[1] / "skbayesiv"
 
 # From the ground up. Folders of one floor do not know each other.
 FLOORS = [
-    ["_typing", "exceptions", "_columns"],
+    ["_typing", "exceptions"],
+    ["_columns"],
     ["_sampling"],
     ["_data/frames"],
     ["_data"],

@@ -52,7 +52,7 @@ def _is_ready(value: Any, finite: bool) -> bool:
     if type(value) is not np.ndarray or value.ndim != 2 or not value.size:
         return False
     if value.dtype in FLOATS:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             return not finite or bool(np.isfinite(value.sum()))
     return not finite and value.dtype.kind in "biu"
 

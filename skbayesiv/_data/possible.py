@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
 
 from skbayesiv._columns import Columns
-from skbayesiv._typing import Array, is_real
+from skbayesiv._typing import Array, is_real, is_whole
 
 NEGATIVE = 1e-8  # an eigenvalue of a correlation matrix below minus this is no rounding
 ASYMMETRIC = 1e-9
@@ -56,7 +55,7 @@ def check_arrays(sums: Any, argument: str, shapes: Mapping[str, tuple[int, ...]]
 def check_counts(sums: Counted, argument: str) -> None:
     """Raise unless there is a number of rows, and a weight if there are any."""
     n_rows, weight = sums.n_rows, sums.weight
-    if not isinstance(n_rows, Integral) or n_rows < 0:
+    if not is_whole(n_rows) or n_rows < 0:
         raise ValueError(f"{argument}.n_rows must be a number of rows; got {n_rows!r}.")
     if not is_real(weight) or weight < 0 or (n_rows > 0) != (weight != 0):
         raise ValueError(

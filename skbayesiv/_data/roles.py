@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skbayesiv._columns import Columns, column_names
+from skbayesiv._typing import is_whole
 
 REST = "rest"
 
@@ -148,8 +149,7 @@ def _listed(which: Any) -> list[Any]:
 
 
 def _position(item: Any, names: tuple[str, ...], argument: str) -> int:
-    number = isinstance(item, int | np.integer) and not isinstance(item, bool)
-    if number and -len(names) <= item < len(names):
+    if is_whole(item) and -len(names) <= item < len(names):
         return int(item) % len(names)
     if isinstance(item, str) and names.count(item) == 1:
         return names.index(item)

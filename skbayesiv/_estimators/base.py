@@ -200,7 +200,8 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
     @property
     def _probability(self) -> bool:
         """Whether weights are those of a sample drawn with known probabilities."""
-        return bool(self.sample_weight_type == "probability")
+        kind = self.sample_weight_type
+        return isinstance(kind, str) and kind == "probability"
 
     def _read(
         self,

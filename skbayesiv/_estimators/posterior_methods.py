@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
@@ -14,6 +13,7 @@ from skbayesiv._models.parts.priors import PriorRow
 from skbayesiv._reports.diagnosis import Diagnosis, diagnose
 from skbayesiv._reports.given_rows import given_rows
 from skbayesiv._sampling.libraries import load_jax
+from skbayesiv._typing import is_whole
 
 
 class PosteriorMethods(PredictiveMethods):
@@ -131,7 +131,7 @@ def _check_summary(names: Any, found: list[str], ci_prob: Any, ci_kind: Any, rou
     check_level(ci_prob, "ci_prob")
     if not isinstance(ci_kind, str) or ci_kind not in ("hdi", "eti"):
         raise ValueError(f"ci_kind must be 'hdi' or 'eti'; got {ci_kind!r}.")
-    whole = isinstance(round_to, Integral) and not isinstance(round_to, bool)
+    whole = is_whole(round_to)
     word = isinstance(round_to, str) and round_to in ("auto", "none")
     if not (whole or round_to is None or word):
         raise ValueError(f"round_to must be a whole number or 'auto'; got {round_to!r}.")

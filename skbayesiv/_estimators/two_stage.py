@@ -22,11 +22,10 @@ from skbayesiv._estimators.classical_methods import ClassicalMethods
 from skbayesiv._linear.covariance import COVARIANCES
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.estimate import check_size, estimate, minimum_norm
-from skbayesiv._linear.least_squares import positions, regress, weakest_correlation
+from skbayesiv._linear.least_squares import check_relevant, positions, regress
 from skbayesiv._linear.units import FrameRows, check_clusters_add_up
 from skbayesiv.exceptions import OURS
 
-IRRELEVANT = 1e-12
 NEED_ROWS = (
     "{} needs rows, or cluster_moments: moments hold second-order sums only. Fit to rows, pass "
     'the moments of each cluster, or set cov_type="unadjusted" and method="2sls" or "liml".'
@@ -308,23 +307,16 @@ class TwoStageLS(ClassicalMethods):
         check_identified(equation.moments, fit_intercept=self.fit_intercept)
         self.moments_ = equation.moments
         if self.n_treatments_:
-            self._check_relevant()
+            check_relevant(self.moments_, fit_intercept=self.fit_intercept)
+            self._warn_of_exact_first_stage()
         self._set_first_stage()
         self._set_estimate(equation)
 
-    def _check_relevant(self) -> None:
-        """Raise if the first stage is zero to rounding error; one merely weak is let pass."""
-        c = self.moments_.columns
-        t, z, x = positions(c.t), positions(c.z), positions(c.x)
-        weakest = weakest_correlation(self.moments_, t, z, x, fit_intercept=self.fit_intercept)
-        if weakest < IRRELEVANT:
-            raise ValueError(
-                "z must move t, each treatment apart from the others: given X, the correlation of "
-                f"{list(c.treatments)} with {list(c.instruments)} is zero."
-            )
-        if len(z) > len(t):
+    def _warn_of_exact_first_stage(self) -> None:
+        """Warn if instruments explain the treatments exactly and are more than these."""
+        if self.n_instruments_ > self.n_treatments_:
             exact = explained_treatments(self.moments_, fit_intercept=self.fit_intercept)
-            if len(exact) == len(t):
+            if len(exact) == self.n_treatments_:
                 warnings.warn(EXPLAINED, UserWarning, skip_file_prefixes=OURS)
 
     def _set_first_stage(self) -> None:

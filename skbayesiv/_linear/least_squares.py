@@ -10,6 +10,8 @@ from skbayesiv._data.moments import Moments
 from skbayesiv._data.standardised import in_own_units, partial_out
 from skbayesiv._typing import Array
 
+IRRELEVANT = 1e-12
+
 
 def positions(*where: slice) -> list[int]:
     """Positions that the slices cover, in turn."""
@@ -70,3 +72,14 @@ def weakest_correlation(
     root_a, root_b = (np.linalg.cholesky(partial[on, on]) for on in (of_a, of_b))
     half = np.linalg.solve(root_a, partial[of_a, of_b])
     return float(np.linalg.svd(np.linalg.solve(root_b, half.T), compute_uv=False).min())
+
+
+def check_relevant(moments: Moments, *, fit_intercept: bool) -> None:
+    """Raise if the first stage is zero to rounding error; one merely weak is let pass."""
+    c = moments.columns
+    t, z, x = positions(c.t), positions(c.z), positions(c.x)
+    if weakest_correlation(moments, t, z, x, fit_intercept=fit_intercept) < IRRELEVANT:
+        raise ValueError(
+            "z must move t, each treatment apart from the others: given X, the correlation of "
+            f"{list(c.treatments)} with {list(c.instruments)} is zero."
+        )

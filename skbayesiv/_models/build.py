@@ -14,6 +14,7 @@ from skbayesiv._data.identified import check_errors, check_identified
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Data, Sums
+from skbayesiv._linear.least_squares import check_relevant
 from skbayesiv._models.moment_conditions.model import GMM
 from skbayesiv._models.normal.model import NORMAL
 from skbayesiv._models.parts.model import EffectModel, Likelihood
@@ -47,6 +48,8 @@ def check_sums(parameters: PriorParameters, sums: Sums) -> None:
     fit_intercept, joint = parameters.fit_intercept, LIKELIHOODS[parameters.likelihood].density
     check_identified(sums.moments, fit_intercept=fit_intercept, proper=joint)
     check_errors(sums.moments, fit_intercept=fit_intercept, joint=joint)
+    if sums.moments.columns.treatments and not joint:
+        check_relevant(sums.moments, fit_intercept=fit_intercept)
 
 
 def read_batch(parameters: PriorParameters, data: Data, earlier: Sums | None) -> Sums:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
 from skbayesiv._models.parts.error_covariance import split_outcome
 from skbayesiv._models.parts.small_matrices import cholesky, log_determinant
-from skbayesiv._typing import Array, Values
+from skbayesiv._typing import Array, Values, is_whole
 
 CHUNK_FLOATS = 1 << 19
 PAIRS = 1 << 17  # of a draw and a row, whose densities are evaluated one by one for a mean
@@ -235,8 +234,7 @@ def simulate(values: Values, rows: NewRows, generator: np.random.Generator) -> V
 
 def check_n_draws(n_draws: Any) -> None:
     """Raise unless a number of draws is a positive integer."""
-    whole = isinstance(n_draws, Integral) and not isinstance(n_draws, np.timedelta64)
-    if not whole or n_draws < 1:
+    if not is_whole(n_draws) or n_draws < 1:
         raise ValueError(f"n_draws must be a positive integer; got {n_draws!r}.")
 
 

@@ -85,6 +85,8 @@ def wu_hausman(
     p = partial_out(
         y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
     )
+    if p.outcome_is_fitted:
+        raise ValueError("y must not be explained exactly by X; it is.")
     projection = p.projection
     left = p.square("reduced form")
     total, treatments = in_own_units(projection.second[1:, 1:])  # units have no say in the test

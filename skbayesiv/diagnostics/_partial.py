@@ -142,6 +142,11 @@ class Partialled:
         return self.n - self.n_controls - self.n_instruments
 
     @property
+    def outcome_is_fitted(self) -> bool:
+        """Whether the covariates leave nothing of the outcome but rounding."""
+        return bool(self._second[-1, -1] <= _ROUNDING * self._equation.second[-1, -1])
+
+    @property
     def varies(self) -> bool:
         """Whether the outcome does."""
         return bool(_varies(self._equation)[-1])

@@ -60,7 +60,7 @@ def draw_options(rng, known):
     if "level" in known and rng.random() < 0.3:
         out["level"] = choose(rng, [0.5, 0.9, 0.99, 1e-9, 1 - 1e-9])
     if "effect" in known and rng.random() < 0.3:
-        out["effect"] = choose(rng, [1.0, [0.0], -1e6, 1e-9])
+        out["effect"] = choose(rng, [1.0, 0.0, -1e6, 1e-9])
     names = [name for name in (*SWITCHES, "level", "effect", "size") if name in known]
     if rng.random() > 0.1:
         return out, False
