@@ -251,6 +251,8 @@ class Moments:
     def __sub__(self, other: Moments) -> Moments:
         if not isinstance(other, Moments):
             return NotImplemented
+        check_form(other, "moments")
+        check_form(self, "moments")
         if other.n_rows > self.n_rows:
             raise ValueError(
                 f"Moments of {other.n_rows} rows cannot be taken from moments of {self.n_rows}."

@@ -68,7 +68,8 @@ def spreads(moments: Moments) -> Array:
 
     That is below the rounding of the mean, or of the sum of squares about the shift.
     """
-    variance = np.maximum(np.diag(moments.scatter), 0.0) / moments.weight
+    with np.errstate(over="ignore"):  # of what is spread so far nothing is constant
+        variance = np.maximum(np.diag(moments.scatter), 0.0) / moments.weight
     spread = np.sqrt(variance)
     constant = spread <= 1e-13 * np.maximum(np.abs(moments.mean), np.finfo(float).tiny)
     constant |= variance <= 1e-13 * np.diag(moments.cross) / moments.weight

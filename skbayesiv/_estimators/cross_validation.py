@@ -244,7 +244,10 @@ def _folds(cv: Any, data: IVData) -> list[Fold]:
     """Training and test rows of each fold."""
     try:
         splitter = check_cv(cv, data.y, classifier=False)
-        return list(splitter.split(np.empty((data.n_rows, 1)), data.y))
+        folds = list(splitter.split(np.empty((data.n_rows, 1)), data.y))
+        if not folds:
+            raise ValueError("it makes no folds")
+        return folds
     except (TypeError, ValueError) as error:
         raise ValueError(f"cv must split {data.n_rows} rows; got {cv!r}: {error}") from error
 

@@ -126,6 +126,8 @@ def fit_experiments(
             f"{type(template).__name__}."
         )
     template._validate_params()
+    if not isinstance(by, str):
+        raise TypeError(f"by must be the name of a column; got {by!r}.")
     sums = sums_by_group(
         template,
         frame,

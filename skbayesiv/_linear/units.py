@@ -214,6 +214,7 @@ class FrameRows:
         return ScoreSums(outer[:, None, :, None], square)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # totals that are not finite do not add up
 def check_clusters_add_up(moments: Moments, parts: Sequence[Moments]) -> None:
     """Raise unless clusters have the columns of the whole, and its weight and totals."""
     for part in parts:

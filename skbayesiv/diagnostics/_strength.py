@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from skbayesiv._data.checks import check_level
 from skbayesiv._linear.equation import Equation
 from skbayesiv.diagnostics._anderson_rubin import anderson_rubin, anderson_rubin_confidence_set
 from skbayesiv.diagnostics._effective_f import effective_f
@@ -103,6 +104,7 @@ def strength_of_rows(
 
 
 def _strength(p: Partialled, level: float, debiased: bool) -> InstrumentStrength:
+    check_level(level)
     robust, one = not p.classical_only, p.n_treatments == 1
     just, over = one and p.n_instruments == 1, p.n_instruments > p.n_treatments
     options: dict[str, Any] = {"robust": robust, "debiased": debiased}

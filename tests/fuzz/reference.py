@@ -168,6 +168,8 @@ def least_squares(
         return None
     slack = 200 * EPS * len(y)
     size = 1 + float(np.abs(found.coef).sum())
+    if liml:  # its root comes from sums of squares, of which the error's is a share
+        extra = max(extra, float((sy[:, 0] @ sy[:, 0]) / (found.error @ found.error)))
     off = slack * found.loss * extra * size
     noise = slack * size + off * len(found.coef)
     if from_sums:

@@ -167,7 +167,8 @@ def answer_of(arguments, parameters, from_sums=False):
     options["liml"] = method == "liml" and t.shape[1] > 0
     with np.errstate(all="ignore"):
         found = least_squares(y, t, z, x, weight=weight, clusters=clusters, **options)
-    if found is not None and parameters.get("sample_weight_type") == "probability":
+    kind = parameters.get("sample_weight_type")
+    if found is not None and isinstance(kind, str) and kind == "probability":
         return replace(found, std_tolerance=np.inf + found.std_tolerance)
     return found
 

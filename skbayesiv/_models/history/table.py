@@ -13,7 +13,7 @@ import numpy as np
 from skbayesiv._columns import column_names
 from skbayesiv._data.arrays import as_numbers
 from skbayesiv._models.history.sums import Earlier, earlier_experiments
-from skbayesiv._models.parts.priors import PriorRow, finite_or_auto, positive_or_auto
+from skbayesiv._models.parts.priors import PriorRow, check_range, finite_or_auto, positive_or_auto
 from skbayesiv._models.parts.scales import SCALE_PRIORS
 from skbayesiv._typing import Array
 
@@ -122,16 +122,14 @@ def build_history(
         )
     k = (len(treatments),)
     scale, spread = automatic_scales(b, s)
-    return History(
-        b,
-        s,
-        names,
-        treatments,
-        finite_or_auto(parameters.beta_t_bar_loc, "beta_t_bar_loc", k, 0.0),
-        positive_or_auto(parameters.beta_t_bar_scale, "beta_t_bar_scale", k, scale),
-        positive_or_auto(parameters.sigma_t_bar_scale, "sigma_t_bar_scale", k, spread),
-        parameters.sigma_t_bar_prior,
-    )
+    loc = finite_or_auto(parameters.beta_t_bar_loc, "beta_t_bar_loc", k, 0.0)
+    width = positive_or_auto(parameters.beta_t_bar_scale, "beta_t_bar_scale", k, scale)
+    apart = positive_or_auto(parameters.sigma_t_bar_scale, "sigma_t_bar_scale", k, spread)
+    check_range(np.abs(loc), "beta_t_bar_loc", scale, zero=True)
+    check_range(width, "beta_t_bar_scale", scale)
+    check_range(apart, "sigma_t_bar_scale", spread)
+    kind = parameters.sigma_t_bar_prior
+    return History(b, s, names, treatments, loc, width, apart, kind)
 
 
 def _is_empty(value: Any) -> bool:
