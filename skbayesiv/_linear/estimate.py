@@ -249,8 +249,10 @@ class _System:
         left, _ = partial_out(stage.left, len(r.endogenous))
         if left[0, 0] < LEAST_ERROR * self.second[r.outcome, r.outcome]:
             raise np.linalg.LinAlgError("the outcome's error is rounding")
-        smallest = eigh(stage.fitted, stage.left, eigvals_only=True, subset_by_index=[0, 0])
-        return self.two_stage(1.0 + float(smallest[0]))
+        # Relative to their sum, which is no nearer to singular than what is left alone.
+        whole = stage.fitted + stage.left
+        share = eigh(stage.fitted, whole, eigvals_only=True, subset_by_index=[0, 0])
+        return self.two_stage(1.0 / (1.0 - float(share[0])))
 
     def gmm(self) -> _Solution:
         """Two-step GMM, efficient under the equation's `cov_type`."""
