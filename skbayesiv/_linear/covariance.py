@@ -77,4 +77,6 @@ COVARIANCES: dict[str, Covariance] = {
 
 def small_sample_factor(n: float, dof: float, n_clusters: int) -> float:
     """Factor on a covariance: N / dof, and for G clusters (N - 1) / dof G / (G - 1)."""
+    if n_clusters == 1:
+        raise ValueError("clusters must number at least 2 for debiased=True, got 1.")
     return (n - 1.0) / dof * n_clusters / (n_clusters - 1.0) if n_clusters else n / dof
