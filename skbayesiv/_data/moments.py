@@ -251,17 +251,15 @@ class Moments:
     def __sub__(self, other: Moments) -> Moments:
         if not isinstance(other, Moments):
             return NotImplemented
-        check_form(other, "moments")
-        check_form(self, "moments")
-        if other.n_rows > self.n_rows:
-            raise ValueError(
-                f"Moments of {other.n_rows} rows cannot be taken from moments of {self.n_rows}."
-            )
         return self._combine(other, -1)
 
     def _combine(self, other: Moments, sign: int) -> Moments:
         check_form(self, "moments")
         check_form(other, "moments")
+        if sign < 0 and other.n_rows > self.n_rows:
+            raise ValueError(
+                f"Moments of {other.n_rows} rows cannot be taken from moments of {self.n_rows}."
+            )
         if self.columns != other.columns:
             raise ValueError(
                 f"Moments must be of the same columns: {self.columns}; got {other.columns}."

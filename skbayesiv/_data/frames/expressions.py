@@ -12,13 +12,11 @@ import numpy as np
 
 from skbayesiv._data.frames.by_level import Combinations, number_layout, with_indicators
 from skbayesiv._data.frames.columns import MISSING, factorise, level_codes, numbers
-from skbayesiv._data.frames.plan import Plan, Tallies
+from skbayesiv._data.frames.plan import FAR, Plan, Tallies
 from skbayesiv._typing import Array
 
 WEIGHT, OWN, GROUP = "weight", "own", "key"
-# A group is far from the plan's shift when less than FAR of its sum of squares is scatter, and
-# without spread when no more than rounding is.
-FAR, ROUNDING = 1e-4, 1e-13
+ROUNDING = 1e-13  # of its sum of squares: a column with no more scatter has no spread
 
 
 def tally_expressions(frame: nw.LazyFrame[Any], plan: Plan) -> Tallies:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from skbayesiv._columns import Columns
 from skbayesiv._typing import Array
 
+# Sums were taken far from a column's mean when less than this of its squares is scatter.
 FAR = 1e-4
 
 Tallies = dict[Any, Array]
