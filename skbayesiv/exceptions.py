@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import joblib
 import sklearn
@@ -10,8 +11,12 @@ from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 
 __all__ = [
     "ConvergenceWarning",
+    "FewClustersWarning",
     "FitFailedWarning",
     "HeteroskedasticityWarning",
+    "IgnoredClustersWarning",
+    "InferenceWarning",
+    "ManyInstrumentsWarning",
     "NoTreatmentWarning",
     "PriorDataConflictWarning",
     "WeakInstrumentWarning",
@@ -21,8 +26,40 @@ __all__ = [
 OURS = tuple(str(Path(file).parent) for file in (__file__, sklearn.__file__, joblib.__file__))
 
 
-class HeteroskedasticityWarning(UserWarning):
-    """The errors' variances differ so much that a likelihood with equal ones can mislead."""
+class InferenceWarning(UserWarning):
+    """The interval of the effect is not what it promises: the base of all that a fit checks.
+
+    Attributes
+    ----------
+    cause : str
+        What is wrong, in two or three words.
+    """
+
+    cause: ClassVar[str] = "see the warning"
+
+
+class FewClustersWarning(InferenceWarning):
+    """Clusters, or those of one arm, are so few that their covariance is not known well."""
+
+    cause = "few clusters"
+
+
+class HeteroskedasticityWarning(InferenceWarning):
+    """The errors' variances differ so much that an interval with equal ones can mislead."""
+
+    cause = "uneven errors"
+
+
+class IgnoredClustersWarning(InferenceWarning):
+    """Clusters were given that the likelihood does not know."""
+
+    cause = "clusters ignored"
+
+
+class ManyInstrumentsWarning(InferenceWarning):
+    """Instruments are so many that their number, not their weakness, biases the estimate."""
+
+    cause = "many instruments"
 
 
 class NoTreatmentWarning(UserWarning):
@@ -33,5 +70,7 @@ class PriorDataConflictWarning(UserWarning):
     """The current experiment's estimate is far from what the earlier ones predict."""
 
 
-class WeakInstrumentWarning(UserWarning):
+class WeakInstrumentWarning(InferenceWarning):
     """The instruments say little: the first stage is weak, or the effect leans on its prior."""
+
+    cause = "weak instruments"

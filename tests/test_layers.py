@@ -29,6 +29,7 @@ FLOORS = [
     ["_models"],
     ["_results"],
     ["diagnostics"],
+    ["_honesty"],
     ["_reports"],
     ["_estimators"],
     ["plotting", "metrics", "datasets"],

@@ -68,6 +68,11 @@ class NamedFrame:
         """No: such weights need rows in memory."""
         return False
 
+    def head(self) -> Any:
+        """First rows of the columns that have a role, in memory."""
+        weight = [] if self.plan.weight is None else [self.plan.weight]
+        return self.query.source.head((*self.plan.data, *weight)).to_native()
+
     def moments(self) -> Moments:
         """First and second moments, in one pass by the engine."""
         return Moments.from_query(self.query)

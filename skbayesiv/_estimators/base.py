@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, ClassVar, Self, overload
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils._param_validation import Options, StrOptions
 from sklearn.utils.validation import _check_feature_names, _check_n_features
 
 from skbayesiv._columns import Columns, column_names, matrix_names
@@ -25,14 +27,19 @@ from skbayesiv._data.rows import IVData, Regressors, join_rows, split_columns
 from skbayesiv._estimators.call_forms import treatment_form
 from skbayesiv._estimators.pickling import VersionedState
 from skbayesiv._estimators.prediction import Predictor
+from skbayesiv._honesty.evidence import Evidence
+from skbayesiv._honesty.findings import Allows, findings, warn_of
 from skbayesiv._linear.equation import Equation
+from skbayesiv._linear.sampled import SampledRows, looks_random
 from skbayesiv._typing import Array
-from skbayesiv.exceptions import OURS, NoTreatmentWarning
+from skbayesiv.exceptions import OURS, InferenceWarning, NoTreatmentWarning
 
 NO_TREATMENT = (
     "Neither t nor z was given, so no causal effect is estimated: this is a regression of y on "
     "X. Pass fit(X, t, y, z=z), or name columns of X with treatment= and instruments=."
 )
+CHECK: list[Any] = [StrOptions({"auto"}), Options(bool, {False})]
+CHECKED = 100_000
 
 
 class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, ABC):
@@ -41,7 +48,8 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
     A subclass has the parameters `treatment`, `instruments`, `covariates` and
     `sample_weight_type`, and implements `_fit_data`, which sets `moments_`, `intercept_`, `coef_`
     (treatments, then covariates), `first_stage_intercept_` and `first_stage_coef_` (instruments,
-    then covariates; one row for each treatment).
+    then covariates; one row for each treatment), and `_allows`, which says what its interval
+    allows for.
     """
 
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"t": True, "z": True, "clusters": True}
@@ -49,12 +57,14 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
     __metadata_request__predict: ClassVar[dict[str, bool]] = {"t": True, "z": True}
     __metadata_request__score: ClassVar[dict[str, bool]] = {"t": True, "z": True}
 
+    check: Any
     fit_intercept: bool
     n_features_in_: int
     feature_names_in_: Any
     first_stage_intercept_: Array
     first_stage_coef_: Array
     moments_: Moments
+    warnings_: tuple[InferenceWarning, ...]
 
     @overload
     def fit(
@@ -137,6 +147,11 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
         -----
         NoTreatmentWarning
             If neither t nor z is given: the model is then a regression of y on X.
+        InferenceWarning
+            If the interval of the effect is not what it promises, unless ``check=False``: a
+            `WeakInstrumentWarning`, `ManyInstrumentsWarning`, `HeteroskedasticityWarning`,
+            `FewClustersWarning` or `IgnoredClustersWarning`, which says what to report instead.
+            The attribute `warnings_` keeps them.
         UserWarning
             If weights that count rows are not whole numbers.
         """
@@ -151,7 +166,9 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
         metadata = {name: value for name, value in given.items() if value is not None}
         context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
         new = self._unfitted()
-        new._fit_data(new._read(X, y, **given))
+        data = new._read(X, y, **given)
+        new._fit_data(data)
+        new._check_interval(data)
         self.__dict__ = new.__dict__
         context.call_on_fit_task_end(estimator=self, X=X, y=y, metadata=metadata)
         return self
@@ -180,12 +197,57 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
     def _effect_and_error(self) -> tuple[Array, Array]:
         """Effects of the treatments and their standard errors, each of shape (K,)."""
 
+    @abstractmethod
+    def _allows(self) -> Allows:
+        """What the interval of the effect allows for."""
+
+    def _check_interval(self, data: IVData | NamedFrame | None = None) -> None:
+        """Warn of what is wrong with the interval, by the rows of the fit or by its moments."""
+        self.warnings_ = ()
+        if self.check and self.n_treatments_:
+            self.warnings_ = findings(Evidence.of(self._evidence(data)), self._allows())
+            warn_of(self.warnings_)
+
+    def _evidence(self, data: IVData | NamedFrame | None) -> Equation:
+        """Equation of a sample of the rows, or of what else is known of them."""
+        if data is None:
+            return self._rows_or_moments()
+        if isinstance(data, NamedFrame):
+            if data.grouped:
+                return self._from_moments(data.cluster_moments())
+            data = self._pilot(data)
+        if data is None:
+            return self._from_moments()
+        units = SampledRows.of(data, self.moments_.n_rows, self._n_checked(data.n_rows))
+        cov_type = "clustered" if data.grouped else "robust"
+        return Equation(self.moments_, units, self.fit_intercept, cov_type)
+
+    def _n_checked(self, n_rows: int) -> int:
+        """Number of rows that the interval is checked by."""
+        return CHECKED
+
+    def _pilot(self, named: NamedFrame) -> IVData | None:
+        """First rows of a lazy frame, if they could be a random sample of all."""
+        try:
+            rows = self._check_rows(
+                named.head(),
+                named.plan.data[-1],
+                t=None,
+                z=None,
+                sample_weight=named.plan.weight,
+                clusters=None,
+            )
+            return rows if looks_random(rows.moments(), self.moments_) else None
+        except (TypeError, ValueError):
+            return None
+
+    def _from_moments(self, clusters: Sequence[Moments] = ()) -> Equation:
+        return Equation.from_moments(self.moments_, clusters, fit_intercept=self.fit_intercept)
+
     def _rows_or_moments(self) -> Equation:
         """Equation of the fit's rows, or of its moments alone."""
         rows = self._kept_rows()
-        if rows is not None:
-            return rows
-        return Equation.from_moments(self.moments_, fit_intercept=self.fit_intercept)
+        return self._from_moments() if rows is None else rows
 
     def _unfitted(self) -> Self:
         """Return a copy without fitted attributes, to be swapped in when all went well."""

@@ -96,6 +96,7 @@ class SumsEstimator(BaseIV):
             new.__dict__.update({name: v for name, v in vars(self).items() if name in FEATURES})
         batch = new._read(X, y, t, z, sample_weight)
         new._fit_sums(new._batch_sums(batch, earlier))
+        new._check_interval()
         self.__dict__ = new.__dict__
         return self
 

@@ -17,7 +17,9 @@ from skbayesiv._data.moments import Moments
 from skbayesiv._data.named import NamedFrame
 from skbayesiv._data.rows import KEPT_ROWS, IVData, read_rows, second_is_outcome
 from skbayesiv._data.sums import Sums
+from skbayesiv._estimators.base import CHECK
 from skbayesiv._estimators.posterior_methods import PosteriorMethods
+from skbayesiv._honesty.findings import Allows
 from skbayesiv._linear.equation import Equation
 from skbayesiv._models.build import (
     LIKELIHOODS,
@@ -128,6 +130,10 @@ class BayesianIV(PosteriorMethods):
         the probability that the row was drawn (or assigned), as in surveys. The likelihood is
         then that of Kish's effective number of rows, (sum w)^2 / sum w^2; with
         ``likelihood="gmm"`` the criterion's scores are ``w z e``.
+    check : {"auto", False}, default="auto"
+        Whether a fit warns when its interval is not what it promises: weak or many instruments,
+        unequal error variances, few or ignored clusters. It looks at no more than 100,000 rows,
+        evenly spaced, or at the first rows of a lazy frame, or at what moments tell.
 
     Attributes
     ----------
@@ -150,6 +156,8 @@ class BayesianIV(PosteriorMethods):
         Everything that the fit took from the rows.
     fourth_moments_ : FourthMoments
         And what the criterion took, with ``likelihood="gmm"``.
+    warnings_ : tuple of InferenceWarning
+        What the fit warned of; empty when the interval can be taken at its word.
     n_treatments_, n_instruments_ : int
         K and Q.
     n_features_in_ : int
@@ -207,6 +215,7 @@ class BayesianIV(PosteriorMethods):
         "instruments": [str, Integral, "array-like", None],
         "covariates": [str, Integral, "array-like", None],
         "sample_weight_type": [StrOptions({"frequency", "probability"})],
+        "check": CHECK,
     }
 
     def __init__(
@@ -240,6 +249,7 @@ class BayesianIV(PosteriorMethods):
         instruments: Any = None,
         covariates: Any = None,
         sample_weight_type: str = "frequency",
+        check: Any = "auto",
     ) -> None:
         self.intercept_y_loc = intercept_y_loc
         self.intercept_y_scale = intercept_y_scale
@@ -269,6 +279,7 @@ class BayesianIV(PosteriorMethods):
         self.instruments = instruments
         self.covariates = covariates
         self.sample_weight_type = sample_weight_type
+        self.check = check
 
     def _fit_data(self, data: IVData | NamedFrame) -> None:
         self._fit_sums(read_sums(self, data), data.rows)
@@ -280,6 +291,10 @@ class BayesianIV(PosteriorMethods):
 
     def _sums(self) -> Sums:
         return Sums(self.moments_, getattr(self, "fourth_moments_", None))
+
+    def _allows(self) -> Allows:
+        model = self._model
+        return Allows(uneven=model.robust, clusters=model.clustered, many=model.robust)
 
     def _kept_rows(self) -> Equation | None:
         if self._rows is None:
@@ -317,6 +332,7 @@ class BayesianIV(PosteriorMethods):
                     f"{fourth_moments.columns}."
                 )
         new._fit_sums(Sums(moments, fourth_moments))
+        new._check_interval()
         self.__dict__ = new.__dict__
         return self
 

@@ -85,7 +85,7 @@ class HierarchicalBayesianIV(BayesianIV):
     beta_z_loc, beta_z_scale, gamma_y_loc, gamma_t_loc, gamma_scale
     sigma_scale, lkj_eta, sigma_prior, likelihood, exclusion_scale, intercept_prior, fit_intercept
     draws, tune, chains, target_accept, backend, random_state, treatment, instruments
-    covariates, sample_weight_type
+    covariates, sample_weight_type, check
         As in :class:`BayesianIV`.
 
     Attributes
@@ -178,6 +178,7 @@ class HierarchicalBayesianIV(BayesianIV):
         instruments: Any = None,
         covariates: Any = None,
         sample_weight_type: str = "frequency",
+        check: Any = "auto",
     ) -> None:
         super().__init__(
             intercept_y_loc=intercept_y_loc,
@@ -208,6 +209,7 @@ class HierarchicalBayesianIV(BayesianIV):
             instruments=instruments,
             covariates=covariates,
             sample_weight_type=sample_weight_type,
+            check=check,
         )
         self.effects = effects
         self.std_errors = std_errors

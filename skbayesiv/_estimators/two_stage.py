@@ -18,7 +18,9 @@ from skbayesiv._data.moments import Moments, check_moments
 from skbayesiv._data.named import NamedFrame
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
+from skbayesiv._estimators.base import CHECK
 from skbayesiv._estimators.classical_methods import ClassicalMethods
+from skbayesiv._honesty.findings import Allows
 from skbayesiv._linear.covariance import COVARIANCES
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.estimate import check_size, estimate, minimum_norm
@@ -26,6 +28,8 @@ from skbayesiv._linear.least_squares import check_relevant, positions, regress
 from skbayesiv._linear.units import FrameRows, check_clusters_add_up
 from skbayesiv.exceptions import OURS
 
+LEAST_CHECKED = 4000
+SHARE_CHECKED = 50
 NEED_ROWS = (
     "{} needs rows, or cluster_moments: moments hold second-order sums only. Fit to rows, pass "
     'the moments of each cluster, or set cov_type="unadjusted" and method="2sls" or "liml".'
@@ -86,6 +90,11 @@ class TwoStageLS(ClassicalMethods):
         the probability that the row was drawn (or assigned), as in surveys; standard errors then
         come from the scores ``w z e`` [4]_, and the number of observations is Kish's effective
         one, (sum w)^2 / sum w^2.
+    check : {"auto", False}, default="auto"
+        Whether a fit warns when its interval is not what it promises: weak or many instruments,
+        unequal error variances where `cov_type` has equal ones, few clusters. It looks at 2% of
+        the rows, evenly spaced, between 4,000 and 100,000, or at the first rows of a lazy frame,
+        or at what moments tell.
 
     Attributes
     ----------
@@ -112,6 +121,8 @@ class TwoStageLS(ClassicalMethods):
         estimator keeps, and not stored with it.
     moments_ : Moments
         Means and cross-products of the data.
+    warnings_ : tuple of InferenceWarning
+        What the fit warned of; empty when the interval can be taken at its word.
     n_treatments_, n_instruments_ : int
         K and Q.
     n_features_in_ : int
@@ -177,6 +188,7 @@ class TwoStageLS(ClassicalMethods):
         "instruments": [str, Integral, "array-like", None],
         "covariates": [str, Integral, "array-like", None],
         "sample_weight_type": [StrOptions({"frequency", "probability"})],
+        "check": CHECK,
     }
 
     def __init__(
@@ -190,6 +202,7 @@ class TwoStageLS(ClassicalMethods):
         instruments: Any = None,
         covariates: Any = None,
         sample_weight_type: str = "frequency",
+        check: Any = "auto",
     ) -> None:
         self.method = method
         self.cov_type = cov_type
@@ -199,6 +212,20 @@ class TwoStageLS(ClassicalMethods):
         self.instruments = instruments
         self.covariates = covariates
         self.sample_weight_type = sample_weight_type
+        self.check = check
+
+    def _allows(self) -> Allows:
+        kind = COVARIANCES[self.cov_type_]
+        return Allows(
+            uneven=kind.uneven,
+            clusters=kind.clustered,
+            few_clusters=kind.few_clusters,
+            many=self.method_ == "liml",
+            posterior=False,
+        )
+
+    def _n_checked(self, n_rows: int) -> int:
+        return min(max(n_rows // SHARE_CHECKED, LEAST_CHECKED), super()._n_checked(n_rows))
 
     def fit_moments(
         self,
@@ -245,6 +272,7 @@ class TwoStageLS(ClassicalMethods):
         whole: Any = sum(parts) if moments is None and parts else moments
         new = self._start_from(whole)
         new._fit_moments(whole, parts)
+        new._check_interval()
         self.__dict__ = new.__dict__
         return self
 

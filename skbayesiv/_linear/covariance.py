@@ -22,6 +22,8 @@ class Covariance(Protocol):
     label : str
         What a report calls it.
     in_linearmodels : bool
+    uneven, clustered, few_clusters : bool
+        Whether it allows for unequal variances, for clusters, and for few of these.
     """
 
     @property
@@ -29,6 +31,15 @@ class Covariance(Protocol):
 
     @property
     def in_linearmodels(self) -> bool: ...
+
+    @property
+    def uneven(self) -> bool: ...
+
+    @property
+    def clustered(self) -> bool: ...
+
+    @property
+    def few_clusters(self) -> bool: ...
 
     def of_scores(self, equation: Equation, *scores: Scores) -> list[Array] | None:
         """Covariances (A, A) of the sums of scores that have one error each on the right.
@@ -43,6 +54,9 @@ class Unadjusted:
 
     label: str = "classical"
     in_linearmodels: bool = True
+    uneven: bool = False
+    clustered: bool = False
+    few_clusters: bool = False
 
     def of_scores(self, equation: Equation, *scores: Scores) -> None:
         """None: nothing but the variance is needed."""
@@ -55,6 +69,9 @@ class Robust:
 
     label: str = "robust"
     in_linearmodels: bool = True
+    uneven: bool = True
+    clustered: bool = False
+    few_clusters: bool = False
 
     def of_scores(self, equation: Equation, *scores: Scores) -> list[Array]:
         """Sums of the outer products of the units' scores."""
@@ -66,6 +83,7 @@ class Clustered(Robust):
     """Errors that are correlated within clusters: the units of the equation are these."""
 
     label: str = "clustered"
+    clustered: bool = True
 
 
 COVARIANCES: dict[str, Covariance] = {

@@ -22,10 +22,6 @@ from skbayesiv._models.parts.priors import PriorParameters
 from skbayesiv.exceptions import OURS
 
 LIKELIHOODS: dict[str, Likelihood] = {"normal": NORMAL, "gmm": GMM}
-NO_CLUSTERS = (
-    'clusters must be None with likelihood="normal", which takes rows as independent; use '
-    'likelihood="gmm" for clustered errors.'
-)
 
 Fold = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
@@ -38,8 +34,6 @@ def build_model(parameters: PriorParameters, sums: Sums) -> EffectModel:
 def read_sums(parameters: PriorParameters, data: Data) -> Sums:
     """Sums of rows that the model needs: one pass, two with covariates or clusters."""
     kind = LIKELIHOODS[parameters.likelihood]
-    if data.grouped and not kind.clusters:
-        raise ValueError(NO_CLUSTERS)
     return Sums.of(data, fourth=kind.fourth, fit_intercept=parameters.fit_intercept)
 
 
@@ -93,8 +87,6 @@ def sums_by_group(
 def training_sums(parameters: PriorParameters, data: IVData, folds: Sequence[Fold]) -> list[Sums]:
     """Sums of each fold's training rows: the total less the fold where the fold is all the rest."""
     kind, whole = LIKELIHOODS[parameters.likelihood], data.moments()
-    if data.grouped and not kind.clusters:
-        raise ValueError(NO_CLUSTERS)
     moments = [
         whole - data.take(test).moments()
         if len(train) + len(test) == data.n_rows

@@ -99,20 +99,9 @@ class InstrumentStrength(Report):
         For one treatment the effective F; for several, which have no such statistic, the test of
         under-identification and a rule of thumb for the rank statistic's F.
         """
-        if self.effective_f is not None:
-            f, critical = self.effective_f.f, self.critical_value
-            below = f"the effective F is {f:.3g}, below its critical value {critical:.1f}"
-            return below if self.weak else ""
         if len(self.treatments) == 1:
-            return ""
-        kp, cd = self.kleibergen_paap, self.cragg_donald
-        name, rank = ("Cragg-Donald", cd) if kp is None else ("Kleibergen-Paap", kp)
-        found = []
-        if rank.p_value > _UNDER_IDENTIFIED:
-            found.append(f"{name} does not reject under-identification (p = {rank.p_value:.2g})")
-        if rank.f < _LEAST_F:
-            found.append(f"the {name} F is {rank.f:.3g}, below {_LEAST_F:g} (a rule of thumb)")
-        return "; ".join(found)
+            return weakness(self.effective_f)
+        return weakness(rank=self.kleibergen_paap or self.cragg_donald)
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each statistic; columns value, dof, p_value, critical_value, lower, upper.
@@ -172,6 +161,24 @@ class InstrumentStrength(Report):
             yield _test_entry(self.no_effect, "Anderson-Rubin test")
         if self.tf is not None:
             yield _set_entry(f"tF {self.tf.interval.level:.4g}", self.tf.interval)
+
+
+def weakness(
+    effective: EffectiveF | None = None, rank: CraggDonald | KleibergenPaap | None = None
+) -> str:
+    """Why instruments may be weak, by the effective F or by a rank statistic; empty if not."""
+    if effective is not None:
+        f, critical = effective.f, effective.critical_values[_AT]
+        below = f"the effective F is {f:.3g}, below its critical value {critical:.1f}"
+        return below if f < critical else ""
+    if rank is None:
+        return ""
+    name, found = "Cragg-Donald" if isinstance(rank, CraggDonald) else "Kleibergen-Paap", []
+    if rank.p_value > _UNDER_IDENTIFIED:
+        found.append(f"{name} does not reject under-identification (p = {rank.p_value:.2g})")
+    if rank.f < _LEAST_F:
+        found.append(f"the {name} F is {rank.f:.3g}, below {_LEAST_F:g} (a rule of thumb)")
+    return "; ".join(found)
 
 
 def _f(value: float) -> str:

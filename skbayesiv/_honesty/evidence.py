@@ -1,0 +1,158 @@
+"""What the data say of the conditions under which an interval keeps its promise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from skbayesiv._linear.equation import Equation
+from skbayesiv._linear.sampled import SampledRows
+from skbayesiv._linear.units import Scores
+from skbayesiv._typing import Array
+from skbayesiv.diagnostics._effective_f import effective_f
+from skbayesiv.diagnostics._partial import Partialled, partial_equation
+from skbayesiv.diagnostics._rank import CraggDonald, KleibergenPaap, cragg_donald, kleibergen_paap
+from skbayesiv.diagnostics._reduced_form import reduced_form
+from skbayesiv.diagnostics._strength_block import weakness
+
+# The largest critical value of the effective F, that of one instrument, is 23.1.
+STRONG = 23.2
+# Robust standard errors of independent rows are not five times the classical ones.
+BEYOND_DOUBT = 25 * STRONG
+
+
+class Spread(NamedTuple):
+    """Standard errors of the 2SLS effects, each of shape (K,).
+
+    Attributes
+    ----------
+    classical, robust : ndarray
+        With errors of one variance; robust to unequal ones or, with clusters, clustered.
+    t : ndarray
+        t statistic of no difference: that of the correlation between the squared error and what
+        the robust variance weighs it by (Koenker 1981). Infinite with clusters.
+    """
+
+    classical: Array
+    robust: Array
+    t: Array
+
+    @property
+    def ratio(self) -> Array:
+        """Robust over classical standard errors."""
+        return self.robust / self.classical
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the data say, each statistic computed when it is asked for.
+
+    Attributes
+    ----------
+    equation : Equation
+        Of all rows, a sample of them, or moments.
+    design : Partialled
+        Its outcome, treatments and instruments with the covariates partialled out.
+    """
+
+    equation: Equation
+    design: Partialled
+
+    @classmethod
+    def of(cls, equation: Equation) -> Evidence | None:
+        """Evidence in an equation; None where its rows are too few."""
+        try:
+            return cls(equation, partial_equation(equation))
+        except (ValueError, np.linalg.LinAlgError):
+            return None
+
+    @property
+    def _share(self) -> float:
+        """Share of the rows that robust statistics are computed from."""
+        units = self.equation.units
+        return units.share if isinstance(units, SampledRows) else 1.0
+
+    @property
+    def n_units(self) -> float:
+        """Number of independent units: clusters, or observations."""
+        return float(self.design.n_clusters or self.design.n)
+
+    @cached_property
+    def classical_f(self) -> float:
+        """First-stage F of one treatment with errors of one variance."""
+        p = self.design
+        explained = float(p.projection.coef[:, 1] @ p.projection.coef[:, 1])
+        left = float(p.projection.second[1, 1]) - explained
+        return explained / left * p.dof / p.n_instruments if left > 0.0 else np.inf
+
+    @cached_property
+    def f(self) -> float:
+        """Effective F of one treatment, or the classical one where that leaves no doubt."""
+        p = self.design
+        if p.classical_only or (p.n_clusters is None and self.classical_f > BEYOND_DOUBT):
+            return self.classical_f
+        form = reduced_form(p)
+        trace = float(np.trace(form.cov[1, 1]))
+        return float(form.coef[:, 1] @ form.coef[:, 1]) / trace if trace > 0.0 else np.inf
+
+    @cached_property
+    def weakness(self) -> str:
+        """Why the instruments may be weak; empty if nothing says so."""
+        p = self.design
+        robust = not p.classical_only
+        try:
+            if p.n_treatments == 1:
+                return "" if self.f > STRONG else weakness(effective_f(p, robust=robust))
+            rank: CraggDonald | KleibergenPaap = kleibergen_paap(p) if robust else cragg_donald(p)
+        except (ValueError, np.linalg.LinAlgError):
+            return ""
+        return weakness(rank=rank)
+
+    @cached_property
+    def many(self) -> float:
+        """Bias of 2SLS by the number of its instruments, at worst, in standard errors.
+
+        With Q instruments of concentration mu^2 = Q F it is (Q - K) / mu where the errors are
+        perfectly correlated (Bekker 1994).
+        """
+        p = self.design
+        if p.n_treatments > 1 or p.n_instruments == 1:
+            return 0.0
+        return float((p.n_instruments - 1) / np.sqrt(p.n_instruments * self.f))
+
+    @cached_property
+    def spread(self) -> Spread | None:
+        """Standard errors with and without unequal variances; None if rows are not known."""
+        p = self.design
+        if p.classical_only:
+            return None
+        projection = p.projection
+        on_z, step = projection.coef[:, 1:], projection.two_stage
+        scale = np.sqrt((on_z**2).sum(axis=0))
+        if not scale.all():
+            return None
+        pull = np.linalg.pinv(on_z / scale).T / scale
+        fitted = projection.instruments @ pull
+        error = projection.variables[:, :1] - projection.variables[:, 1:] @ step[:, None]
+        found = [self._spread_of(fitted[:, k : k + 1], error) for k in range(p.n_treatments)]
+        return Spread(*(np.array(part) for part in zip(*found, strict=True)))
+
+    def _spread_of(self, fitted: Array, error: Array) -> tuple[float, float, float]:
+        """Standard errors of one effect, which is sum w h e off, and the t of no difference."""
+        equation, n = self.equation, self.design.n
+        asked = [Scores(fitted, error)]
+        clustered = self.design.n_clusters is not None
+        if not clustered:
+            asked += [Scores(fitted, fitted), Scores(error, error)]
+        robust, *fourth = (float(sums.outer[0, 0, 0, 0]) for sums in equation.sums(*asked))
+        h2, e2 = (float(equation.squares(part)[0, 0]) for part in (fitted, error))
+        classical = h2 * e2 / n
+        if clustered or not classical:
+            return np.sqrt(classical), np.sqrt(robust), np.inf
+        h4, e4 = fourth
+        varies = (h4 - h2**2 / n) * (e4 - e2**2 / n)
+        t = (robust - classical) * np.sqrt(n * self._share / varies) if varies > 0.0 else 0.0
+        return np.sqrt(classical), np.sqrt(robust), float(t)

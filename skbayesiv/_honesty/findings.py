@@ -1,0 +1,160 @@
+"""Evidence and what an interval allows for -> what the reader must be told."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from skbayesiv._honesty.evidence import Evidence
+from skbayesiv.exceptions import (
+    OURS,
+    FewClustersWarning,
+    HeteroskedasticityWarning,
+    IgnoredClustersWarning,
+    InferenceWarning,
+    ManyInstrumentsWarning,
+    WeakInstrumentWarning,
+)
+
+DIFFERENT = 0.20  # robust and classical standard errors differ by more
+SIGNIFICANT = 2.0  # and by more than chance, in standard errors of the difference
+ENOUGH_CLUSTERS = 40
+BIASED = 0.5  # standard errors: at worst a 95% interval covers 92%
+MANY = 0.1  # instruments for each independent unit
+BIAS_REDUCED = 'TwoStageLS(cov_type="CR2") with these clusters'
+
+
+@dataclass(frozen=True)
+class Allows:
+    """What an interval allows for.
+
+    Attributes
+    ----------
+    uneven : bool
+        Errors of unequal variances.
+    clusters : bool
+        Errors that are correlated within clusters.
+    few_clusters : bool
+        And these few.
+    many : bool
+        Instruments whose number biases two-stage least squares.
+    posterior : bool
+        Whether it is a posterior's, not an estimate's.
+    """
+
+    uneven: bool
+    clusters: bool
+    few_clusters: bool = False
+    many: bool = False
+    posterior: bool = True
+
+
+def findings(evidence: Evidence | None, allows: Allows) -> tuple[InferenceWarning, ...]:
+    """All that is wrong, each cause once."""
+    if evidence is None:
+        return ()
+    found = [*_instruments(evidence, allows), *_clusters(evidence, allows)]
+    if not found:
+        found = [*_spread(evidence, allows)]
+    return tuple(found)
+
+
+def warn_of(found: Iterable[InferenceWarning]) -> None:
+    """Warn of findings, pointing at the user's line."""
+    for warning in found:
+        warnings.warn(warning, skip_file_prefixes=OURS)
+
+
+def robust_set(evidence: Evidence) -> str:
+    """The confidence set that needs no strong instruments."""
+    p = evidence.design
+    if p.n_treatments > 1:
+        return "skbayesiv.diagnostics.anderson_rubin, which tests all effects at once"
+    name = "anderson_rubin" if p.n_instruments == 1 else "conditional_likelihood_ratio"
+    return f"skbayesiv.diagnostics.{name}_confidence_set"
+
+
+def _instruments(evidence: Evidence, allows: Allows) -> Iterator[InferenceWarning]:
+    """Weak, or strong but too many."""
+    if evidence.weakness:
+        yield WeakInstrumentWarning(
+            f"The instruments may be weak: {evidence.weakness}. The interval of the effect can "
+            f"then cover far less than it says, or be its prior's: report "
+            f"{robust_set(evidence)}, which needs no strong instruments."
+        )
+        return
+    q, share = evidence.design.n_instruments, evidence.design.n_instruments / evidence.n_units
+    bias = 0.0 if allows.many else evidence.many
+    if q > 1 and (bias > BIASED or share > MANY):
+        number = (
+            f"they can bias the estimate by {bias:.2g} standard errors"
+            if bias > BIASED
+            else f"there is one for every {1.0 / share:.2g} {_units(evidence)}"
+        )
+        yield ManyInstrumentsWarning(
+            f"{q} instruments are many for an effective F of {evidence.f:.3g} and "
+            f"{evidence.n_units:.12g} {_units(evidence)}: {number}. Report "
+            f"{robust_set(evidence)}, or leave out instruments that move the treatment little."
+        )
+
+
+def _units(evidence: Evidence) -> str:
+    return "clusters" if evidence.design.n_clusters else "observations"
+
+
+def _clusters(evidence: Evidence, allows: Allows) -> Iterator[InferenceWarning]:
+    """Ignored, or few."""
+    g = evidence.design.n_clusters
+    if g is None:
+        return
+    few = g < ENOUGH_CLUSTERS
+    if not allows.clusters:
+        refit = BIAS_REDUCED if few else 'likelihood="gmm" with these clusters'
+        spread = evidence.spread
+        by = ""
+        if spread is not None:
+            k = int(np.argmax(np.abs(spread.ratio - 1.0)))
+            by = (
+                f": the clustered standard error of 2SLS is {spread.robust[k]:.3g}, the classical "
+                f"one {spread.classical[k]:.3g}"
+            )
+        yield IgnoredClustersWarning(
+            f"The likelihood takes rows as independent and ignores the {g} clusters{by}. "
+            f"Use {refit}."
+        )
+    elif few and not allows.few_clusters:
+        yield FewClustersWarning(
+            f"There are {g} clusters, below {ENOUGH_CLUSTERS}: the covariance between them is "
+            f"not known well, and the interval is {_few_effect(allows)}. Report {BIAS_REDUCED}, "
+            "whose t distribution allows for it, or "
+            "skbayesiv.diagnostics.anderson_rubin_confidence_set."
+        )
+
+
+def _few_effect(allows: Allows) -> str:
+    return "wide with its prior's tails" if allows.posterior else "too narrow"
+
+
+def _spread(evidence: Evidence, allows: Allows) -> Iterator[InferenceWarning]:
+    """Standard errors that tell that the errors' variances are not equal."""
+    spread = None if allows.uneven else evidence.spread
+    if spread is None:
+        return
+    apart = np.where(np.abs(spread.t) > SIGNIFICANT, np.abs(spread.ratio - 1.0), 0.0)
+    k = int(np.argmax(apart))
+    if apart[k] > DIFFERENT:
+        side = "narrow" if spread.ratio[k] > 1.0 else "wide"
+        refit = (
+            'report TwoStageLS() with its robust interval, or refit with likelihood="gmm"'
+            if allows.posterior
+            else 'set cov_type="robust"'
+        )
+        yield HeteroskedasticityWarning(
+            f"The robust standard error of the effect of {evidence.design.treatments[k]} is "
+            f"{spread.robust[k]:.3g}, the classical one {spread.classical[k]:.3g}: "
+            f"{abs(spread.ratio[k] - 1.0):.0%} apart. The interval assumes errors of one variance "
+            f"and is that much too {side}: {refit}."
+        )
