@@ -183,7 +183,14 @@ class ClassicalMethods(SumsEstimator):
             return coefficients
         debiased = bool(np.isfinite(self.dof_))
         method = self.method_.upper()
-        return iv_summary(coefficients, self._equation, method, level=level, debiased=debiased)
+        return iv_summary(
+            coefficients,
+            self._equation,
+            method,
+            level=level,
+            debiased=debiased,
+            found=self.warnings_,
+        )
 
     def _coefficients(self, level: float) -> CoefficientTable:
         check_is_fitted(self)

@@ -23,6 +23,7 @@ from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import BaseIV
 from skbayesiv._estimators.bayesian import BayesianIV
+from skbayesiv._honesty.findings import Allows
 from skbayesiv._linear.equation import Equation
 from skbayesiv._models.build import LIKELIHOODS, Fold, check_sums, training_sums
 from skbayesiv._models.sampling import sample_model
@@ -220,6 +221,14 @@ class BayesianIVCV(BaseIV):
     effect_interval = _of_best("effect_interval")
     log_predictive_density = _of_best("log_predictive_density")
     _mean_log_predictive = _of_best("_mean_log_predictive")
+
+    def _allows(self) -> Allows:
+        return self.best_estimator_._allows()
+
+    def _check_interval(self, data: IVData | NamedFrame | None = None) -> None:
+        """Check the best estimator's, as its parameter says."""
+        self.best_estimator_._check_interval(data)
+        self.warnings_ = self.best_estimator_.warnings_
 
     def _reduced_form(self) -> tuple[float, Array]:
         return self.best_estimator_._reduced_form()

@@ -10,6 +10,7 @@ from skbayesiv._data.checks import check_level
 from skbayesiv._estimators.pickling import pack_tree, unpack_tree
 from skbayesiv._estimators.predictive_methods import PredictiveMethods
 from skbayesiv._models.parts.priors import PriorRow
+from skbayesiv._reports.caveats import PosteriorTable
 from skbayesiv._reports.diagnosis import Diagnosis, diagnose
 from skbayesiv._reports.given_rows import given_rows
 from skbayesiv._sampling.libraries import load_jax
@@ -53,7 +54,8 @@ class PosteriorMethods(PredictiveMethods):
         Returns
         -------
         pandas.DataFrame
-            Without R-hat when there is one chain, for it compares chains.
+            Without R-hat when there is one chain, for it compares chains. What the fit warned of
+            (`warnings_`) prints beneath.
         """
         check_is_fitted(self)
         load_jax()
@@ -67,8 +69,9 @@ class PosteriorMethods(PredictiveMethods):
         table = summary(
             self.idata_, var_names=names, ci_prob=ci_prob, ci_kind=ci_kind, round_to=round_to
         )
-        several = self.idata_.posterior.sizes["chain"] > 1
-        return table if several else table.drop(columns="r_hat")
+        if self.idata_.posterior.sizes["chain"] == 1:
+            table = table.drop(columns="r_hat")
+        return PosteriorTable.of(table, self.warnings_)
 
     def diagnose(
         self,

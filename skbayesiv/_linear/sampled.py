@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class SampledRows:
 
     @classmethod
     def of(cls, data: IVData, total: int, limit: int) -> SampledRows:
-        """Take about `limit` rows, evenly spaced; `total` counts all rows, of which data are some."""
+        """Take about `limit` of the data, which are some of `total` rows, evenly spaced."""
         part, share = sample_rows(data, limit)
         share *= min(data.n_rows / total, 1.0)
         return cls(Rows(part), share, Rows(data).n_clusters)
@@ -77,7 +77,7 @@ def _sample_clusters(data: IVData, codes: Codes, limit: int) -> tuple[IVData, fl
         return data, 1.0
     chosen = labels[evenly_spaced(len(labels), wanted)]
     part = data.take(np.flatnonzero(np.isin(codes, chosen)))
-    return replace(part, clusters=np.searchsorted(chosen, part.clusters)), wanted / len(labels)
+    return part, wanted / len(labels)
 
 
 def looks_random(part: Moments, whole: Moments) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from skbayesiv._honesty.evidence import Evidence
+from skbayesiv._honesty.findings import findings, warn_of
 from skbayesiv._linear.equation import Equation
 from skbayesiv._reports.diagnosis_tables import (
     convergence_table,
@@ -16,13 +17,12 @@ from skbayesiv._reports.diagnosis_tables import (
     prior_sensitivity,
     standard_errors,
 )
-from skbayesiv._reports.diagnosis_warnings import SENSITIVE, heteroskedasticity, weakness
+from skbayesiv._reports.diagnosis_warnings import SENSITIVE, with_prior
 from skbayesiv._reports.fitted import FittedPosterior
 from skbayesiv._reports.iv_summary import strength_or_reason
 from skbayesiv._results.convergence import MAX_RHAT, MIN_ESS
 from skbayesiv.diagnostics import InstrumentStrength
 from skbayesiv.diagnostics._report import Block, Pairs, Paragraph, Report, Verbatim
-from skbayesiv.exceptions import OURS
 
 ONE_CHAIN = "not defined for one chain: set chains to 2 or more"
 UNCHECKED = "Heteroskedasticity was not checked, which needs rows: pass X, t, y and z."
@@ -139,12 +139,9 @@ def diagnose(est: FittedPosterior, rows: Equation) -> Diagnosis:
     strength, reason = strength_or_reason(rows, level=0.95, debiased=False)
     unchecked = rows.classical_only and not est._model.robust
     errors, sensitivity = standard_errors(rows), prior_sensitivity(est)
-    found = (
-        *weakness(est._model, strength, sensitivity),
-        *heteroskedasticity(est._model, errors),
-    )
-    for warning in found:
-        warnings.warn(warning, skip_file_prefixes=OURS)
+    found = findings(Evidence.of(rows), est._allows())
+    found = with_prior(found, strength, sensitivity, est._model.prior_parameters)
+    warn_of(found)
     return Diagnosis(
         convergence=table,
         divergences=divergences,

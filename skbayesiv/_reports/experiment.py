@@ -11,7 +11,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from skbayesiv._data.checks import check_level
+from skbayesiv._honesty.evidence import Evidence
+from skbayesiv._honesty.findings import findings
 from skbayesiv._linear.equation import Equation
+from skbayesiv._reports.caveats import caveats
 from skbayesiv._reports.coefficients import format_number
 from skbayesiv._reports.compliance import Compliance, compliance
 from skbayesiv._reports.experiment_chances import (
@@ -39,6 +42,7 @@ from skbayesiv._typing import Array
 from skbayesiv.diagnostics import ConfidenceSet
 from skbayesiv.diagnostics._fitted import fitted_estimator
 from skbayesiv.diagnostics._report import Block, Paragraph, Report, Table
+from skbayesiv.exceptions import InferenceWarning
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -71,6 +75,8 @@ class ExperimentReport(Report):
     anderson_rubin : ConfidenceSet or None
         Effects that the Anderson-Rubin test does not reject, for one treatment; the table has the
         ends of the set.
+    warnings : tuple of InferenceWarning
+        Why the estimator's own interval is not what it promises; its row says so.
     notes : tuple of str
         What could not be computed, and what it needs.
     """
@@ -85,6 +91,7 @@ class ExperimentReport(Report):
     p_above_cost: float | Array | None
     p_in_rope: float | Array | None
     anderson_rubin: ConfidenceSet | None
+    warnings: tuple[InferenceWarning, ...]
     notes: tuple[str, ...]
 
     def to_frame(self) -> pd.DataFrame:
@@ -98,6 +105,7 @@ class ExperimentReport(Report):
             yield (Table(self.arms.map(format_number).assign(rows=rows)),)
         yield (Paragraph(self.statement),)
         yield (Table(self._printed()),)
+        yield from caveats(self.warnings)
         for note in self.notes:
             yield (Paragraph(note),)
 
@@ -188,11 +196,12 @@ def _report(
     if not rows.classical_only:
         rows = replace(rows, cov_type="clustered" if rows.n_clusters else "robust")
     found, treatments = compliance(rows), rows.columns.treatments
+    wrong = findings(Evidence.of(rows), est._allows())
     draws = effect_draws(est) if isinstance(est, FittedPosterior) else None
     chances = Chances.from_draws(draws, cost, rope)
     robust_set, why = anderson_rubin_set(rows, level)
     lines = dict(least_squares_lines(rows, found, level))
-    lines |= dict(own_lines(est, found, level))
+    lines |= dict(own_lines(est, found, level, wrong))
     lines |= dict(two_stage_lines(rows, found, level))
     if len(treatments) == 1:
         lines["Anderson-Rubin"] = Line.hull(robust_set, ERRORS[rows.cov_type])
@@ -210,6 +219,7 @@ def _report(
         p_above_cost=number_or_array(chances.above_cost),
         p_in_rope=number_or_array(chances.in_rope),
         anderson_rubin=robust_set,
+        warnings=wrong,
         notes=tuple(_notes(rows, found, unanswered, why)),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import nan
 
@@ -17,6 +17,7 @@ from skbayesiv._reports.fitted import FittedClassical, FittedPosterior, effect_d
 from skbayesiv._reports.regressions import least_squares_regressions
 from skbayesiv.diagnostics import ConfidenceSet, anderson_rubin_confidence_set
 from skbayesiv.diagnostics._partial import partial_equation
+from skbayesiv.exceptions import InferenceWarning
 
 ERRORS = {name: covariance.label for name, covariance in COVARIANCES.items()}
 POSTERIOR = "posterior"
@@ -86,13 +87,18 @@ def least_squares_lines(
 
 
 def own_lines(
-    est: FittedClassical | FittedPosterior, found: Compliance, level: float
+    est: FittedClassical | FittedPosterior,
+    found: Compliance,
+    level: float,
+    wrong: Sequence[InferenceWarning],
 ) -> Iterator[tuple[str, Line]]:
-    """The estimator's own effects, errors and intervals."""
+    """The estimator's own effects, errors and intervals; a wrong interval is named as such."""
     if isinstance(est, FittedPosterior):
         std_errors, errors = [draws.std() for draws in effect_draws(est).T], POSTERIOR
     else:
         std_errors, errors = [*est._effect_and_error()[1]], ERRORS[est.cov_type_]
+    if wrong:
+        errors = f"{errors}, not to be trusted: {', '.join(one.cause for one in wrong)}"
     for k, treatment in enumerate(est.moments_.columns.treatments):
         step = np.eye(est.n_treatments_)[k]
         low, high = est.effect_interval(np.zeros_like(step), step, level=level)

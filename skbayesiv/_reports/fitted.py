@@ -9,6 +9,7 @@ import numpy as np
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
+from skbayesiv._honesty.findings import Allows
 from skbayesiv._models.parts.model import Model
 from skbayesiv._sampling.target import Settings
 from skbayesiv._typing import Array
@@ -45,6 +46,10 @@ class FittedIV(Fitted, Protocol):
 
     def _effect_and_error(self) -> tuple[Array, Array]:
         """Effects and standard errors, each of shape (K,)."""
+        ...
+
+    def _allows(self) -> Allows:
+        """What the interval of the effect allows for."""
         ...
 
     def _check_rows(self, X: Any, y: Any, **extra: Any) -> IVData:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from skbayesiv._linear.equation import Equation
+from skbayesiv._reports.caveats import caveats
 from skbayesiv._reports.coefficients import CoefficientTable
 from skbayesiv._reports.regressions import (
     Regression,
@@ -18,6 +19,7 @@ from skbayesiv._reports.regressions import (
 from skbayesiv.diagnostics import InstrumentStrength
 from skbayesiv.diagnostics._report import Block, Paragraph, Report
 from skbayesiv.diagnostics._strength import strength_of_rows
+from skbayesiv.exceptions import InferenceWarning
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -34,12 +36,15 @@ class IVSummary(Report):
         How strong the instruments are, and what does not need them strong.
     note : str
         Why there is no `strength`, when there is none.
+    warnings : tuple of InferenceWarning
+        Why an interval is not what it promises.
     """
 
     coefficients: CoefficientTable
     regressions: RegressionTable
     strength: InstrumentStrength | None
     note: str = ""
+    warnings: tuple[InferenceWarning, ...] = ()
 
     @property
     def title(self) -> str:
@@ -57,12 +62,19 @@ class IVSummary(Report):
 
     def _blocks(self) -> Iterator[Block]:
         yield (self.coefficients,)
+        yield from caveats(self.warnings)
         yield (self.regressions,)
         yield (Paragraph(self.note) if self.strength is None else self.strength,)
 
 
 def iv_summary(
-    coefficients: CoefficientTable, equation: Equation, method: str, *, level: float, debiased: bool
+    coefficients: CoefficientTable,
+    equation: Equation,
+    method: str,
+    *,
+    level: float,
+    debiased: bool,
+    found: tuple[InferenceWarning, ...] = (),
 ) -> IVSummary:
     """Put a table of coefficients beside least squares and the instruments' strength.
 
@@ -76,6 +88,8 @@ def iv_summary(
     level : float
         Of the Anderson-Rubin set.
     debiased : bool
+    found : tuple of InferenceWarning
+        What the fit warned of.
     """
     c, table = equation.columns, coefficients.table
     own = Regression(
@@ -94,6 +108,7 @@ def iv_summary(
         regressions=regression_table(regressions, order),
         strength=strength,
         note=note,
+        warnings=found,
     )
 
 

@@ -73,11 +73,6 @@ class HistoryModel:
         effect = {"beta_t": "beta_t_bar_scale and sigma_t_bar_scale"}
         return self.model.prior_parameters | effect
 
-    @property
-    def when_weak(self) -> str:
-        """What to do about weak instruments."""
-        return self.model.when_weak
-
     def target(self) -> Target:
         """Posterior of the current coordinates and the effects' spread."""
         shape = hierarchical_shape(self.model, self.history, self.robust_weight)

@@ -51,7 +51,6 @@ class CriterionModel(DesignedModel):
 
     has_density: ClassVar[bool] = False
     robust: ClassVar[bool] = True
-    when_weak: ClassVar[str] = 'likelihood="gmm" already allows for weak instruments'
 
     @classmethod
     def build(cls, parameters: PriorParameters, sums: Sums) -> CriterionModel:

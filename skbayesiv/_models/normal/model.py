@@ -25,8 +25,6 @@ from skbayesiv._models.parts.priors import PriorParameters, build_priors
 from skbayesiv._sampling.target import Draws, Settings, Target
 from skbayesiv._typing import Array
 
-REFIT = 'refit with likelihood="gmm"'
-
 
 @dataclass(frozen=True, eq=False)
 class NormalModel(DesignedModel):
@@ -59,13 +57,6 @@ class NormalModel(DesignedModel):
             "correlation": "sigma_prior" if regression else "lkj_eta or sigma_prior",
             "rest": "beta_z_scale, gamma_scale, sigma_scale and the intercepts' scales",
         }
-
-    @property
-    def when_weak(self) -> str:
-        """What to do about weak instruments."""
-        if self.design.priors.alpha is not None:
-            return f"{REFIT}, which keeps coverage"
-        return f'{REFIT} or sigma_prior="regression", which keep coverage'
 
     def target(self) -> Target:
         """Collapsed posterior of the error covariance."""

@@ -49,8 +49,6 @@ class Model(Protocol):
     prior_parameters : dict of str to str
         Estimator's parameters that decide each component of the prior: `beta_t` (the effect's),
         `correlation` (of the errors) and `rest`.
-    when_weak : str
-        What to do about weak instruments.
     """
 
     @property
@@ -70,9 +68,6 @@ class Model(Protocol):
 
     @property
     def prior_parameters(self) -> dict[str, str]: ...
-
-    @property
-    def when_weak(self) -> str: ...
 
     def target(self) -> Target:
         """What a sampler needs."""
