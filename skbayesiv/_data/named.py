@@ -69,9 +69,9 @@ class NamedFrame:
         return False
 
     def head(self) -> Any:
-        """First rows of the columns that have a role, in memory."""
-        weight = [] if self.plan.weight is None else [self.plan.weight]
-        return self.query.source.head((*self.plan.data, *weight)).to_native()
+        """First rows of the columns that have a role, in memory and in the frame's order."""
+        source, read = self.query.source, self.plan.sources
+        return source.head(tuple(name for name in source.schema if name in read)).to_native()
 
     def moments(self) -> Moments:
         """First and second moments, in one pass by the engine."""
