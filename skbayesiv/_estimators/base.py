@@ -39,7 +39,7 @@ NO_TREATMENT = (
     "X. Pass fit(X, t, y, z=z), or name columns of X with treatment= and instruments=."
 )
 CHECK: list[Any] = [StrOptions({"auto"}), Options(bool, {False})]
-CHECKED = 100_000
+LEAST_CHECKED, MOST_CHECKED, SHARE_CHECKED = 5000, 100_000, 20
 
 
 class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, ABC):
@@ -218,13 +218,13 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
             data = self._pilot(data)
         if data is None:
             return self._from_moments()
-        units = SampledRows.of(data, self.moments_.n_rows, self._n_checked(data.n_rows))
+        units = SampledRows(data, self.moments_.n_rows, self._n_checked(data.n_rows))
         cov_type = "clustered" if data.grouped else "robust"
         return Equation(self.moments_, units, self.fit_intercept, cov_type)
 
     def _n_checked(self, n_rows: int) -> int:
-        """Number of rows that the interval is checked by."""
-        return CHECKED
+        """Number of rows that the interval is checked by, so many that it takes no time."""
+        return min(max(n_rows // SHARE_CHECKED, LEAST_CHECKED), MOST_CHECKED)
 
     def _pilot(self, named: NamedFrame) -> IVData | None:
         """First rows of a lazy frame, if they could be a random sample of all."""

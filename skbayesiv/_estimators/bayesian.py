@@ -132,8 +132,9 @@ class BayesianIV(PosteriorMethods):
         ``likelihood="gmm"`` the criterion's scores are ``w z e``.
     check : {"auto", False}, default="auto"
         Whether a fit warns when its interval is not what it promises: weak or many instruments,
-        unequal error variances, few or ignored clusters. It looks at no more than 100,000 rows,
-        evenly spaced, or at the first rows of a lazy frame, or at what moments tell.
+        unequal error variances, few or ignored clusters. It looks at 5% of the rows, evenly
+        spaced, between 5,000 and 100,000, or at the first rows of a lazy frame, or at what
+        moments tell.
 
     Attributes
     ----------

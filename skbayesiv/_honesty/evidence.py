@@ -21,7 +21,7 @@ from skbayesiv.diagnostics._strength_block import weakness
 # The largest critical value of the effective F, that of one instrument, is 23.1.
 STRONG = 23.2
 # Robust standard errors of independent rows are not five times the classical ones.
-BEYOND_DOUBT = 25 * STRONG
+DOUBT = 25.0
 
 
 class Spread(NamedTuple):
@@ -65,7 +65,7 @@ class Evidence:
     def of(cls, equation: Equation) -> Evidence | None:
         """Evidence in an equation; None where its rows are too few."""
         try:
-            return cls(equation, partial_equation(equation))
+            return cls(equation, partial_equation(equation, checked=True))
         except (ValueError, np.linalg.LinAlgError):
             return None
 
@@ -92,7 +92,7 @@ class Evidence:
     def f(self) -> float:
         """Effective F of one treatment, or the classical one where that leaves no doubt."""
         p = self.design
-        if p.classical_only or (p.n_clusters is None and self.classical_f > BEYOND_DOUBT):
+        if p.classical_only or (p.n_clusters is None and self.classical_f > DOUBT * STRONG):
             return self.classical_f
         form = reduced_form(p)
         trace = float(np.trace(form.cov[1, 1]))

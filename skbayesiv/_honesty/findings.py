@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skbayesiv._honesty.evidence import Evidence
+from skbayesiv._honesty.evidence import DOUBT, STRONG, Evidence
 from skbayesiv.exceptions import (
     OURS,
     FewClustersWarning,
@@ -60,6 +60,23 @@ def findings(evidence: Evidence | None, allows: Allows) -> tuple[InferenceWarnin
     if not found:
         found = [*_spread(evidence, allows)]
     return tuple(found)
+
+
+def beyond_doubt(correlation: float, dof: float, n_instruments: int) -> bool:
+    """Whether instruments are strong and few enough whatever the variances of the errors.
+
+    Parameters
+    ----------
+    correlation : float
+        Smallest canonical correlation of treatments and instruments, given the covariates.
+    dof : float
+        Residual degrees of freedom of the first stage.
+    n_instruments : int
+    """
+    left = 1.0 - correlation**2
+    f = dof * correlation**2 / left / n_instruments / DOUBT if left > 0.0 else np.inf
+    few = n_instruments <= min(MANY * dof, 1.0 + BIASED * np.sqrt(n_instruments * f))
+    return bool(f > STRONG and (n_instruments == 1 or few))
 
 
 def warn_of(found: Iterable[InferenceWarning]) -> None:

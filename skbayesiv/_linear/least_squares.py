@@ -74,12 +74,20 @@ def weakest_correlation(
     return float(np.linalg.svd(np.linalg.solve(root_b, half.T), compute_uv=False).min())
 
 
-def check_relevant(moments: Moments, *, fit_intercept: bool) -> None:
-    """Raise if the first stage is zero to rounding error; one merely weak is let pass."""
+def check_relevant(moments: Moments, *, fit_intercept: bool) -> float:
+    """Raise if the first stage is zero to rounding error; one merely weak is let pass.
+
+    Returns
+    -------
+    float
+        The smallest canonical correlation of treatments and instruments given the covariates.
+    """
     c = moments.columns
     t, z, x = positions(c.t), positions(c.z), positions(c.x)
-    if weakest_correlation(moments, t, z, x, fit_intercept=fit_intercept) < IRRELEVANT:
+    weakest = weakest_correlation(moments, t, z, x, fit_intercept=fit_intercept)
+    if weakest < IRRELEVANT:
         raise ValueError(
             "z must move t, each treatment apart from the others: given X, the correlation of "
             f"{list(c.treatments)} with {list(c.instruments)} is zero."
         )
+    return weakest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,33 +24,44 @@ FAR = 4.0  # standard errors that a random sample's mean is hardly off
 class SampledRows:
     """Some rows, or all rows of some clusters, whose sums stand for those of all.
 
+    They are drawn when sums are asked for.
+
     Attributes
     ----------
-    part : Rows
-    share : float
-        Of the units that were drawn.
-    n_clusters : int
-        Of all rows.
+    data : IVData
+    total : int
+        Number of all rows, of which `data` may be the first.
+    limit : int
+        About how many of `data` to take, evenly spaced.
     """
 
-    part: Rows
-    share: float
-    n_clusters: int
+    data: IVData
+    total: int
+    limit: int
 
-    @classmethod
-    def of(cls, data: IVData, total: int, limit: int) -> SampledRows:
-        """Take about `limit` of the data, which are some of `total` rows, evenly spaced."""
-        part, share = sample_rows(data, limit)
-        share *= min(data.n_rows / total, 1.0)
-        return cls(Rows(part), share, Rows(data).n_clusters)
+    @cached_property
+    def _sample(self) -> tuple[Rows, float]:
+        part, share = sample_rows(self.data, self.limit)
+        return Rows(part), share * min(self.data.n_rows / self.total, 1.0)
+
+    @property
+    def share(self) -> float:
+        """Share of the units that were drawn."""
+        return self._sample[1]
+
+    @cached_property
+    def n_clusters(self) -> int:
+        """Number of clusters of all rows; 0 without clusters."""
+        return Rows(self.data).n_clusters
 
     def sums(self, moments: Moments, origin: Array, asked: Sequence[Scores]) -> list[ScoreSums]:
         """Sums of the sample, scaled up; squares are those of the moments."""
-        found = self.part.sums(moments, origin, asked)
+        part, share = self._sample
+        found = part.sums(moments, origin, asked)
         second = moments.with_constant
         rights = [scores.about(origin).right for scores in asked]
         return [
-            ScoreSums(own.outer / self.share, right.T @ second @ right)
+            ScoreSums(own.outer / share, right.T @ second @ right)
             for own, right in zip(found, rights, strict=True)
         ]
 

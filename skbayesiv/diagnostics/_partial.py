@@ -262,10 +262,14 @@ def _check_alone(others: dict[str, Any], what: str, fit_intercept: bool) -> None
         )
 
 
-def partial_equation(equation: Equation) -> Partialled:
-    """An equation's columns with the covariates partialled out, these perhaps short of rank."""
-    check_sums_finite(equation.moments)
-    if not equation.fit_intercept:
+def partial_equation(equation: Equation, *, checked: bool = False) -> Partialled:
+    """An equation's columns with the covariates partialled out, these perhaps short of rank.
+
+    `checked` says that a fit has checked them.
+    """
+    if not checked:
+        check_sums_finite(equation.moments)
+    if not (checked or equation.fit_intercept):
         check_sums_finite(equation.moments.about(np.zeros_like(equation.moments.shift)))
     c, second, varies = equation.columns, equation.second, _varies(equation)
     scale = np.sqrt(np.diag(second))
@@ -277,7 +281,8 @@ def partial_equation(equation: Equation) -> Partialled:
     basis = vectors[:, known] / np.sqrt(values[known])
     on_basis = basis.T @ s[np.ix_(x, rest)]
     partial = s[np.ix_(rest, rest)] - on_basis.T @ on_basis
-    _check_variation(equation, partial, varies[1:])
+    if not checked:
+        _check_variation(equation, partial, varies[1:])
     contrasts = np.zeros((len(scale), len(rest)))
     contrasts[rest, np.arange(len(rest))] = 1.0
     own = np.sqrt(np.diag(second))[rest]

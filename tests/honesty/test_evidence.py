@@ -107,7 +107,7 @@ def sampled(data, limit):
     rows = read(**data)
     moments = rows.moments()
     kind = "robust" if rows.clusters is None else "clustered"
-    units = SampledRows.of(rows, moments.n_rows, limit)
+    units = SampledRows(rows, moments.n_rows, limit)
     return Evidence.of(Equation(moments, units, True, kind)), units.share
 
 
