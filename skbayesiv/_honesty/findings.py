@@ -23,7 +23,7 @@ DIFFERENT = 0.20  # robust and classical standard errors differ by more
 SIGNIFICANT = 2.0  # and by more than chance, in standard errors of the difference
 ENOUGH_CLUSTERS = 40
 BIASED = 0.5  # standard errors: at worst a 95% interval covers 92%
-MANY = 0.1  # instruments for each independent unit
+MANY = 0.2  # instruments for each independent unit
 BIAS_REDUCED = 'TwoStageLS(cov_type="CR2") with these clusters'
 
 
@@ -111,10 +111,11 @@ def _instruments(evidence: Evidence, allows: Allows) -> Iterator[InferenceWarnin
             if bias > BIASED
             else f"there is one for every {1.0 / share:.2g} {_units(evidence)}"
         )
+        other = 'refit with likelihood="gmm"' if allows.posterior else 'use method="liml"'
         yield ManyInstrumentsWarning(
             f"{q} instruments are many for an effective F of {evidence.f:.3g} and "
             f"{evidence.n_units:.12g} {_units(evidence)}: {number}. Report "
-            f"{robust_set(evidence)}, or leave out instruments that move the treatment little."
+            f"{robust_set(evidence)}, or {other}."
         )
 
 

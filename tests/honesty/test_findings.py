@@ -46,9 +46,9 @@ CAUSES = {
     "many": (TwoStageLS(), many(), ManyInstrumentsWarning, "bias the estimate by"),
     "many for the rows": (
         TwoStageLS(method="liml"),
-        many(n=300, q=40) | {},
+        many(n=180, q=40),
         ManyInstrumentsWarning,
-        "one for every 7.5 observations",
+        "one for every 4.5 observations",
     ),
     "few clusters": (TwoStageLS(), clustered(), FewClustersWarning, 'cov_type="CR2"'),
     "few clusters, gmm": (GMM, clustered(), FewClustersWarning, "prior's tails"),
