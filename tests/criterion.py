@@ -42,20 +42,19 @@ def partialled(data, *, fit_intercept=True):
 
 
 def criterion(data, beta, *, clusters=None, direct=0.0, fit_intercept=True):
-    """Q(beta) = n g' S^-1 g, and with scales of direct effects -2 log of their integral."""
+    """(m - q) / 2 log(1 - Q / m), Q = g' V^-1 g with scales of direct effects."""
     y, t, z, w = partialled(data, fit_intercept=fit_intercept)
     n = w.sum()
     scores = z * (y - t @ np.atleast_1d(beta))[:, None]
     g = w @ scores / n
     if clusters is None:
-        s = (scores * w[:, None]).T @ scores / n
+        s, m = (scores * w[:, None]).T @ scores / n, n
     else:
         sums = np.array([np.bincount(clusters, w * column) for column in scores.T])
-        s = sums @ sums.T / n
+        s, m = sums @ sums.T / n, len(np.unique(clusters[w > 0]))
     gram = (z * w[:, None]).T @ z / n
     wide = s / n + (gram * np.broadcast_to(np.square(direct), len(gram))) @ gram
-    shrink = np.linalg.slogdet(s / n)[1] - np.linalg.slogdet(wide)[1]
-    return g @ np.linalg.solve(wide, g) - shrink
+    return (m - len(g)) / 2 * np.log1p(-(g @ np.linalg.solve(wide, g)) / m)
 
 
 def moments_on_grid(grid, log_density):

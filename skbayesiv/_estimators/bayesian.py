@@ -90,17 +90,19 @@ class BayesianIV(PosteriorMethods):
         alpha ~ N(0, 2.5 sd y / sd t) and sd(v) ~ half-t with 3 degrees of freedom, which keeps
         coverage with weak instruments.
     likelihood : {"normal", "gmm"}, default="normal"
-        "gmm" replaces the joint normal likelihood by the continuously updated GMM criterion of
-        E[z e] = 0, exp(-Q/2) [3]_ [4]_: it assumes nothing else of the errors, and keeps coverage
-        when they are heteroskedastic, clustered or heavy-tailed, when effects vary and when
-        instruments are weak. Effects (and direct effects) have priors; all other coefficients
-        have flat ones and robust covariances. There is no `sigma` and no `corr`: `cov` is the
-        sample's covariance of the residuals at each draw, with no uncertainty of its own. What
-        needs a density of the rows (log-likelihoods, predictive draws) is not defined.
+        "gmm" replaces the joint normal likelihood by one of the continuously updated GMM
+        criterion Q of E[z e] = 0 [3]_ [4]_, the likelihood ratio of normal theory
+        (1 - Q/m)^((m - q)/2) for the mean of z e (q instruments, m rows or clusters) [5]_,
+        which is exp(-Q/2) when these are many: it assumes nothing else of the errors, and keeps
+        coverage when they are heteroskedastic, clustered or heavy-tailed, when effects vary and
+        when instruments are weak. Effects (and direct effects) have priors; all other
+        coefficients have flat ones and robust covariances. There is no `sigma` and no `corr`:
+        `cov` is the sample's covariance of the residuals at each draw, with no uncertainty of its
+        own. What needs a density of the rows (log-likelihoods, predictive draws) is not defined.
     exclusion_scale : float or array-like of shape (Q,), default=0.0
         Prior standard deviation of direct effects of the instruments on the outcome
-        ("plausibly exogenous" instruments [2]_). 0 is exact exclusion. The criterion's weight
-        matrix is that of the errors without these effects.
+        ("plausibly exogenous" instruments [2]_). 0 is exact exclusion. In the criterion they add
+        to the variance of the mean of z e, which is otherwise that of the errors without them.
     intercept_prior : {"centered", "raw"}, default="centered"
         Whether the intercepts' priors speak of the mean response at the mean of the regressors,
         or at zero.
@@ -140,11 +142,11 @@ class BayesianIV(PosteriorMethods):
     ----------
     idata_ : xarray.DataTree
         Groups posterior, sample_stats, log_prior, log_density (`total` of each draw, the log
-        likelihood of all rows; with ``likelihood="gmm"`` instead `criterion`, -Q/2), constant_data
-        (the moments and, for the criterion, the fourth-order sums) and, up to 20,000 rows,
-        observed_data. `arviz.loo`, `compare` and `psense_summary` need a group log_likelihood of
-        the rows: ``tree = est.idata_.copy()`` and
-        ``tree.update(est.log_likelihood(X, t, y, z=z).children)``.
+        likelihood of all rows; with ``likelihood="gmm"`` instead `criterion`, the log
+        quasi-likelihood (m - q)/2 log(1 - Q/m) of the draw's effects), constant_data (the moments
+        and, for the criterion, the fourth-order sums) and, up to 20,000 rows, observed_data.
+        `arviz.loo`, `compare` and `psense_summary` need a group log_likelihood of the rows:
+        ``tree = est.idata_.copy()`` and ``tree.update(est.log_likelihood(X, t, y, z=z).children)``.
     coef_ : ndarray of shape (K + P,)
         Posterior means of the treatments' effects, then of the covariates' coefficients.
     intercept_ : float
@@ -176,6 +178,8 @@ class BayesianIV(PosteriorMethods):
        of Econometrics 115, 293-346.
     .. [4] Andrews, I. and Mikusheva, A. (2022). Optimal decision rules for weak GMM. Econometrica
        90, 715-748.
+    .. [5] Anderson, T. W. (2003). An introduction to multivariate statistical analysis, 3rd
+       edition. Wiley.
 
     Examples
     --------
@@ -377,8 +381,8 @@ class BayesianIV(PosteriorMethods):
 
         Variables have the posterior's names and dimensions, so the model can be drawn
         (``pm.model_to_graphviz``), intervened on (``pm.do``) and sampled with any of PyMC's
-        samplers. With ``likelihood="gmm"`` it has the priors and the criterion as a potential on
-        the sums, which need no rows.
+        samplers. With ``likelihood="gmm"`` it has the effects' prior, the criterion as a potential
+        on the sums, which need no rows, and `direct` with its distribution given the effects.
 
         Parameters
         ----------

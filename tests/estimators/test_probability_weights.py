@@ -84,6 +84,7 @@ def test_the_criterion_has_the_scores_of_rows(x):
     with pytest.warns(UserWarning, match="not whole numbers"):
         own = est.fit(x, T, Y, z=Z, sample_weight=scaled, clusters=np.arange(len(Y)))
     assert weighted.idata_.posterior.equals(own.idata_.posterior)
+    assert weighted._model.design.arrays.units == len(Y)  # and not the effective number
 
 
 def test_coverage():

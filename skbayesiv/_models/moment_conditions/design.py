@@ -52,10 +52,13 @@ def build_criterion(
             'likelihood="gmm" must have t and z: its moment condition is on the effect of a '
             'treatment; got neither. Use likelihood="normal" for a regression.'
         )
-    units = fourth.n_rows if fourth.n_clusters is None else fourth.n_clusters
-    if 0 < units <= q:
-        kind = "rows" if fourth.n_clusters is None else "clusters"
-        raise ValueError(f"There must be more {kind} than instruments ({q}); got {units}.")
+    kind, units = "rows", std.n
+    found = fourth.n_rows
+    if fourth.n_clusters is not None:
+        kind, found = "clusters", fourth.n_clusters
+        units = float(found)
+    if 0 < found <= q:
+        raise ValueError(f"There must be more {kind} than instruments ({q}); got {found}.")
     scores = build_scores(fourth, std, fit_intercept=fit_intercept)
     unit = std.sd[c.y] / std.sd[c.t]
     z, both = slice(scores.n_h, None), slice(0, 1 + k)
@@ -67,6 +70,7 @@ def build_criterion(
         moment=np.sqrt(std.n) * scores.mean[z, both],
         weight=cross,
         direct=std.n * root @ root.T,
+        units=np.asarray(units),
         centre=scores.centre,
         loc=priors.beta_t.loc / unit,
         precision=(unit / priors.beta_t.scale) ** 2,

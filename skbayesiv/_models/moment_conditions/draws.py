@@ -11,7 +11,8 @@ and theirs is one joint normal distribution, so that the coefficients given beta
 shifted by what s_ze = g(beta) says of the other scores. Draws need no factorisation for each
 beta: draw s ~ N(0, C / n) for all products f (x) d once and for all, contract it with the
 contrast (1, b - beta), and correct it by Matheron's rule, s + Cov(s, g) Var(g)^-1 (g(beta) - g_s),
-which is an exact draw given g(beta) (Doucet 2010).
+which is an exact draw given g(beta) (Doucet 2010). The effects themselves are drawn by the
+likelihood ratio of the criterion, which for few units is wider than this normal distribution.
 
 References
 ----------
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skbayesiv._models.moment_conditions.density import contrasts, weight_matrix
+from skbayesiv._models.moment_conditions.density import contrasts, log_criterion, weight_matrix
 from skbayesiv._models.moment_conditions.design import CriterionDesign
 from skbayesiv._models.parts.intercepts import at_means
 from skbayesiv._models.parts.posterior import Posterior
@@ -38,8 +39,9 @@ def draw_given_effects(
     """Draw all coefficients given the effects.
 
     `cov` is no parameter but the sample's covariance of the residuals at each draw of the effects
-    and the first stage. Without observations coefficients with flat priors, all but the effects
-    and the direct effects, are NaN.
+    and the first stage. `criterion` is the log quasi-likelihood of the effects, of which the direct
+    effects are no arguments. Without observations coefficients with flat priors, all but the
+    effects and the direct effects, are NaN.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ def draw_given_effects(
         at = slice(start, start + rows)
         drawn = (noise[at] @ factor.T).reshape(-1, *scores.mean.shape)
         parts.append(_condition(design, position[at], drawn, direct[at]))
-    errors_h, errors_f, direct, square = (
+    errors_h, errors_f, direct, criterion = (
         np.concatenate(piece) for piece in zip(*parts, strict=True)
     )
     h, z = slice(0, scores.n_h), slice(scores.n_h, None)
@@ -69,7 +71,7 @@ def draw_given_effects(
     values = _coefficients(design, position, direct, beta_z, errors_h, errors_f[:, h])
     values["cov"] = _residual_covariance(design, position, direct, beta_z)
     prior = {name: normal.log_density(values[name]) for name, normal in design.priors.normals()}
-    return Posterior(values, prior, {"criterion": -0.5 * square})
+    return Posterior(values, prior, {"criterion": criterion})
 
 
 def _condition(
@@ -82,7 +84,7 @@ def _condition(
     errors_h : ndarray of shape (N, H), scores h e
     errors_f : ndarray of shape (N, F, K), scores f v
     direct : ndarray of shape (N, Q)
-    square : ndarray of shape (N,), Q at the draw
+    criterion : ndarray of shape (N,)
     """
     scores, arrays = design.scores, design.arrays
     z, k = slice(scores.n_h, None), design.shape.n_treatments
@@ -90,8 +92,7 @@ def _condition(
     gram = root_n * scores.gram[z, z]
     a = contrasts(arrays, beta)
     g = a @ arrays.moment.T
-    s = weight_matrix(arrays.weight, a, np)
-    wide = s + arrays.direct
+    wide = weight_matrix(arrays.weight, a, np) + arrays.direct
     error_z = (drawn[:, z, both] @ a[..., None])[..., 0]
     pull = np.linalg.solve(wide, (g - direct @ gram - error_z)[..., None])
     lift = (pull * a[:, None, :]).reshape(len(a), -1)
@@ -99,11 +100,10 @@ def _condition(
     drawn = drawn + (lift @ scores.cross[:, :, z, both].reshape(width, -1).T).reshape(drawn.shape)
     if design.direct_scale is not None:
         direct = direct + design.direct_scale**2 * (pull[..., 0] @ gram)
-    rest = g - direct @ gram
-    square = (rest * np.linalg.solve(s, rest[..., None])[..., 0]).sum(axis=1)
+    criterion = log_criterion(design.shape, list(beta.T), arrays, np)
     drawn = drawn / (root_n or np.nan)
     errors_h = (drawn[:, : scores.n_h, both] @ a[..., None])[..., 0]
-    return errors_h, drawn[:, :, 1 + k :], direct, square
+    return errors_h, drawn[:, :, 1 + k :], direct, criterion
 
 
 def _coefficients(

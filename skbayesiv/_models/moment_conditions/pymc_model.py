@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skbayesiv._models.moment_conditions.density import LARGEST_SHARE
 from skbayesiv._models.moment_conditions.design import CriterionDesign
 from skbayesiv._models.moment_conditions.start import start
 from skbayesiv._models.parts.names import DIMS, coordinates
@@ -18,15 +19,18 @@ from skbayesiv._typing import Array
 
 
 def state_criterion(design: CriterionDesign, state_effects: Callable[[], Any] | None = None) -> Any:
-    """State prior(beta_t) prior(direct) exp(-Q / 2) in PyMC, in the data's own units.
+    """State the priors and the criterion in PyMC, in the data's own units.
 
     The sums are of z~ d with d = (y~ - t~'centre, t~). With a = (1, centre - beta_t),
-    g = score_mean a, S = sum_ij a_i a_j score_cross_ij and G = gram::
+    g = score_mean a, S = sum_ij a_i a_j score_cross_ij, m units and q instruments the potential
+    is::
 
-        Q = n (g - G direct)' S^-1 (g - G direct)
+        (m - q) / 2 log(1 - Q / m),        Q = n g' S^-1 g
 
-    The direct effects, which the collapsed density integrates out, are variables here. The other
-    coefficients have flat priors and are no part of the criterion.
+    Direct effects ~ N(0, D) widen S to S + n G D G', G = gram, and are variables with their
+    distribution given beta_t, where g ~ N(G direct, S / n): under the potential of beta_t alone,
+    which is no integral of one of both. The other coefficients have flat priors and are no part of
+    the criterion.
 
     Parameters
     ----------
@@ -38,13 +42,14 @@ def state_criterion(design: CriterionDesign, state_effects: Callable[[], Any] | 
     Returns
     -------
     pymc.Model
-        With the potential ``criterion``, -Q / 2.
+        With the potential ``criterion``.
     """
     load_jax()
     import pymc as pm
     import pytensor.tensor as pt
 
     names, n = coordinates(design.std.columns), design.std.n
+    units = float(design.arrays.units)
     coords = {dim: names[dim] for dim in ("treatment", "instrument")}
     coords["equation"] = names["equation"]
     mean, cross, gram = raw_sums(design)
@@ -56,12 +61,13 @@ def state_criterion(design: CriterionDesign, state_effects: Callable[[], Any] | 
         contrast = pm.math.concatenate([[1.0], centre - beta])
         g = pm.Data("score_mean", mean, dims=("instrument", "equation")) @ contrast
         sums = pm.Data("score_cross", cross, dims=(*instruments, *pairs))
-        if design.priors.direct is not None:
-            direct = _normal("direct", design.priors.direct)
-            g = g - pm.Data("gram", gram, dims=instruments) @ direct
         s = (sums * (contrast[:, None] * contrast)).sum(axis=(2, 3))
-        square = n * (g @ pt.linalg.solve(s, g, assume_a="pos"))
-        pm.Potential("criterion", -0.5 * square)
+        if design.priors.direct is not None:
+            gram = pm.Data("gram", gram, dims=instruments)
+            s = _state_direct(design.priors.direct, n, gram, g, s)
+        share = n * (g @ pt.linalg.solve(s, g, assume_a="pos")) / max(units, 1.0)
+        ratio = pt.log1p(-pt.minimum(share, LARGEST_SHARE))
+        pm.Potential("criterion", 0.5 * max(units - design.shape.n_instruments, 0.0) * ratio)
     return model
 
 
@@ -99,6 +105,18 @@ def raw_sums(design: CriterionDesign) -> tuple[Array, Array, Array]:
     by_z, by_c = np.outer(sd_z, sd_z), np.outer(sd_c, sd_c)
     cross = design.arrays.weight * by_z[:, :, None, None] * by_c
     return mean, cross, scores.gram[z, z] * by_z
+
+
+def _state_direct(prior: Normal, n: float, gram: Any, g: Any, s: Any) -> Any:
+    """State `direct` given beta_t and return n times the variance of g with its own added."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    weighted = n * pt.linalg.solve(s, gram, assume_a="pos")
+    precision = gram @ weighted + np.diag(prior.scale**-2.0)
+    mean = pt.linalg.solve(precision, weighted.T @ g, assume_a="pos")
+    pm.MvNormal("direct", mean, tau=precision, dims=DIMS["direct"])
+    return s + n * (gram * prior.scale**2) @ gram
 
 
 def _normal(name: str, prior: Normal) -> Any:

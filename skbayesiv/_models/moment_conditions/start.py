@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skbayesiv._linear.two_stage import first_stage
-from skbayesiv._models.moment_conditions.density import contrasts, weight_matrix
+from skbayesiv._models.moment_conditions.density import contrasts, spare_units, weight_matrix
 from skbayesiv._models.moment_conditions.design import CriterionDesign
 from skbayesiv._typing import Array
 
@@ -16,7 +16,8 @@ def start(design: CriterionDesign) -> tuple[Array, Array]:
     """Return a point near the mode and a rough standard deviation of each coordinate.
 
     A k-class estimate, k = 1 - K_CLASS / n (2SLS pulled towards least squares as the instruments
-    weaken), and from there one Gauss-Newton step, which brings S and the prior in.
+    weaken), and from there one Gauss-Newton step, which brings S and the prior in. The log
+    quasi-likelihood is -(m - q) / m Q / 2 where Q is small.
     """
     arrays, n = design.arrays, design.std.n
     if not n:
@@ -26,7 +27,8 @@ def start(design: CriterionDesign) -> tuple[Array, Array]:
     contrast = contrasts(arrays, beta)
     s = weight_matrix(arrays.weight, contrast, np) + arrays.direct
     slope = arrays.moment[:, 1:]
-    weighted = np.linalg.solve(s, slope)
+    share = spare_units(design.shape, arrays, np) / max(float(arrays.units), 1.0)
+    weighted = share * np.linalg.solve(s, slope)
     precision = slope.T @ weighted + np.diag(arrays.precision)
     pull = weighted.T @ arrays.moment @ contrast + arrays.precision * (arrays.loc - beta)
     covariance = np.linalg.inv(precision)

@@ -18,7 +18,8 @@ class Posterior:
     log_prior : dict of str to ndarray of shape (N,)
         Log prior density of each draw by parameter.
     log_density : dict of str to ndarray of shape (N,)
-        Of all rows together, or the criterion -Q/2, and of the earlier experiments.
+        Of all rows together, or the log quasi-likelihood `criterion`, and of the earlier
+        experiments.
     centered : dict of str to ndarray
         The intercepts as their priors see them: at the regressors' means, or raw.
     exchangeable_probability : float or None

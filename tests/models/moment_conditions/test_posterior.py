@@ -20,12 +20,13 @@ from skbayesiv.diagnostics import anderson_rubin_confidence_set
 
 
 def row_density(data, grid, scale, **options):
-    """Log quasi-posterior on a grid, row by row: -Q/2 and the prior N(0, scale^2)."""
+    """Log quasi-posterior on a grid, row by row: the criterion and the prior N(0, scale^2)."""
     y, t, z, w = partialled(data)
     m = np.array([w * z[:, 0] @ y, w * z[:, 0] @ t[:, 0]])
     products = [w * z[:, 0] ** 2 @ (a * b) for a, b in ((y, y), (y, t[:, 0]), (t[:, 0], t[:, 0]))]
     s = products[0] - 2 * grid * products[1] + grid**2 * products[2]
-    return -0.5 * (m[0] - grid * m[1]) ** 2 / s - 0.5 * (grid / scale) ** 2
+    share = (m[0] - grid * m[1]) ** 2 / s / w.sum()
+    return (w.sum() - 1) / 2 * np.log1p(-share) - 0.5 * (grid / scale) ** 2
 
 
 def test_push_posterior_is_exact(push):
@@ -33,7 +34,7 @@ def test_push_posterior_is_exact(push):
     data = rows_of(y, t, z)
     grid = np.linspace(-3.0, 10.0, 4001)
     at = grid[::500]
-    direct = [-0.5 * criterion(data, b) - 0.5 * (b / 10.0) ** 2 for b in at]
+    direct = [criterion(data, b) - 0.5 * (b / 10.0) ** 2 for b in at]
     assert np.allclose(row_density(data, at, 10.0), direct)
     mean, sd = moments_on_grid(grid, row_density(data, grid, 10.0))
     est = fit(data, beta_t_scale=10.0, draws=8000)
@@ -73,10 +74,7 @@ def test_two_treatments_by_quadrature():
     centre, width = draws.mean((0, 1)), draws.std((0, 1))
     axes = [np.linspace(c - 7 * w, c + 7 * w, 61) for c, w in zip(centre, width, strict=True)]
     value = np.array(
-        [
-            [-0.5 * criterion(data, [a, b]) - 0.5 * (a * a + b * b) / 9.0 for b in axes[1]]
-            for a in axes[0]
-        ]
+        [[criterion(data, [a, b]) - 0.5 * (a * a + b * b) / 9.0 for b in axes[1]] for a in axes[0]]
     )
     weight = np.exp(value - value.max())
     for i, axis in enumerate(axes):
@@ -91,7 +89,7 @@ def test_exclusion_by_quadrature(push, scale):
     y = y / y.std()
     data = rows_of(y, t, z)
     grid = np.linspace(-12.0, 12.0, 801)
-    value = [-0.5 * criterion(data, b, direct=scale) - 0.5 * (b / 3.0) ** 2 for b in grid]
+    value = [criterion(data, b, direct=scale) - 0.5 * (b / 3.0) ** 2 for b in grid]
     mean, sd = moments_on_grid(grid, np.array(value))
     est = fit(data, exclusion_scale=scale, beta_t_scale=3.0, draws=8000)
     posterior = est.idata_.posterior
@@ -137,7 +135,7 @@ def test_hierarchical_by_quadrature(robust):
         far = weight.sum() * stats.norm.pdf(beta, 0.0, 4.0)
         mass.append((1 - robust) * near + robust * far)
         prior = prior + mass[-1]
-    value = np.array([-0.5 * criterion(data, x) for x in beta])
+    value = np.array([criterion(data, x) for x in beta])
     mean, sd = moments_on_grid(beta, value + np.log(prior))
     posterior = est.idata_.posterior
     assert_matches(posterior["beta_t"].to_numpy()[..., 0], mean, sd)

@@ -52,7 +52,7 @@ def test_pymc_states_the_same_density(direct):
 @pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.PriorDataConflictWarning")
 @pytest.mark.parametrize("robust", [0.0, 0.3])
 def test_pymc_states_the_same_hierarchy(robust):
-    """Moving beta_t alone moves -Q/2 and its prior given the hierarchy, written out here."""
+    """Moving beta_t alone moves the criterion and its prior given the hierarchy."""
     data = make_rows(1, 2, 1)
     est = fit(
         data,
@@ -77,7 +77,7 @@ def test_pymc_states_the_same_hierarchy(robust):
 
     def written(beta):
         near, far = stats.norm.pdf(beta, bar, sigma), stats.norm.pdf(beta, 0.0, 4.0)
-        return np.log((1 - robust) * near + robust * far) - 0.5 * criterion(data, [beta])
+        return np.log((1 - robust) * near + robust * far) + criterion(data, [beta])
 
     assert np.isclose(stated(2.0) - stated(0.5), written(2.0) - written(0.5), rtol=1e-6)
 
@@ -99,7 +99,7 @@ def test_to_pymc_needs_no_rows_and_takes_clusters():
     ]
     assert np.allclose(others, one)
     prior = np.sum(stats.norm.logpdf(2.0, 0.0, est._model.design.priors.beta_t.scale))
-    assert np.isclose(one, prior - 0.5 * criterion(data, [2.0], clusters=clusters), rtol=1e-6)
+    assert np.isclose(one, prior + criterion(data, [2.0], clusters=clusters), rtol=1e-6)
     independent = est.to_pymc(**rows).compile_logp(mode="FAST_COMPILE")({"beta_t": np.array([2.0])})
     assert abs(independent - one) > 1e-3
     with pytest.raises(ValueError, match="clusters must be passed with the rows"):
