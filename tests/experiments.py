@@ -7,12 +7,15 @@ So tests share the settings below, and change `draws`, seed, data and priors as 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from skbayesiv.datasets import make_noncompliance
 
 QUICK = {"draws": 200, "tune": 200, "chains": 2, "random_state": 0}
 # Draws enough to compare with exact values, by the same programs.
 EXACT = QUICK | {"draws": 2000}
+# A test of something else, whose data are such that a fit warns of its interval.
+unchecked = pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.InferenceWarning")
 # Steps so long that most are refused: the sampler does not converge.
 POOR = QUICK | {"target_accept": 0.3}
 

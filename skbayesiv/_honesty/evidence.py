@@ -90,9 +90,11 @@ class Evidence:
 
     @cached_property
     def f(self) -> float:
-        """Effective F of one treatment, or the classical one where that leaves no doubt."""
+        """Effective F of one treatment, or the classical one where that must or may do."""
         p = self.design
-        if p.classical_only or (p.n_clusters is None and self.classical_f > DOUBT * STRONG):
+        sure = p.n_clusters is None and self.classical_f > DOUBT * STRONG
+        too_few = p.n_clusters is not None and p.n_clusters <= p.n_instruments
+        if p.classical_only or sure or too_few:
             return self.classical_f
         form = reduced_form(p)
         trace = float(np.trace(form.cov[1, 1]))

@@ -24,7 +24,8 @@ SIGNIFICANT = 2.0  # and by more than chance, in standard errors of the differen
 ENOUGH_CLUSTERS = 40
 BIASED = 0.5  # standard errors: at worst a 95% interval covers 92%
 MANY = 0.2  # instruments for each independent unit
-BIAS_REDUCED = 'TwoStageLS(cov_type="CR2") with these clusters'
+BIAS_REDUCED = 'TwoStageLS(cov_type="CR2") with fit(..., clusters=...)'
+CLUSTERED = "TwoStageLS() with fit(..., clusters=...)"
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,9 @@ def _clusters(evidence: Evidence, allows: Allows) -> Iterator[InferenceWarning]:
         return
     few = g < ENOUGH_CLUSTERS
     if not allows.clusters:
-        refit = BIAS_REDUCED if few else 'likelihood="gmm" with these clusters'
+        who = "likelihood" if allows.posterior else "standard error"
+        enough = 'likelihood="gmm" with fit(..., clusters=...)' if allows.posterior else CLUSTERED
+        refit = BIAS_REDUCED if few else enough
         spread = evidence.spread
         by = ""
         if spread is not None:
@@ -140,8 +143,7 @@ def _clusters(evidence: Evidence, allows: Allows) -> Iterator[InferenceWarning]:
                 f"one {spread.classical[k]:.3g}"
             )
         yield IgnoredClustersWarning(
-            f"The likelihood takes rows as independent and ignores the {g} clusters{by}. "
-            f"Use {refit}."
+            f"The {who} takes rows as independent and ignores the {g} clusters{by}. Use {refit}."
         )
     elif few and not allows.few_clusters:
         yield FewClustersWarning(

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from experiments import unchecked
 from linearmodels.datasets import card as card_data
 from numpy.testing import assert_allclose
 from sklearn.exceptions import NotFittedError
@@ -32,6 +33,7 @@ def assert_equal_results(one, other, rtol=1e-7):
             assert_allclose(np.array(a, float), np.array(b, float), rtol=rtol)
 
 
+@unchecked
 @pytest.mark.parametrize("q", [1, 3])
 def test_functions_take_estimators(card, q):
     instruments = ["nearc4", "nearc2", "motheduc"][:q]

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import unchecked
 
 from skbayesiv import TwoStageLS, diagnostics
 from skbayesiv._data.identified import COLLINEAR
@@ -208,6 +209,7 @@ def test_errors_name_the_argument(arguments, message):
         partial_out(**VALID | arguments)
 
 
+@unchecked
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("name", ["t", "z"])
 @pytest.mark.parametrize("factor", [0.5, 2.0])
@@ -231,6 +233,7 @@ def test_cut_off_is_that_of_the_estimators(simulate, name, fit_intercept, factor
         est.fit(*rows, z=arguments["z"])
 
 
+@unchecked
 def test_rows_may_lie_far_from_zero(simulate):
     """Rows, or their moments alone."""
     data = simulate(14, q=2)

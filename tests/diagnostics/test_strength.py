@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import unchecked
 from linearmodels.iv import IV2SLS
 from scipy import stats
 
@@ -319,6 +320,7 @@ def test_strength_has_what_the_other_functions_give(simulate, q):
     np.testing.assert_array_equal(found.first_stage.f, first_stage(*data.args, **options).f)
 
 
+@unchecked
 def test_strength_without_rows_is_classical(simulate):
     """Moments give the statistics of equal variances; those that need rows are left out."""
     data = simulate(32, q=3)

@@ -183,8 +183,6 @@ def test_what_moment_conditions_cannot_do(rows):
     search = BayesianIVCV(est, scoring="log_predictive_density")
     with pytest.raises(ValueError, match='scoring must be "r2"'):
         search.fit(X, t, y, z=z)
-    with pytest.raises(ValueError, match='clusters must be None with likelihood="normal"'):
-        BayesianIVCV(BayesianIV(**QUICK)).fit(X, t, y, z=z, clusters=np.arange(len(y)))
 
 
 @quiet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from experiments import QUICK
+from experiments import QUICK, unchecked
 from numpy.testing import assert_allclose
 from scipy import stats
 
@@ -72,6 +72,7 @@ def test_no_treatment(ask):
         getattr(est, ask)()
 
 
+@unchecked
 @pytest.mark.parametrize("method", ["2sls", "liml", "gmm"])
 def test_few_clusters(method):
     """The t distribution has G - 1 degrees of freedom, as the first stage has."""

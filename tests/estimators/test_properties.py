@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from experiments import unchecked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,6 +80,7 @@ def test_order_and_weights_do_not_change_canonical_moments(seed, n, location, sc
         assert np.allclose(other.corr, weighted.corr, rtol=0, atol=2.0**-34)
 
 
+@unchecked
 @settings(max_examples=40, deadline=None)
 @given(
     **CASES,

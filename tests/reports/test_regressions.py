@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from experiments import unchecked
 from linearmodels.iv import IV2SLS
 from numpy.testing import assert_allclose
 
@@ -29,6 +30,7 @@ def test_regressions_of_the_push_experiment(push):
     assert table.loc["Intercept", ("First stage", "estimate")] == 0.0
 
 
+@unchecked
 @pytest.mark.parametrize("kind", ["robust", "unadjusted", "clustered"])
 @pytest.mark.parametrize("debiased", [False, True])
 def test_regressions_equal_linearmodels(card, kind, debiased):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from experiments import QUICK
+from experiments import QUICK, unchecked
 from numpy.testing import assert_allclose
 
 from skbayesiv import BayesianIV
@@ -44,6 +44,7 @@ def fit(case):
     return est, read_rows(*test, roles=Roles())
 
 
+@unchecked
 @pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.NoTreatmentWarning")
 @pytest.mark.parametrize("case", CASES)
 def test_moments_give_the_mean_over_rows(case):
@@ -55,6 +56,7 @@ def test_moments_give_the_mean_over_rows(case):
     assert_allclose(predictive.mean_log_density(values, rows.moments()), each.mean(axis=1))
 
 
+@unchecked
 def test_few_rows_have_the_mean_of_all_draws():
     est, rows = fit("two treatments")
     values = est._draws(None)
@@ -63,6 +65,7 @@ def test_few_rows_have_the_mean_of_all_draws():
     assert predictive.mean_log_predictive(values, rows) == pytest.approx(expected, rel=1e-12)
 
 
+@unchecked
 def test_some_pairs_are_enough(monkeypatch):
     """Off by the error of the gap's mean over 64 draws and 64 rows, which is estimated."""
     est, rows = fit("two treatments")

@@ -349,5 +349,3 @@ def test_what_needs_rows_says_so(polars_lazy, table):
         TwoStageLS(cov_type="clustered", **NAMED).fit(frame, y="spend")
     with pytest.raises(TypeError, match="X must be a frame in memory: BayesianIVCV needs rows"):
         BayesianIVCV(BayesianIV(**NAMED)).fit(frame, y="spend")
-    with pytest.raises(ValueError, match='clusters must be None with likelihood="normal"'):
-        BayesianIV(**NAMED).fit(polars_lazy(lean(table, "village")), y="spend", clusters="village")

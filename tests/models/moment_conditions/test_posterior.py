@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from criterion import criterion, make_rows, moments_on_grid, partialled
 from criterion_fits import HISTORY, assert_matches, fit, model_of, rows_of
+from experiments import unchecked
 from scipy import stats
 
 from skbayesiv import HierarchicalBayesianIV
@@ -52,6 +53,7 @@ def test_flat_prior_gives_the_anderson_rubin_set(push):
     assert np.isclose(np.diff(est.effect_interval())[0], np.diff(region)[0], rtol=0.03)
 
 
+@unchecked
 def test_weak_instrument_posterior_is_exact():
     """First-stage F near 1: flat tails that the prior ends."""
     rng = np.random.default_rng(3)
@@ -105,6 +107,7 @@ def test_exclusion_by_quadrature(push, scale):
     assert stats.kstest(standard, "norm").pvalue > 1e-3
 
 
+@unchecked
 @pytest.mark.parametrize("robust", [0.0, 0.3])
 @pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.PriorDataConflictWarning")
 def test_hierarchical_by_quadrature(robust):
