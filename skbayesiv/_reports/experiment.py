@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from skbayesiv._data.checks import check_level
+from skbayesiv._linear.covariance import COVARIANCES, suitable
 from skbayesiv._linear.equation import Equation
 from skbayesiv._reports.coefficients import format_number
 from skbayesiv._reports.compliance import Compliance, compliance
@@ -186,14 +187,15 @@ def _report(
     level: float,
 ) -> ExperimentReport:
     if not rows.classical_only:
-        rows = replace(rows, cov_type="clustered" if rows.n_clusters else "robust")
+        rows = replace(rows, cov_type=_robust_kind(est, clusters=rows.n_clusters > 0))
+    debiased = not isinstance(est, FittedPosterior) and bool(np.isfinite(est.dof_).any())
     found, treatments = compliance(rows), rows.columns.treatments
     draws = effect_draws(est) if isinstance(est, FittedPosterior) else None
     chances = Chances.from_draws(draws, cost, rope)
-    robust_set, why = anderson_rubin_set(rows, level)
-    lines = dict(least_squares_lines(rows, found, level))
+    robust_set, why = anderson_rubin_set(rows, level, debiased=debiased)
+    lines = dict(least_squares_lines(rows, found, level, debiased=debiased))
     lines |= dict(own_lines(est, found, level))
-    lines |= dict(two_stage_lines(rows, found, level))
+    lines |= dict(two_stage_lines(rows, found, level, debiased=debiased))
     if len(treatments) == 1:
         lines["Anderson-Rubin"] = Line.hull(robust_set, ERRORS[rows.cov_type])
     lines |= {name: Line.chance(chance) for name, chance in chances.rows(treatments)}
@@ -212,6 +214,12 @@ def _report(
         anderson_rubin=robust_set,
         notes=tuple(_notes(rows, found, unanswered, why)),
     )
+
+
+def _robust_kind(est: FittedClassical | FittedPosterior, *, clusters: bool) -> str:
+    """The estimator's own `cov_type`, or one that is robust."""
+    own = "robust" if isinstance(est, FittedPosterior) else est.cov_type_
+    return suitable(own if COVARIANCES[own].robust else "robust", clusters=clusters)
 
 
 def _notes(rows: Equation, found: Compliance, unanswered: bool, why: str) -> Iterator[str]:
