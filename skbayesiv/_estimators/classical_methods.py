@@ -13,6 +13,7 @@ from skbayesiv._columns import INTERCEPT
 from skbayesiv._data.moments import Moments
 from skbayesiv._estimators.batches import SumsEstimator
 from skbayesiv._linear.equation import Equation
+from skbayesiv._linear.estimate import direct_estimate
 from skbayesiv._linear.least_squares import leverage, positions, variance
 from skbayesiv._linear.linearmodels_results import linearmodels_results
 from skbayesiv._reports.coefficients import CoefficientTable, coefficient_table, interval_reach
@@ -35,7 +36,7 @@ class ClassicalMethods(SumsEstimator):
     moments_: Moments
     method_: str
     cov_type_: str
-    dof_: float
+    dof_: float | Array
     _equation: Equation
     _covariance: Array
 
@@ -63,8 +64,12 @@ class ClassicalMethods(SumsEstimator):
             raise AttributeError("results_ is not defined: the model was fitted to moments.")
         if np.isnan(self._covariance).all():
             return None
-        debiased = bool(np.isfinite(self.dof_))
-        return linearmodels_results(self._equation, self.method_, debiased=debiased)
+        return linearmodels_results(self._equation, self.method_, debiased=self._small_sample)
+
+    @property
+    def _small_sample(self) -> bool:
+        """Whether errors and intervals are corrected for few units."""
+        return bool(np.isfinite(self.dof_).any())
 
     def _kept_rows(self) -> Equation | None:
         return self._equation
@@ -125,9 +130,16 @@ class ClassicalMethods(SumsEstimator):
         Returns
         -------
         ndarray of shape (n_samples, 2)
+
+        Notes
+        -----
+        The multiple is that of the t distribution with `dof_` degrees of freedom; where each
+        coefficient has its own (CR2) it is that of the normal, for the outcome's own error, whose
+        variance all rows tell, is most of the standard deviation.
         """
         mean, std = self.predict(X, t, z, return_std=True)
-        reach = interval_reach(self.dof_, level) * std
+        dof = np.inf if np.ndim(self.dof_) else self.dof_
+        reach = interval_reach(dof, level) * std
         return np.column_stack([mean - reach, mean + reach])
 
     def effect_interval(self, t0: Any = 0.0, t1: Any = None, level: float = 0.95) -> Array:
@@ -146,8 +158,21 @@ class ClassicalMethods(SumsEstimator):
         steps = self._steps(t0, t1)
         centre = steps @ self.coef_[: self.n_treatments_]
         variance = ((steps @ self._effect_covariance()) * steps).sum(axis=-1)
-        reach = interval_reach(self.dof_, level) * np.sqrt(variance)
+        reach = interval_reach(self._effect_dof(steps), level) * np.sqrt(variance)
         return np.stack([centre - reach, centre + reach], axis=-1)
+
+    def _effect_dof(self, steps: Array) -> float | Array:
+        """Degrees of freedom of effects of steps (K,) or (m, K); rows are read for a mixed one."""
+        if not np.ndim(self.dof_):
+            return self.dof_
+        at = slice(len(self._equation.constant), len(self._equation.constant) + self.n_treatments_)
+        moved = steps != 0.0
+        if (moved.sum(axis=-1) <= 1).all():
+            return np.asarray(self.dof_)[at][moved.argmax(axis=-1)]
+        contrasts = np.zeros((*steps.shape[:-1], len(self._covariance)))
+        contrasts[..., at] = steps
+        found = direct_estimate(self._equation).dof_of(np.atleast_2d(contrasts))
+        return found.reshape(steps.shape[:-1])
 
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
         """Confidence intervals of the intercept and the coefficients.
@@ -181,14 +206,13 @@ class ClassicalMethods(SumsEstimator):
         coefficients = self._coefficients(level)
         if not self.n_treatments_:
             return coefficients
-        debiased = bool(np.isfinite(self.dof_))
         method = self.method_.upper()
         return iv_summary(
             coefficients,
             self._equation,
             method,
             level=level,
-            debiased=debiased,
+            debiased=self._small_sample,
             found=self.warnings_,
         )
 

@@ -21,7 +21,7 @@ from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import CHECK
 from skbayesiv._estimators.classical_methods import ClassicalMethods
 from skbayesiv._honesty.findings import Allows, beyond_doubt
-from skbayesiv._linear.covariance import COVARIANCES
+from skbayesiv._linear.covariance import COVARIANCES, suitable
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.estimate import check_size, estimate, minimum_norm
 from skbayesiv._linear.least_squares import check_relevant, positions, regress
@@ -65,13 +65,17 @@ class TwoStageLS(ClassicalMethods):
         "liml" (limited-information maximum likelihood) is less biased when instruments are
         weak or many [2]_, and "gmm" is the two-step estimator that is efficient under
         `cov_type` [3]_.
-    cov_type : {"robust", "unadjusted", "clustered"}, default="robust"
+    cov_type : {"robust", "unadjusted", "clustered", "CR2"}, default="robust"
         Standard errors: robust to heteroskedasticity [1]_, classical, or robust to correlation
-        within `clusters`. Clusters passed to `fit` imply "clustered".
+        within `clusters`. "CR2" is for few clusters, or rows of which few decide: robust as
+        "clustered" (or, without clusters, as "robust", when it is known as HC2), without the
+        bias of these [6]_, and with intervals from t distributions whose degrees of freedom are
+        each coefficient's own [7]_. Clusters passed to `fit` imply "clustered", unless it is
+        "CR2".
     debiased : bool, default=False
         Whether to correct for the number of coefficients, and take intervals and p-values from
         the t instead of the normal distribution: with n - k degrees of freedom, or G - 1 with
-        clusters [5]_.
+        clusters [5]_. It changes nothing with "CR2", which is corrected for few units already.
     fit_intercept : bool, default=True
         Whether the outcome and the treatments have an intercept.
     treatment : str, int or list of these, optional
@@ -106,10 +110,12 @@ class TwoStageLS(ClassicalMethods):
         Covariance of the intercept (if there is one) and `coef_`, by name.
     method_ : {"2sls", "liml", "gmm", "ols"}
         `method`, or "ols" without treatment.
-    cov_type_ : {"robust", "unadjusted", "clustered"}
-        `cov_type`, or "clustered" if clusters were given.
-    dof_ : float
-        Degrees of freedom of intervals and p-values; infinite unless `debiased`.
+    cov_type_ : {"robust", "unadjusted", "clustered", "CR2"}
+        `cov_type`, or "clustered" if clusters were given and it is not "CR2".
+    dof_ : float or ndarray of shape (1 + K + P,)
+        Degrees of freedom of intervals and p-values; infinite unless `debiased`. With "CR2" those
+        of the intercept (if there is one) and of each of `coef_`; NaN where a coefficient is
+        decided by clusters alone that fit exactly, so that their errors say nothing of it.
     first_stage_intercept_ : ndarray of shape (K,)
     first_stage_coef_ : ndarray of shape (K, Q + P)
         Least squares coefficients of the treatments on the instruments, then the covariates.
@@ -134,6 +140,16 @@ class TwoStageLS(ClassicalMethods):
     for the covariance of the scores; once more with "gmm". They are not copied: the estimator
     keeps the arrays that it was given for `summary` and `results_`, which after a change in these
     would be of other rows than the estimate.
+
+    "CR2" replaces the residuals u_g of a cluster g by ``(I - H_gg)^(-1/2) u_g``, with H the hat
+    matrix of the treatments as the instruments predict them, and of the covariates. The
+    covariance has no bias if errors have one variance, and is robust if they do not. With ten
+    clusters, or 30 of which five are assigned, its 95% intervals cover about 95 times in 100 in
+    simulations where those of "clustered" cover about 90 times. It needs ``method="2sls"``,
+    weights that count rows, and, if X is a lazy frame, clusters. The effect of moving several
+    treatments at once has degrees of freedom of its own, for which `effect_interval` reads the
+    rows again. linearmodels does not know it: errors and tests of `results_` are then clustered,
+    or robust without clusters.
 
     `sample_weight` counts rows by default: all estimates, standard errors and intervals are those
     of the data with each row repeated that many times. linearmodels knows analytic weights only: in
@@ -160,6 +176,11 @@ class TwoStageLS(ClassicalMethods):
        surveys. International Statistical Review 51, 279-292.
     .. [5] Cameron, A. C. and Miller, D. L. (2015). A practitioner's guide to cluster-robust
        inference. Journal of Human Resources 50, 317-372.
+    .. [6] Bell, R. M. and McCaffrey, D. F. (2002). Bias reduction in standard errors for linear
+       regression with multi-stage samples. Survey Methodology 28, 169-181.
+    .. [7] Pustejovsky, J. E. and Tipton, E. (2018). Small-sample methods for cluster-robust
+       variance estimation and hypothesis testing in fixed effects models. Journal of Business &
+       Economic Statistics 36, 672-683.
 
     Examples
     --------
@@ -215,9 +236,9 @@ class TwoStageLS(ClassicalMethods):
     def _allows(self) -> Allows:
         kind = COVARIANCES[self.cov_type_]
         return Allows(
-            uneven=kind.uneven,
-            clusters=kind.clustered,
-            few_clusters=kind.few_clusters,
+            uneven=kind.robust,
+            clusters=kind.suits(clusters=True),
+            few_clusters=kind.few_units,
             many=self.method_ == "liml",
             posterior=False,
         )
@@ -251,7 +272,7 @@ class TwoStageLS(ClassicalMethods):
             sum of the clusters'.
         cluster_moments : dict or iterable of Moments, optional
             The same of each cluster, such as ``Moments.from_frame(..., by="village")`` gives.
-            Standard errors are then clustered.
+            Standard errors are then clustered, or those of ``cov_type="CR2"``.
 
         Returns
         -------
@@ -290,14 +311,15 @@ class TwoStageLS(ClassicalMethods):
         if isinstance(data, NamedFrame):
             self._fit_frame(data)
             return
+        cov_type = suitable(self.cov_type, clusters=data.grouped)
         self._fit_equation(
-            Equation.from_data(data, fit_intercept=self.fit_intercept, cov_type=self.cov_type)
+            Equation.from_data(data, fit_intercept=self.fit_intercept, cov_type=cov_type)
         )
 
     def _fit_frame(self, named: NamedFrame) -> None:
         """A pass for the moments, of each cluster if named; more for what needs the scores."""
         moments, clusters = named.moments(), named.cluster_moments()
-        kept = Equation.from_moments(moments, clusters, fit_intercept=self.fit_intercept)
+        kept = self._equation_of(moments, clusters)
         if clusters:
             self._fit_equation(kept)
             return
@@ -311,8 +333,13 @@ class TwoStageLS(ClassicalMethods):
             raise ValueError(NEED_ROWS.format(f"cov_type={self.cov_type!r}"))
         else:
             self._check_method(moments.columns)
-        self._fit_equation(
-            Equation.from_moments(moments, clusters, fit_intercept=self.fit_intercept)
+        self._fit_equation(self._equation_of(moments, clusters))
+
+    def _equation_of(self, moments: Moments, clusters: list[Moments]) -> Equation:
+        """Equation of moments, and perhaps those of each cluster."""
+        cov_type = suitable(self.cov_type, clusters=True)
+        return Equation.from_moments(
+            moments, clusters, fit_intercept=self.fit_intercept, cov_type=cov_type
         )
 
     def _check_method(self, columns: Columns) -> None:
@@ -323,8 +350,8 @@ class TwoStageLS(ClassicalMethods):
     def _batch_sums(self, data: IVData | NamedFrame, earlier: Sums | None) -> Sums:
         if data.probability:
             raise ValueError(PROBABILITY.format("partial_fit"))
-        if self.cov_type == "clustered":
-            raise ValueError(NEED_ROWS.format("cov_type='clustered'"))
+        if self.cov_type not in ("robust", "unadjusted"):
+            raise ValueError(NEED_ROWS.format(f"cov_type={self.cov_type!r}"))
         self._check_method(data.columns)
         if self.cov_type == "robust":
             warnings.warn(CLASSICAL, UserWarning, skip_file_prefixes=OURS)
@@ -363,15 +390,13 @@ class TwoStageLS(ClassicalMethods):
         """Set the coefficients, treatments before covariates, and their covariance."""
         method = self.method if self.n_treatments_ else "ols"
         if method == "ols" and not full_rank(self.moments_, fit_intercept=self.fit_intercept):
-            fit = minimum_norm(equation)
+            fit = minimum_norm(equation, debiased=self.debiased)
         else:
             check_size(equation, method, debiased=self.debiased)
             fit = estimate(equation, method, debiased=self.debiased)
         first = len(equation.constant)
         self.intercept_ = float(fit.params[0]) if first else 0.0
         self.coef_ = fit.params[first:]
-        groups = equation.n_clusters
-        dof = groups - 1.0 if groups else equation.n - fit.params.size
-        self.dof_ = dof if self.debiased else np.inf
+        self.dof_ = fit.dof
         self.method_, self.cov_type_ = method, equation.cov_type
         self._equation, self._covariance = equation, fit.covariance

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from skbayesiv._linear.equation import Equation
+from skbayesiv._linear.estimate import direct_estimate
 from skbayesiv._linear.sampled import SampledRows
 from skbayesiv._linear.units import Scores
 from skbayesiv._typing import Array
@@ -124,6 +125,20 @@ class Evidence:
         if p.n_treatments > 1 or p.n_instruments == 1:
             return 0.0
         return float((p.n_instruments - 1) / np.sqrt(p.n_instruments * self.f))
+
+    @cached_property
+    def cluster_dof(self) -> float:
+        """Degrees of freedom of the effects' clustered errors, the fewest of all treatments.
+
+        Where few clusters decide an effect, as few assigned ones do, they are fewer than the
+        clusters less one (Bell and McCaffrey 2002).
+        """
+        first = len(self.equation.constant)
+        try:
+            dof = direct_estimate(replace(self.equation, cov_type="CR2")).dof
+        except (ValueError, np.linalg.LinAlgError):
+            return np.inf
+        return float(np.min(np.asarray(dof)[first : first + self.design.n_treatments]))
 
     @cached_property
     def spread(self) -> Spread | None:

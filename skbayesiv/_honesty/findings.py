@@ -22,6 +22,8 @@ from skbayesiv.exceptions import (
 DIFFERENT = 0.20  # robust and classical standard errors differ by more
 SIGNIFICANT = 2.0  # and by more than chance, in standard errors of the difference
 ENOUGH_CLUSTERS = 40
+CLUSTERS_BEYOND_DOUBT = 1000
+ENOUGH_DOF = 20
 BIASED = 0.5  # standard errors: at worst a 95% interval covers 92%
 MANY = 0.2  # instruments for each independent unit
 BIAS_REDUCED = 'TwoStageLS(cov_type="CR2") with fit(..., clusters=...)'
@@ -129,7 +131,7 @@ def _clusters(evidence: Evidence, allows: Allows) -> Iterator[InferenceWarning]:
     g = evidence.design.n_clusters
     if g is None:
         return
-    few = g < ENOUGH_CLUSTERS
+    few = "" if allows.few_clusters else _few(g, evidence)
     if not allows.clusters:
         who = "likelihood" if allows.posterior else "standard error"
         enough = 'likelihood="gmm" with fit(..., clusters=...)' if allows.posterior else CLUSTERED
@@ -145,17 +147,25 @@ def _clusters(evidence: Evidence, allows: Allows) -> Iterator[InferenceWarning]:
         yield IgnoredClustersWarning(
             f"The {who} takes rows as independent and ignores the {g} clusters{by}. Use {refit}."
         )
-    elif few and not allows.few_clusters:
+    elif few:
+        effect = "wide with its prior's tails" if allows.posterior else "too narrow"
         yield FewClustersWarning(
-            f"There are {g} clusters, below {ENOUGH_CLUSTERS}: the covariance between them is "
-            f"not known well, and the interval is {_few_effect(allows)}. Report {BIAS_REDUCED}, "
-            "whose t distribution allows for it, or "
+            f"{few}: the covariance between them is not known well, and the interval is {effect}. "
+            f"Report {BIAS_REDUCED}, whose t distribution allows for it, or "
             "skbayesiv.diagnostics.anderson_rubin_confidence_set."
         )
 
 
-def _few_effect(allows: Allows) -> str:
-    return "wide with its prior's tails" if allows.posterior else "too narrow"
+def _few(g: int, evidence: Evidence) -> str:
+    """Why clusters are few; empty if they are not."""
+    if g < ENOUGH_CLUSTERS:
+        return f"There are {g} clusters, below {ENOUGH_CLUSTERS}"
+    if g < CLUSTERS_BEYOND_DOUBT and evidence.cluster_dof < ENOUGH_DOF:
+        return (
+            f"Few of the {g} clusters decide the effect, as few assigned ones do: its t statistic "
+            f"has {evidence.cluster_dof:.2g} degrees of freedom, below {ENOUGH_DOF}"
+        )
+    return ""
 
 
 def _spread(evidence: Evidence, allows: Allows) -> Iterator[InferenceWarning]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,9 +36,9 @@ class Equation:
         The independent units; None if only moments are known, from which nothing follows that is
         robust to heteroskedasticity.
     fit_intercept : bool
-    cov_type : {"robust", "unadjusted", "clustered"}
+    cov_type : {"robust", "unadjusted", "clustered", "CR2"}
         Whether errors are independent with any variances, independent with one variance, or
-        correlated within clusters.
+        correlated within clusters; or the first or last, with a correction for few units.
     """
 
     moments: Moments
@@ -57,20 +57,25 @@ class Equation:
     ) -> Equation:
         """Equation of rows in memory, which are not copied.
 
-        Clusters decide `cov_type` where there are any; without them it is robust by default.
+        By default `cov_type` is clustered where there are clusters, and else robust.
         """
-        cov_type = "clustered" if data.grouped else cov_type or "robust"
+        cov_type = cov_type or ("clustered" if data.grouped else "robust")
         moments = data.moments() if moments is None else moments
         return cls(moments, Rows(data), fit_intercept, cov_type)
 
     @classmethod
     def from_moments(
-        cls, moments: Moments, clusters: Sequence[Moments] = (), *, fit_intercept: bool
+        cls,
+        moments: Moments,
+        clusters: Sequence[Moments] = (),
+        *,
+        fit_intercept: bool,
+        cov_type: str = "clustered",
     ) -> Equation:
-        """Equation of moments, and perhaps those of each cluster."""
+        """Equation of moments, unadjusted, or of those of each cluster with `cov_type`."""
         parts = tuple(part for part in clusters if part.n_rows)
         units = ClusterMoments(parts) if parts else None
-        return cls(moments, units, fit_intercept, "clustered" if parts else "unadjusted")
+        return cls(moments, units, fit_intercept, cov_type if parts else "unadjusted")
 
     @property
     def columns(self) -> Columns:
@@ -150,6 +155,19 @@ class Equation:
             return np.asarray(contrasts.T @ self.second @ contrasts)
         (found,) = self.sums(Scores(contrasts[:, :0], contrasts))
         return found.square
+
+    def cluster_products(self, *asked: Array) -> list[Array]:
+        """Sums of products of contrasts (1 + C, A) in each cluster, shape (G, A, A)."""
+        if self.units is None:
+            raise ValueError(NEEDS_ROWS)
+        return self.units.cluster_products(self._about, self._origin, asked)
+
+    def row_blocks(self, contrasts: Array) -> Iterator[tuple[Array, Array | None]]:
+        """Blocks of contrasts (1 + C, A) of the rows, shape (A, n), with their weights."""
+        if not isinstance(self.units, Rows):
+            raise ValueError(NEEDS_ROWS)
+        for values, weight, _ in self.units.each(self._about, self._origin, contrasts):
+            yield values, weight
 
     def each_row(self, contrasts: Array) -> Array:
         """Values of contrasts (1 + C, A) in each row, shape (n, A)."""

@@ -17,14 +17,20 @@ digits, and in units of their root mean squares.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import eigh
 
 from skbayesiv._columns import INTERCEPT
 from skbayesiv._data.standardised import in_own_units, partial_out
-from skbayesiv._linear.covariance import COVARIANCES, small_sample_factor
+from skbayesiv._linear.covariance import (
+    COVARIANCES,
+    DegreesOfFreedom,
+    small_sample_dof,
+    small_sample_factor,
+)
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.two_stage import first_stage
 from skbayesiv._linear.units import Scores
@@ -95,10 +101,27 @@ class Estimate:
     params : ndarray of shape (R,)
     covariance : ndarray of shape (R, R)
         NaN if the coefficients are not identified.
+    common_dof : float
+        Degrees of freedom of t statistics; infinite if they are normal.
+    own_dof : callable or None
+        Those (m,) of contrasts (m, R) where each has its own.
     """
 
     params: Array
     covariance: Array
+    common_dof: float = np.inf
+    own_dof: DegreesOfFreedom | None = None
+
+    @cached_property
+    def dof(self) -> float | Array:
+        """Degrees of freedom: one number, or one for each coefficient, shape (R,)."""
+        return self.common_dof if self.own_dof is None else self.own_dof(np.eye(len(self.params)))
+
+    def dof_of(self, contrasts: Array) -> Array:
+        """Degrees of freedom of contrasts (m, R), shape (m,)."""
+        if self.own_dof is None:
+            return np.full(len(contrasts), self.common_dof)
+        return self.own_dof(contrasts)
 
     @property
     def std_errors(self) -> Array:
@@ -122,12 +145,7 @@ def check_size(equation: Equation, method: str, *, debiased: bool) -> None:
             f"method='liml' needs at least {least} rows, one for each instrument, regressor "
             f"and outcome; got {n_rows}."
         )
-    least = m + 1 if method == "gmm" else 2
-    if equation.cov_type == "clustered" and equation.n_clusters < least:
-        raise ValueError(
-            f"clusters must form at least {least} groups with method={method!r}; got "
-            f"{equation.n_clusters}."
-        )
+    COVARIANCES[equation.cov_type].check(equation, method, m)
 
 
 def estimate(equation: Equation, method: str, *, debiased: bool) -> Estimate:
@@ -142,9 +160,9 @@ def estimate(equation: Equation, method: str, *, debiased: bool) -> Estimate:
     return own
 
 
-def direct_estimate(equation: Equation) -> Estimate:
+def direct_estimate(equation: Equation, *, debiased: bool = False) -> Estimate:
     """The equation's own 2SLS, or least squares without treatments."""
-    (own,) = direct_estimates(equation, [Regression.own(equation)], debiased=False)
+    (own,) = direct_estimates(equation, [Regression.own(equation)], debiased=debiased)
     return own
 
 
@@ -161,36 +179,51 @@ def _regress(
     """Estimate regressions by a method."""
     systems = [_System.of(equation, regression) for regression in regressions]
     solutions = [system.solve(method) for system in systems]
-    estimates = []
-    for system, solution, covariance in zip(
-        systems, solutions, _covariances(equation, systems, solutions), strict=True
-    ):
-        if debiased:
-            dof = equation.n - len(system.regression.x)
-            covariance = covariance * small_sample_factor(equation.n, dof, equation.n_clusters)
-        covariance = (covariance + covariance.T) / 2.0
-        params = system.params(solution)
-        estimates.append(_raw(equation, system.regression, params, covariance))
-    return estimates
+    return [
+        _estimate(system, solution, *found, debiased=debiased)
+        for system, solution, found in zip(
+            systems, solutions, _covariances(equation, systems, solutions), strict=True
+        )
+    ]
 
 
 def _covariances(
     equation: Equation, systems: list[_System], solutions: list[_Solution]
-) -> list[Array]:
-    """Covariances of the coefficients, with one pass over the rows for all."""
+) -> list[tuple[Array, DegreesOfFreedom | None]]:
+    """Covariances of the coefficients, with one pass over the rows for all, and their own dof."""
     pairs = list(zip(systems, solutions, strict=True))
     scores = [system.scores(solution.p, solution) for system, solution in pairs]
     found = COVARIANCES[equation.cov_type].of_scores(equation, *scores)
     if found is None:
         squares = np.diag(equation.squares(np.hstack([score.right for score in scores])))
         return [
-            system.classical(solution, float(square))
+            (system.classical(solution, float(square)), None)
             for (system, solution), square in zip(pairs, squares, strict=True)
         ]
     return [
-        system.sandwich(solution, meat)
+        (system.sandwich(solution, meat.matrix), meat.dof)
         for (system, solution), meat in zip(pairs, found, strict=True)
     ]
+
+
+def _estimate(
+    system: _System,
+    solution: _Solution,
+    covariance: Array,
+    own_dof: DegreesOfFreedom | None,
+    *,
+    debiased: bool,
+) -> Estimate:
+    """Estimate with an intercept about zero; what has its own degrees of freedom is corrected."""
+    equation, regression = system.equation, system.regression
+    n, k, groups = equation.n, len(regression.x), equation.n_clusters
+    dof = np.inf
+    if debiased and own_dof is None:
+        covariance = covariance * small_sample_factor(n, n - k, groups)
+        dof = small_sample_dof(n, k, groups)
+    covariance = (covariance + covariance.T) / 2.0
+    raw = _raw(equation, regression, system.params(solution), covariance)
+    return replace(raw, common_dof=dof, own_dof=own_dof and system.raw_dof(own_dof))
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,7 +297,7 @@ class _System:
         if metric is None:
             return _Solution(first.params, first.a, first.p, gmm=True)
         zx, zy = self.part(r.z, r.x), self.second[r.z, r.outcome]
-        p = np.linalg.solve(metric[0], zx)
+        p = np.linalg.solve(metric[0].matrix, zx)
         a = p.T @ zx
         return _Solution(np.linalg.solve(a, p.T @ zy), a, p, gmm=True)
 
@@ -286,6 +319,11 @@ class _System:
         error = self.error(solution) / self.unit
         mean = self.equation.second[0] @ error / n if solution.gmm else 0.0
         return self._unscaled(max(square / n - mean**2, 0.0) * np.linalg.inv(solution.a))
+
+    def raw_dof(self, of_scaled: DegreesOfFreedom) -> DegreesOfFreedom:
+        """Degrees of freedom of contrasts of the coefficients with an intercept about zero."""
+        scaling = _turn(self.equation, self.regression) / self.scale[self.regression.x]
+        return lambda contrasts: of_scaled(contrasts @ scaling)
 
     def _unscaled(self, covariance: Array) -> Array:
         """In the units of the columns; raise if a variance in these is no number."""
@@ -326,12 +364,18 @@ def _raw(equation: Equation, regression: Regression, params: Array, covariance: 
     """From an intercept about the means to the one about zero."""
     if not equation.fit_intercept:
         return Estimate(params, covariance)
-    origin = np.append(0.0, equation.origin)
-    turn = np.eye(len(params))
-    turn[0, 1:] = -origin[regression.x[1:]]
+    turn = _turn(equation, regression)
     params = turn @ params
-    params[0] += origin[regression.outcome]
+    params[0] += np.append(0.0, equation.origin)[regression.outcome]
     return Estimate(params, _without_rounding(turn, covariance))
+
+
+def _turn(equation: Equation, regression: Regression) -> Array:
+    """Matrix from coefficients with an intercept about the means to those with one about zero."""
+    turn = np.eye(len(regression.x))
+    if equation.fit_intercept:
+        turn[0, 1:] = -np.append(0.0, equation.origin)[regression.x[1:]]
+    return turn
 
 
 def _without_rounding(turn: Array, covariance: Array) -> Array:
@@ -351,10 +395,10 @@ def gmm_metric(equation: Equation) -> Array:
     left[0] += np.append(0.0, equation.origin)[at]
     error = system.error(system.two_stage())
     found = COVARIANCES[equation.cov_type].of_scores(equation, Scores(left, error[:, None]))
-    return left.T @ equation.second @ left if found is None else found[0]
+    return left.T @ equation.second @ left if found is None else found[0].matrix
 
 
-def minimum_norm(equation: Equation) -> Estimate:
+def minimum_norm(equation: Equation, *, debiased: bool) -> Estimate:
     """Least squares coefficients of smallest norm, for covariates without full rank."""
     regression = Regression.own(equation)
     first = len(equation.constant)
@@ -367,4 +411,6 @@ def minimum_norm(equation: Equation) -> Estimate:
     free = vectors[:, ~known] / system.scale[x, None]
     coef = coef - free @ np.linalg.lstsq(free, coef, rcond=None)[0]
     params = np.append(np.zeros(first), coef * system.scale[regression.outcome])
-    return _raw(equation, regression, params, np.full((params.size, params.size), np.nan))
+    dof = small_sample_dof(equation.n, params.size, equation.n_clusters) if debiased else np.inf
+    raw = _raw(equation, regression, params, np.full((params.size, params.size), np.nan))
+    return replace(raw, common_dof=dof)

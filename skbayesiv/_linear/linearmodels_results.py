@@ -29,7 +29,7 @@ def linearmodels_results(equation: Equation, method: str, *, debiased: bool) -> 
     weights = None if given is None or (given[keep] == 1.0).all() else given[keep]
     groups: dict[str, Any] = {} if data.clusters is None else {"clusters": data.clusters[keep]}
     known = COVARIANCES[equation.cov_type].in_linearmodels
-    cov_type = equation.cov_type if known else "robust"
+    cov_type = equation.cov_type if known else "clustered" if groups else "robust"
     options: dict[str, Any] = {"cov_type": cov_type, "debiased": debiased, **groups}
     frames = _frames(equation, keep)
     if method == "liml":

@@ -65,6 +65,16 @@ class SampledRows:
             for own, right in zip(found, rights, strict=True)
         ]
 
+    def cluster_products(
+        self, moments: Moments, origin: Array, asked: Sequence[Array]
+    ) -> list[Array]:
+        """Products in every cluster, by some of its rows."""
+        n, m = self.data.n_rows, self.limit
+        thin = self.data.take(evenly_spaced(n, m)) if n > m else self.data
+        found = Rows(thin).cluster_products(moments, origin, asked)
+        scale = max(self.total / thin.n_rows, 1.0)
+        return [products * scale for products in found]
+
 
 def sample_rows(data: IVData, limit: int) -> tuple[IVData, float]:
     """Evenly spaced rows, or clusters with all their rows; and the share that was drawn.

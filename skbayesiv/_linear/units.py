@@ -13,7 +13,7 @@ gives it in a pass of its engine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -24,7 +24,7 @@ from skbayesiv._data.blocks import blocks, count_clusters
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.named import NamedFrame
 from skbayesiv._data.rows import IVData
-from skbayesiv._typing import Array
+from skbayesiv._typing import Array, Codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +85,14 @@ class Units(Protocol):
         asked : sequence of Scores
         """
 
+    def cluster_products(
+        self, moments: Moments, origin: Array, asked: Sequence[Array]
+    ) -> list[Array]:
+        """Sums of products of contrasts (1 + C, A) in each cluster, shape (G, A, A).
+
+        A cluster without weight may be among them. Those of several are had at once.
+        """
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -109,12 +117,38 @@ class Rows:
                 adder.add(scores.left.T @ columns, scores.right.T @ columns, weight, at)
         return [adder.sums() for adder in adders]
 
+    def cluster_products(
+        self, moments: Moments, origin: Array, asked: Sequence[Array]
+    ) -> list[Array]:
+        """One pass over blocks of rows."""
+        codes = self.data.clusters
+        assert codes is not None
+        sizes = [contrasts.shape[1] for contrasts in asked]
+        upper = [np.triu_indices(size) for size in sizes]
+        totals = [np.zeros((len(rows), int(codes.max()) + 1)) for rows, _ in upper]
+        for values, weight, at in self.each(moments, origin, np.hstack(asked)):
+            clusters = _BlockClusters(codes[at])
+            parts = np.split(values, np.cumsum(sizes)[:-1])
+            for total, (rows, columns), part in zip(totals, upper, parts, strict=True):
+                weighted = part if weight is None else part * weight
+                for out, i, j in zip(total, rows, columns, strict=True):
+                    clusters.add_to(out, weighted[i] * part[j])
+        return [_symmetric(*found) for found in zip(totals, upper, sizes, strict=True)]
+
+    def each(
+        self, moments: Moments, origin: Array, contrasts: Array
+    ) -> Iterator[tuple[Array, Array | None, slice]]:
+        """Blocks of contrasts (1 + C, A) of the rows, shape (A, n), their weights and places."""
+        contrasts, weight = _about(contrasts, origin), self.data.sample_weight
+        for block, at in blocks(self.data, moments.shift):
+            values = contrasts.T @ block[: len(contrasts)]
+            yield values, None if weight is None else weight[at], at
+
     def combine(self, moments: Moments, origin: Array, contrasts: Array) -> Array:
         """Linear combinations of each row, shape (n, A), of contrasts (1 + C, A)."""
-        contrasts = _about(contrasts, origin)
         out = np.empty((self.data.n_rows, contrasts.shape[1]))
-        for block, at in blocks(self.data, moments.shift):
-            out[at] = (contrasts.T @ block[: len(contrasts)]).T
+        for values, _, at in self.each(moments, origin, contrasts):
+            out[at] = values.T
         return out
 
 
@@ -155,8 +189,9 @@ class _ByCluster(_ByRow):
     def add(self, left: Array, right: Array, weight: Array | None, at: slice) -> None:
         weighted = right if weight is None else right * weight
         self.square += weighted @ right.T
+        clusters = _BlockClusters(self.codes[at])
         for total, score in zip(self.totals, _products(left, weighted), strict=True):
-            np.add.at(total, self.codes[at], score)
+            clusters.add_to(total, score)
 
     def sums(self) -> ScoreSums:
         return ScoreSums((self.totals @ self.totals.T).reshape(self.shape), self.square)
@@ -165,6 +200,32 @@ class _ByCluster(_ByRow):
 def _products(left: Array, right: Array) -> Array:
     """All products of a row of one and a row of the other, shape (A B, n)."""
     return np.asarray((left[:, None] * right).reshape(-1, right.shape[1]))
+
+
+class _BlockClusters:
+    """Clusters of a block of rows, of which the same one may come many times in a row."""
+
+    def __init__(self, codes: Codes) -> None:
+        starts = np.flatnonzero(np.diff(codes, prepend=-1))
+        self.starts = starts if 4 * len(starts) < len(codes) else None
+        self.codes = codes if self.starts is None else codes[starts]
+
+    def add_to(self, totals: Array, values: Array) -> None:
+        """Add the values of the block to the totals of the clusters."""
+        if self.starts is not None:
+            values = np.add.reduceat(values, self.starts)
+        if len(totals) > len(values):  # bincount makes totals of all clusters
+            np.add.at(totals, self.codes, values)
+        else:
+            totals += np.bincount(self.codes, values, minlength=len(totals))
+
+
+def _symmetric(totals: Array, upper: tuple[Codes, Codes], size: int) -> Array:
+    """Matrices (G, size, size) of the entries (size (size + 1) / 2, G) of their upper halves."""
+    out = np.empty((totals.shape[1], size, size))
+    for total, i, j in zip(totals, *upper, strict=True):
+        out[:, i, j] = out[:, j, i] = total
+    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +254,18 @@ class ClusterMoments:
             for square in [s.right.T @ second @ s.right]
         ]
 
+    def cluster_products(
+        self, moments: Moments, origin: Array, asked: Sequence[Array]
+    ) -> list[Array]:
+        """Those of the clusters' own columns, one cluster after the other."""
+        asked = [_about(contrasts, origin) for contrasts in asked]
+        out = [np.empty((self.n_clusters, *2 * contrasts.shape[1:])) for contrasts in asked]
+        for i, part in enumerate(self.parts):
+            second = part.about(moments.shift).with_constant
+            for products, contrasts in zip(out, asked, strict=True):
+                products[i] = contrasts.T @ second @ contrasts
+        return out
+
 
 @dataclass(frozen=True, eq=False)
 class FrameRows:
@@ -204,6 +277,12 @@ class FrameRows:
     def sums(self, moments: Moments, origin: Array, asked: Sequence[Scores]) -> list[ScoreSums]:
         """A pass for each of the scores, which have one right-hand side."""
         return [self._pass(moments, origin, scores) for scores in asked]
+
+    def cluster_products(
+        self, moments: Moments, origin: Array, asked: Sequence[Array]
+    ) -> list[Array]:
+        """None: there are no clusters."""
+        return [np.empty((0, *2 * contrasts.shape[1:])) for contrasts in asked]
 
     def _pass(self, moments: Moments, origin: Array, scores: Scores) -> ScoreSums:
         here = scores.about(origin)

@@ -52,11 +52,14 @@ def coefficient_table(
     estimate: Array,
     std_errors: Array,
     *,
-    dof: float,
+    dof: float | Array,
     level: float,
     given: str = "",
 ) -> CoefficientTable:
-    """Table of normal or t statistics (`dof` finite) and intervals of probability `level`."""
+    """Table of normal or t statistics (`dof` finite) and intervals of probability `level`.
+
+    `dof` is one number, or one for each coefficient.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):  # an exact fit has no standard error
         t_stat = estimate / std_errors
     reach = interval_reach(dof, level) * std_errors
@@ -71,10 +74,13 @@ def coefficient_table(
     return CoefficientTable(title=title, given=given, table=pd.DataFrame(values, index=names))
 
 
-def interval_reach(dof: float, level: float) -> float:
-    """Half the width of an interval, in standard errors; normal when `dof` is infinite."""
+def interval_reach(dof: float | Array, level: float) -> Array:
+    """Half the width of an interval, in standard errors; normal when `dof` is infinite.
+
+    It has the shape of `dof`.
+    """
     check_level(level)
-    return float(stats.t.ppf((1.0 + level) / 2.0, dof))
+    return np.asarray(stats.t.ppf((1.0 + level) / 2.0, dof))
 
 
 def format_number(value: float) -> str:

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 
 from skbayesiv._data.checks import check_level
 from skbayesiv._honesty.evidence import Evidence
-from skbayesiv._honesty.findings import findings
+from skbayesiv._honesty.findings import ENOUGH_CLUSTERS, findings
+from skbayesiv._linear.covariance import COVARIANCES, suitable
 from skbayesiv._linear.equation import Equation
 from skbayesiv._reports.caveats import caveats
 from skbayesiv._reports.coefficients import format_number
@@ -194,15 +195,16 @@ def _report(
     level: float,
 ) -> ExperimentReport:
     if not rows.classical_only:
-        rows = replace(rows, cov_type="clustered" if rows.n_clusters else "robust")
+        rows = replace(rows, cov_type=_robust_kind(est, rows))
+    debiased = not isinstance(est, FittedPosterior) and bool(np.isfinite(est.dof_).any())
     found, treatments = compliance(rows), rows.columns.treatments
     wrong = findings(Evidence.of(rows), est._allows())
     draws = effect_draws(est) if isinstance(est, FittedPosterior) else None
     chances = Chances.from_draws(draws, cost, rope)
-    robust_set, why = anderson_rubin_set(rows, level)
-    lines = dict(least_squares_lines(rows, found, level))
+    robust_set, why = anderson_rubin_set(rows, level, debiased=debiased)
+    lines = dict(least_squares_lines(rows, found, level, debiased=debiased))
     lines |= dict(own_lines(est, found, level, wrong))
-    lines |= dict(two_stage_lines(rows, found, level))
+    lines |= dict(two_stage_lines(rows, found, level, debiased=debiased))
     if len(treatments) == 1:
         lines["Anderson-Rubin"] = Line.hull(robust_set, ERRORS[rows.cov_type])
     lines |= {name: Line.chance(chance) for name, chance in chances.rows(treatments)}
@@ -222,6 +224,15 @@ def _report(
         warnings=wrong,
         notes=tuple(_notes(rows, found, unanswered, why)),
     )
+
+
+def _robust_kind(est: FittedClassical | FittedPosterior, rows: Equation) -> str:
+    """The estimator's own `cov_type`, or one that is robust, to few clusters too."""
+    clusters = rows.n_clusters > 0
+    if 1 < rows.n_clusters < ENOUGH_CLUSTERS and not rows.probability:
+        return "CR2"
+    own = "robust" if isinstance(est, FittedPosterior) else est.cov_type_
+    return suitable(own if COVARIANCES[own].robust else "robust", clusters=clusters)
 
 
 def _notes(rows: Equation, found: Compliance, unanswered: bool, why: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from skbayesiv._linear.covariance import COVARIANCES
 from skbayesiv._linear.equation import Equation
-from skbayesiv._linear.estimate import direct_estimate
+from skbayesiv._linear.estimate import Estimate, direct_estimate
 from skbayesiv._reports.coefficients import interval_reach
 from skbayesiv._reports.compliance import Compliance
 from skbayesiv._reports.fitted import FittedClassical, FittedPosterior, effect_draws
@@ -42,9 +42,11 @@ class Line:
     errors: str
 
     @classmethod
-    def normal(cls, estimate: float, std_err: float, level: float, errors: str) -> Line:
-        """An estimate with its normal interval."""
-        reach = interval_reach(np.inf, level) * std_err
+    def symmetric(
+        cls, estimate: float, std_err: float, dof: float, level: float, errors: str
+    ) -> Line:
+        """An estimate with its interval, normal or, with finite `dof`, of the t distribution."""
+        reach = interval_reach(dof, level) * std_err
         return cls(
             estimate=float(estimate),
             std_err=float(std_err),
@@ -67,22 +69,22 @@ class Line:
 
 
 def least_squares_lines(
-    rows: Equation, found: Compliance, level: float
+    rows: Equation, found: Compliance, level: float, *, debiased: bool
 ) -> Iterator[tuple[str, Line]]:
     """Intention to treat and first stage, instrument by instrument."""
     c, errors = rows.columns, ERRORS[rows.cov_type]
-    _, reduced, *stages = least_squares_regressions(rows, debiased=False)
+    _, reduced, *stages = least_squares_regressions(rows, debiased=debiased)
     first, single = len(rows.constant), len(c.instruments) == 1
     for q, instrument in enumerate(c.instruments):
         at = first + q
         name = "intention to treat" if single else f"intention to treat[{instrument}]"
         effect, std_error = found.unit * reduced.params[at], found.unit * reduced.std_errors[at]
-        yield name, Line.normal(effect, std_error, level, errors)
+        yield name, Line.symmetric(effect, std_error, reduced.dof[at], level, errors)
         for stage in stages:
             name = f"first stage[{instrument} -> {stage.outcome}]"
             sign = -1.0 if found.flipped else 1.0  # a share counts those whom either value moves
             effect, std_error = found.unit * stage.params[at], found.unit * stage.std_errors[at]
-            line = Line.normal(sign * effect, std_error, level, errors)
+            line = Line.symmetric(sign * effect, std_error, stage.dof[at], level, errors)
             yield ("complier share" if found.compliers else name), line
 
 
@@ -114,31 +116,43 @@ def own_lines(
         )
 
 
-def two_stage_lines(rows: Equation, found: Compliance, level: float) -> Iterator[tuple[str, Line]]:
+def two_stage_lines(
+    rows: Equation, found: Compliance, level: float, *, debiased: bool
+) -> Iterator[tuple[str, Line]]:
     """2SLS beside the estimate, and the complier baseline, whose outcome needs rows."""
     c, errors = rows.columns, ERRORS[rows.cov_type]
-    fit = direct_estimate(rows)
+    fit = direct_estimate(rows, debiased=debiased)
     first = len(rows.constant)
     for k, treatment in enumerate(c.treatments):
         name = "2SLS" if len(c.treatments) == 1 else f"2SLS[{treatment}]"
-        yield name, Line.normal(fit.params[first + k], fit.std_errors[first + k], level, errors)
+        yield name, _line_of(fit, first + k, level, errors)
     if found.compliers and rows.rows is not None:
         untreated = 1.0 - rows.rows.t
         baseline = replace(rows.rows, t=untreated, y=rows.rows.y * untreated[:, 0])
-        fit = direct_estimate(Equation.from_data(baseline, fit_intercept=rows.fit_intercept))
-        yield (
-            "complier baseline",
-            Line.normal(fit.params[first], fit.std_errors[first], level, errors),
+        of_baseline = Equation.from_data(
+            baseline, fit_intercept=rows.fit_intercept, cov_type=rows.cov_type
         )
+        fit = direct_estimate(of_baseline, debiased=debiased)
+        yield "complier baseline", _line_of(fit, first, level, errors)
 
 
-def anderson_rubin_set(rows: Equation, level: float) -> tuple[ConfidenceSet | None, str]:
+def _line_of(fit: Estimate, at: int, level: float, errors: str) -> Line:
+    """One of the coefficients."""
+    dof = np.broadcast_to(fit.dof, fit.params.shape)[at]
+    return Line.symmetric(fit.params[at], fit.std_errors[at], dof, level, errors)
+
+
+def anderson_rubin_set(
+    rows: Equation, level: float, *, debiased: bool
+) -> tuple[ConfidenceSet | None, str]:
     """Anderson-Rubin confidence set of one treatment, and why it is missing or no interval."""
     if len(rows.columns.treatments) != 1:
         return None, ""
     try:
         p = partial_equation(rows)
-        found = anderson_rubin_confidence_set(p, level=level, robust=not rows.classical_only)
+        found = anderson_rubin_confidence_set(
+            p, level=level, robust=not rows.classical_only, debiased=debiased
+        )
     except ValueError as error:
         return None, f"The Anderson-Rubin set was not computed: {error}"
     if not found.intervals:

@@ -63,10 +63,13 @@ class FittedClassical(FittedIV, Protocol):
 
     Attributes
     ----------
-    cov_type_ : {"robust", "unadjusted", "clustered"}
+    cov_type_ : {"robust", "unadjusted", "clustered", "CR2"}
+    dof_ : float or ndarray
+        Degrees of freedom of intervals; infinite if they are normal.
     """
 
     cov_type_: str
+    dof_: float | Array
 
 
 @runtime_checkable

@@ -20,13 +20,26 @@ ROUNDING = 1e-12  # a coefficient this small relative to the outcome is zero
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Regression:
-    """One regression: what it explains, by what, with which coefficients."""
+    """One regression: what it explains, by what, with which coefficients.
+
+    Attributes
+    ----------
+    fit : Estimate or None
+        What says how precise its standard errors are; None of the estimate itself.
+    """
 
     name: str
     outcome: str
     regressors: tuple[str, ...]
     params: Array
     std_errors: Array
+    fit: linear.Estimate | None = None
+
+    @property
+    def dof(self) -> Array:
+        """Degrees of freedom of each coefficient, for which rows may be read."""
+        dof = np.inf if self.fit is None else self.fit.dof
+        return np.broadcast_to(dof, self.params.shape)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -111,6 +124,7 @@ def _regression(
         regressors=model.names,
         params=params,
         std_errors=errors,
+        fit=fit,
     )
 
 

@@ -43,11 +43,11 @@ class FittedTwoStage(Fitted, Protocol):
         """Name of the estimate."""
 
     @property
-    def dof_(self) -> float:
-        """Degrees of freedom of its t statistics, infinite for normal ones."""
+    def coef_(self) -> Array:
+        """Effects of the treatments, then other coefficients."""
 
-    def _effect_and_error(self) -> tuple[Array, Array]:
-        """Effects of the treatments and their standard errors."""
+    def effect_interval(self, t0: Any = 0.0, t1: Any = None, level: float = 0.95) -> Array:
+        """Ends of the interval of the effect of moving the treatments from t0 to t1."""
 
 
 @runtime_checkable

@@ -116,13 +116,13 @@ def two_stage_interval(
             )
         std = standardise(est.moments_)
         effects, errors = two_stage_effects(std, fit_intercept=est.fit_intercept)
-        name, dof = "2SLS", np.inf
-    else:
-        effects, errors = two_stage._effect_and_error()
-        name, dof = two_stage.method_.upper(), two_stage.dof_
-    effect = float(effects[treatment])
-    reach = interval_reach(dof, level) * float(errors[treatment])
-    return Interval(name, effect, effect - reach, effect + reach)
+        effect = float(effects[treatment])
+        reach = float(interval_reach(np.inf, level) * errors[treatment])
+        return Interval("2SLS", effect, effect - reach, effect + reach)
+    step = np.eye(len(two_stage.moments_.columns.treatments))[treatment]
+    low, high = two_stage.effect_interval(np.zeros_like(step), step, level=level)
+    effect = float(two_stage.coef_[treatment])
+    return Interval(two_stage.method_.upper(), effect, float(low), float(high))
 
 
 def earlier_intervals(est: FittedPosterior, treatment: int, level: float) -> tuple[Interval, ...]:

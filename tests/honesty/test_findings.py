@@ -52,6 +52,12 @@ CAUSES = {
     ),
     "few clusters": (TwoStageLS(), clustered(), FewClustersWarning, 'cov_type="CR2"'),
     "few clusters, gmm": (GMM, clustered(), FewClustersWarning, "prior's tails"),
+    "few assigned": (
+        TwoStageLS(),
+        clustered(groups=100, treated=6),
+        FewClustersWarning,
+        "Few of the 100 clusters decide the effect.* has [5-7](.[0-9])? degrees of freedom",
+    ),
     "ignored": (NORMAL, clustered(groups=60, treated=30), IgnoredClustersWarning, '"gmm" with fit'),
     "ignored and few": (NORMAL, clustered(), IgnoredClustersWarning, "CR2"),
 }
