@@ -149,7 +149,7 @@ class TwoStageLS(ClassicalMethods):
     weights that count rows, and, if X is a lazy frame, clusters. The effect of moving several
     treatments at once has degrees of freedom of its own, for which `effect_interval` reads the
     rows again. linearmodels does not know it: errors and tests of `results_` are then clustered,
-    or robust without clusters.
+    or robust without clusters, and debiased.
 
     `sample_weight` counts rows by default: all estimates, standard errors and intervals are those
     of the data with each row repeated that many times. linearmodels knows analytic weights only: in

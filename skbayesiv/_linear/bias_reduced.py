@@ -45,6 +45,7 @@ from skbayesiv._linear.units import Scores
 from skbayesiv._typing import Array
 
 ALL = 1e-10  # 1 less this share is all of a regressor
+FEW_ROWS = 2048
 FRACTIONS = (
     'sample_weight must be numbers of rows for cov_type="CR2" without clusters: got a weight '
     "below 1 of a row whose leverage is above 1. Pass weights that are whole numbers, or set "
@@ -156,13 +157,20 @@ class _Rows:
 
     def _blocks(self) -> Iterator[tuple[Array, Array, Array, Array, Array]]:
         """X^R (k, n), errors, leverages, their factors and weights, each of shape (n,)."""
-        for values, weight in self.equation.row_blocks(self.contrasts):
+        for values, weight in self._parts():
             regressors, error = values[:-1], values[-1]
-            weight = np.ones_like(error) if weight is None else weight
             leverage = np.where(weight > 0.0, (regressors**2).sum(axis=0), 0.0)
             if (leverage > 1.0 + ALL).any():
                 raise ValueError(FRACTIONS)
             yield regressors, error, leverage, _inverse_root(leverage), weight
+
+    def _parts(self) -> Iterator[tuple[Array, Array]]:
+        """Contrasts (k + 1, n) and weights of few rows at once, for what is made of them."""
+        for values, weight in self.equation.row_blocks(self.contrasts):
+            weight = np.ones(values.shape[1]) if weight is None else weight
+            for start in range(0, len(weight), FEW_ROWS):
+                part = slice(start, start + FEW_ROWS)
+                yield values[:, part], weight[part]
 
     def outer(self) -> Array:
         k = self.contrasts.shape[1] - 1

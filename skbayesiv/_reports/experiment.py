@@ -57,7 +57,7 @@ class ExperimentReport(Report):
         Which covariates there were.
     table : DataFrame
         One row for each quantity; columns estimate, std_err, lower, upper and errors (where the
-        standard error comes from: the posterior, or classical, robust or clustered).
+        standard error comes from: the posterior, or classical, robust, clustered or CR2).
     arms : DataFrame or None
         Rows, uptake (or mean of a treatment that is not coded 0 and 1) and mean outcome by
         assignment, when it has two values.
@@ -206,7 +206,10 @@ def _report(
     lines |= dict(own_lines(est, found, level, wrong))
     lines |= dict(two_stage_lines(rows, found, level, debiased=debiased))
     if len(treatments) == 1:
-        lines["Anderson-Rubin"] = Line.hull(robust_set, ERRORS[rows.cov_type])
+        kind = suitable("robust", clusters=rows.n_clusters > 0)
+        lines["Anderson-Rubin"] = Line.hull(
+            robust_set, ERRORS["unadjusted" if rows.classical_only else kind]
+        )
     lines |= {name: Line.chance(chance) for name, chance in chances.rows(treatments)}
     unanswered = draws is None and not (cost is None and rope is None)
     return ExperimentReport(

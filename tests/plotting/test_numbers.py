@@ -132,6 +132,14 @@ def test_effect_compares_with_classical_errors_by_default(base, frames):
         EffectDisplay.from_estimator(base, two_stage="robust")
 
 
+def test_effect_compares_with_the_interval_of_the_other_fit(base, frames):
+    X, t, y, z = frames
+    clusters = np.arange(len(y)) % 6
+    other = TwoStageLS(cov_type="CR2").fit(X, t, y, z=z, clusters=clusters)
+    found = EffectDisplay.from_estimator(base, two_stage=other).two_stage
+    assert_allclose([found.lower, found.upper], other.conf_int(0.94).loc["push_delivered"])
+
+
 def test_effect_refuses_what_has_no_posterior(two_stage, base):
     with pytest.raises(ValueError, match=r"estimator must be a BayesianIV.*; got TwoStageLS"):
         EffectDisplay.from_estimator(two_stage)
