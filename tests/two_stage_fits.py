@@ -26,7 +26,7 @@ def clustered_rows():
 
 
 def fitted(data, rows=slice(None), *, clusters=False, weighted=False, **params):
-    return TwoStageLS(**params).fit(
+    return TwoStageLS(check=False, **params).fit(
         data["x"][rows],
         data["t"][rows],
         data["y"][rows],

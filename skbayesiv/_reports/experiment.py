@@ -230,11 +230,12 @@ def _report(
 
 
 def _robust_kind(est: FittedClassical | FittedPosterior, rows: Equation) -> str:
-    """The estimator's own `cov_type`, or one that is robust, to few clusters too."""
-    clusters = rows.n_clusters > 0
-    if 1 < rows.n_clusters < ENOUGH_CLUSTERS and not rows.probability:
-        return "CR2"
-    own = "robust" if isinstance(est, FittedPosterior) else est.cov_type_
+    """The estimator's own `cov_type`, or one that is robust; of a posterior to few clusters too."""
+    clusters, own = rows.n_clusters > 0, "robust"
+    if not isinstance(est, FittedPosterior):
+        own = est.cov_type_
+    elif 1 < rows.n_clusters < ENOUGH_CLUSTERS and not rows.probability:
+        own = "CR2"
     return suitable(own if COVARIANCES[own].robust else "robust", clusters=clusters)
 
 

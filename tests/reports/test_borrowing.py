@@ -66,7 +66,8 @@ def test_conflicts_are_judged_with_the_likelihoods_own_error():
     }
     assert error["clustered"] > 4 * error["iid"]
     far = [classical.effect_ + 1.0] * 2
-    parameters = {"effects": far, "std_errors": [0.1, 0.1], **EXACT}
+    careful = EXACT | {"draws": 4000, "target_accept": 0.95}  # history and data are far apart
+    parameters = {"effects": far, "std_errors": [0.1, 0.1], **careful}
     with pytest.warns(PriorDataConflictWarning):
         normal = HierarchicalBayesianIV(**parameters).fit(**data)
     gmm = HierarchicalBayesianIV(**parameters, likelihood="gmm")

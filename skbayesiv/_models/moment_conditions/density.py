@@ -15,8 +15,8 @@ a likelihood ratio of normal theory: for m normal vectors that of a mean of zero
 is (1 - Q / m)^(m / 2), with 1 - Q / m = 1 / (1 + T^2 / (m - 1)) and Hotelling's
 T^2 = (m - 1) Q / (m - Q) (Anderson 2003, section 5.2). The power m - q in the place of m allows
 for the q means that are fitted. With many units it is exp(-Q / 2) (Chernozhukov and Hong 2003);
-with few that, which never falls below exp(-m / 2), leaves much mass in the prior's tails. Far
-away Q tends to the first stage's own statistic, that of E[z~ t~] = 0: with weak instruments the
+with few that, which never falls below exp(-m / 2), leaves much mass in the prior's tails. Far away
+Q tends to the first stage's own statistic, that of E[z~ t~] = 0: with weak instruments the
 criterion is flat there and the prior decides.
 
 Direct effects delta ~ N(0, D) of the instruments shift the mean of g to G delta, G = E_n[z~ z~'].
