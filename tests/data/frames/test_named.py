@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from experiments import QUICK
+from experiments import QUICK, unchecked
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
@@ -63,6 +63,7 @@ def assert_same(est, other, rtol=1e-9):
     assert (est.cov_type_, est.method_, est.dof_) == (other.cov_type_, other.method_, other.dof_)
 
 
+@unchecked
 @quiet
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_the_fit_of_the_moments(engine, table, name):
@@ -138,6 +139,7 @@ def solve(a, b):
     return b
 
 
+@unchecked
 @pytest.mark.parametrize("method", ["2sls", "liml", "gmm"])
 def test_clustered_errors(engine, table, method):
     frame = engine(lean(table, "village", "copies"))
@@ -150,6 +152,7 @@ def test_clustered_errors(engine, table, method):
     assert_same(est, expected, rtol=1e-7)
 
 
+@unchecked
 @quiet
 @pytest.mark.parametrize("clusters", [None, "village"])
 def test_the_criterion(polars_lazy, table, clusters):
@@ -162,6 +165,7 @@ def test_the_criterion(polars_lazy, table, clusters):
     assert_allclose(lazy.effect_, expected.effect_, rtol=1e-6)
 
 
+@unchecked
 @pytest.mark.parametrize("cov_type", ["robust", "unadjusted"])
 def test_categories(polars_lazy, table, cov_type):
     """Indicators of all levels but the first, in memory or not, and in new rows too."""
@@ -184,6 +188,7 @@ def test_categories(polars_lazy, table, cov_type):
             named.predict(wide.to_numpy())
 
 
+@unchecked
 def test_categories_of_later_batches(table):
     """They have the levels of the first, also where some do not occur."""
     est = TwoStageLS(cov_type="unadjusted", **NAMED | {"covariates": ["tenure", "city"]})
@@ -235,6 +240,7 @@ def test_covariates_of_an_array_of_columns(table):
         TwoStageLS(**NAMED | {"covariates": "tenor"}).fit(x, y)
 
 
+@unchecked
 @quiet
 def test_rows_in_memory_are_kept(table):
     for frame in (
@@ -270,6 +276,7 @@ def test_least_squares(engine, table):
     assert mean.intercept_ == pytest.approx(outcome["spend"].to_numpy().mean(), rel=1e-13)
 
 
+@unchecked
 @quiet
 def test_batches(engine, table):
     names = {"y": "spend", "sample_weight": "copies"}
@@ -281,6 +288,7 @@ def test_batches(engine, table):
     assert est.feature_names_in_.tolist() == FEATURES
 
 
+@unchecked
 @quiet
 def test_a_pass_that_fails_changes_nothing(polars_lazy, table):
     rows = pl.from_arrow(lean(table)).lazy()
