@@ -8,6 +8,9 @@ fitted estimator, ``f(est, ...)``, each returning a frozen dataclass. Convention
   the weights.
 * Robust means HC0, or cluster-robust when ``clusters`` are given. ``debiased=True`` adds the
   small-sample factors of Stata's ``ivreg2`` and replaces chi-square by F.
+* Robust tests of an effect take the scores that its null leaves, as continuously updated GMM does,
+  and not the residuals of an unrestricted regression: they keep their size when instruments are
+  many or clusters few. Debiased, they have Hotelling's F.
 * Of an estimator that was fitted to moments, or that did not keep its rows (`BayesianIV` keeps up
   to 20,000), only what assumes equal error variances can be computed: ``robust=False``.
 * The first stage need not be strong for `anderson_rubin`, `anderson_rubin_confidence_set` and

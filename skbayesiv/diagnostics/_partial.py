@@ -137,6 +137,18 @@ class Partialled:
         return self._equation.n_clusters or None
 
     @property
+    def n_units(self) -> float:
+        """Number of independent units: clusters, or rows as often as they count.
+
+        Probability weights are not counts: a row that has one is one unit.
+        """
+        if self.n_clusters is not None:
+            return float(self.n_clusters)
+        if self._equation.probability:
+            return float(len(self.weights))
+        return self.n
+
+    @property
     def dof(self) -> float:
         """Residual degrees of freedom of a regression on (1, X, z)."""
         return self.n - self.n_controls - self.n_instruments

@@ -85,8 +85,8 @@ def instrument_strength(
     Cragg-Donald F         95.12, p = 1.794e-22
     Kleibergen-Paap F      95.12, p = 6.73e-23
     Kleibergen-Paap LM     chi2(1) = 49.25, p = 2.249e-12 (null: under-identified)
-    Anderson-Rubin 0.95    [0.803959, 3.2421]
-    Anderson-Rubin test    chi2(1) = 9.782, p = 0.001762 (null: the effect is 0)
+    Anderson-Rubin 0.95    [0.778519, 3.26694]
+    Anderson-Rubin test    chi2(1) = 8.91, p = 0.002835 (null: the effect is 0)
     tF 0.95                [0.82675, 3.23386]
     Wu-Hausman             chi2(1) = 0.04659, p = 0.8291 (null: the treatments are exogenous)
     """
