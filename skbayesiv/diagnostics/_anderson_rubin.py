@@ -157,7 +157,7 @@ def _statistic(
         form = about_effect(p, reduced_form(p, robust=False, debiased=debiased), effect)
         return quadratic_form(form.coef[:, 0], form.cov[0, 0]), form.dof_denominator
     scores = EffectScores.of(p)
-    statistic = score_statistic(*scores.of_effect(p, effect))
+    statistic = score_statistic(*scores.about(scores.direction(p, effect)))
     if not debiased:
         return float(statistic), None
     dof = scores.n_units - p.n_instruments

@@ -67,19 +67,19 @@ class EffectScores:
         s = np.einsum("...d,...e,deqr->...qr", direction, direction, self.outer, optimize=True)
         return g, s
 
-    def of_effect(self, p: Partialled, effect: Array) -> tuple[Array, Array]:
-        """g and S of y - t'effect, zero if it is rounding only."""
+    def direction(self, p: Partialled, effect: Array) -> Array:
+        """Combination of the columns that y - t'effect is, zero if that is rounding only."""
         direction = np.append(1.0, self.centre - effect)
         d = len(direction)
         square = direction @ p.square("reduced form")[d:, d:] @ direction
         if square <= p.rounding * size_of_parts(p, effect):
-            direction = np.zeros(d)
-        return self.about(direction)
+            return np.zeros(d)
+        return direction
 
 
 def score_statistic(g: Array, s: Array) -> Array:
     """AR = g'S^-1 g of shapes (..., Q) and (..., Q, Q); g lies in the range of S."""
-    return np.asarray((_times(inverse_root(s), g) ** 2).sum(axis=-1))
+    return np.asarray((times(inverse_root(s), g) ** 2).sum(axis=-1))
 
 
 def inverse_root(matrix: Array, diagonal: Array | None = None) -> Array:
@@ -110,7 +110,7 @@ def _unit_eigen(matrix: Array, scale: Array) -> tuple[Array, Array]:
     return found.eigenvalues, found.eigenvectors
 
 
-def _times(root: Array, vector: Array) -> Array:
+def times(root: Array, vector: Array) -> Array:
     """R'v."""
     return np.asarray(np.einsum("...qr,...q->...r", root, vector))
 

@@ -8,6 +8,9 @@ import numpy.typing as npt
 from skbayesiv._data.checks import check_level
 from skbayesiv._linear.equation import Equation
 from skbayesiv.diagnostics._anderson_rubin import anderson_rubin, anderson_rubin_confidence_set
+from skbayesiv.diagnostics._conditional_likelihood_ratio import (
+    conditional_likelihood_ratio_confidence_set,
+)
 from skbayesiv.diagnostics._effective_f import effective_f
 from skbayesiv.diagnostics._exogeneity import wu_hausman
 from skbayesiv.diagnostics._first_stage import first_stage
@@ -54,7 +57,8 @@ def instrument_strength(
     debiased : bool, default=False
         Small-sample factors, and F instead of chi-square where the statistic has one.
     level : float, default=0.95
-        Of the Anderson-Rubin confidence set; the tF interval has 0.95.
+        Of the confidence sets of Anderson-Rubin and of the conditional likelihood ratio; the tF
+        interval has 0.95.
 
     Returns
     -------
@@ -136,6 +140,13 @@ def _strength(p: Partialled, level: float, debiased: bool) -> InstrumentStrength
         effective_f=attempt(one, "effective F", effective_f, **options),
         anderson_rubin=attempt(
             one, "Anderson-Rubin set", anderson_rubin_confidence_set, level=level, **options
+        ),
+        conditional_likelihood_ratio=attempt(
+            one and over,
+            "conditional likelihood ratio set",
+            conditional_likelihood_ratio_confidence_set,
+            level=level,
+            **options,
         ),
         no_effect=attempt(True, "Anderson-Rubin", anderson_rubin, **options),
         tf=attempt(just, "tF", tf_interval, **options),
