@@ -181,10 +181,13 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
         """Effects of the treatments and their standard errors, each of shape (K,)."""
 
     def _rows_or_moments(self) -> Equation:
-        """Equation of the fit's rows, or of its moments alone."""
+        """Equation of the fit's rows, or of its sums alone."""
         rows = self._kept_rows()
         if rows is not None:
             return rows
+        fourth = getattr(self, "fourth_moments_", None)
+        if fourth is not None and fourth.n_rows:
+            return Equation.from_sums(self.moments_, fourth, fit_intercept=self.fit_intercept)
         return Equation.from_moments(self.moments_, fit_intercept=self.fit_intercept)
 
     def _unfitted(self) -> Self:

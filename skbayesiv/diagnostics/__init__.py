@@ -12,7 +12,8 @@ fitted estimator, ``f(est, ...)``, each returning a frozen dataclass. Convention
   and not the residuals of an unrestricted regression: they keep their size when instruments are
   many or clusters few. Debiased, they have Hotelling's F.
 * Of an estimator that was fitted to moments, or that did not keep its rows (`BayesianIV` keeps up
-  to 20,000), only what assumes equal error variances can be computed: ``robust=False``.
+  to 20,000), only what assumes equal error variances can be computed: ``robust=False``. With the
+  fourth-order sums that ``likelihood="gmm"`` takes, all but `wu_hausman` can be robust.
 * The first stage need not be strong for `anderson_rubin`, `conditional_likelihood_ratio`, their
   confidence sets, and `tf_interval`.
 """

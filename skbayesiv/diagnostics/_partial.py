@@ -122,6 +122,11 @@ class Partialled:
         return self._equation.classical_only
 
     @property
+    def any_scores(self) -> bool:
+        """Whether scores of the treatments are known, and not of the instruments alone."""
+        return self._equation.any_scores
+
+    @property
     def n_treatments(self) -> int:
         """Number K of treatments."""
         return len(self.treatments)
@@ -185,13 +190,16 @@ class Partialled:
             self._found.update(zip(asked, sums, strict=True))
 
     def outer(self, name: str) -> Array:
-        """Sums over units of the products of scores, shape (A, B, A, B), which need rows."""
+        """Sums over units of the products of scores, shape (A, B, A, B).
+
+        They need rows, or fourth-order sums of these.
+        """
         self.read(name)
         return self._found[name].outer
 
     def square(self, name: str) -> Array:
         """Sums of products of the scores' right-hand sides, from rows where there are any."""
-        if not self.classical_only:
+        if self._equation.rows is not None:
             self.read(name)
             return self._found[name].square
         return self._equation.squares(self._scores[name].right)

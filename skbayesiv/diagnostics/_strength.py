@@ -125,7 +125,8 @@ def _strength(p: Partialled, level: float, debiased: bool) -> InstrumentStrength
             return None
 
     if robust:
-        p.read("reduced form", "treatments", "exogeneity", *["two stage"] * over)
+        asked = ["two stage"] * over + ["exogeneity"] * p.any_scores
+        p.read("reduced form", "treatments", *asked)
     overid: tuple[tuple[str, Callable[..., HypothesisTest]], ...] = (("Sargan", sargan),)
     if robust:
         overid = (("Hansen J", hansen_j), ("Wooldridge score", wooldridge_overid))
@@ -143,7 +144,7 @@ def _strength(p: Partialled, level: float, debiased: bool) -> InstrumentStrength
         ),
         conditional_likelihood_ratio=attempt(
             one and over,
-            "conditional likelihood ratio set",
+            "conditional LR set",
             conditional_likelihood_ratio_confidence_set,
             level=level,
             **options,

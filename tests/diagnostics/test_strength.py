@@ -344,7 +344,7 @@ def test_strength_names_what_clusters_are_too_few_for(simulate):
     why = "clusters must number at least 4 for 3 instrument(s) and 1 treatment(s), got 3. "
     why += "Take fewer instruments, or smaller clusters."
     names = ["first stage", "Kleibergen-Paap F", "effective F", "Anderson-Rubin"]
-    names += ["Anderson-Rubin set", "conditional likelihood ratio set"]
+    names += ["Anderson-Rubin set", "conditional LR set"]
     assert found.failed == dict.fromkeys(names, why)
     assert found.first_stage is found.kleibergen_paap is found.effective_f is None
     assert found.anderson_rubin is found.no_effect is None
