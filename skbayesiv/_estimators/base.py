@@ -210,14 +210,12 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
 
     def _evidence(self, data: IVData | NamedFrame | None) -> Equation:
         """Equation of a sample of the rows, or of what else is known of them."""
+        if isinstance(data, NamedFrame):
+            if data.grouped and not hasattr(self, "fourth_moments_"):
+                return self._from_moments(data.cluster_moments())
+            data = None if data.grouped else self._pilot(data)
         if data is None:
             return self._rows_or_moments()
-        if isinstance(data, NamedFrame):
-            if data.grouped:
-                return self._from_moments(data.cluster_moments())
-            data = self._pilot(data)
-        if data is None:
-            return self._from_moments()
         units = SampledRows(data, self.moments_.n_rows, self._n_checked(data.n_rows))
         cov_type = "clustered" if data.grouped else "robust"
         return Equation(self.moments_, units, self.fit_intercept, cov_type)
@@ -245,9 +243,14 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
         return Equation.from_moments(self.moments_, clusters, fit_intercept=self.fit_intercept)
 
     def _rows_or_moments(self) -> Equation:
-        """Equation of the fit's rows, or of its moments alone."""
+        """Equation of the fit's rows, or of its sums alone."""
         rows = self._kept_rows()
-        return self._from_moments() if rows is None else rows
+        if rows is not None:
+            return rows
+        fourth = getattr(self, "fourth_moments_", None)
+        if fourth is not None and fourth.n_rows:
+            return Equation.from_sums(self.moments_, fourth, fit_intercept=self.fit_intercept)
+        return self._from_moments()
 
     def _unfitted(self) -> Self:
         """Return a copy without fitted attributes, to be swapped in when all went well."""

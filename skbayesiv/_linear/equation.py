@@ -9,9 +9,11 @@ from functools import cached_property
 import numpy as np
 
 from skbayesiv._columns import Columns
+from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.standardised import spreads
+from skbayesiv._linear.product_sums import ProductSums
 from skbayesiv._linear.units import ClusterMoments, Rows, Scores, ScoreSums, Units
 from skbayesiv._typing import Array
 
@@ -77,6 +79,12 @@ class Equation:
         units = ClusterMoments(parts) if parts else None
         return cls(moments, units, fit_intercept, cov_type if parts else "unadjusted")
 
+    @classmethod
+    def from_sums(cls, moments: Moments, fourth: FourthMoments, *, fit_intercept: bool) -> Equation:
+        """Equation of moments and fourth-order sums of the same rows."""
+        cov_type = "robust" if fourth.n_clusters is None else "clustered"
+        return cls(moments, ProductSums(fourth), fit_intercept, cov_type)
+
     @property
     def columns(self) -> Columns:
         """Names by role."""
@@ -106,6 +114,11 @@ class Equation:
     def classical_only(self) -> bool:
         """Whether only what assumes independent errors of one variance can be computed."""
         return self.units is None
+
+    @property
+    def any_scores(self) -> bool:
+        """Whether scores may be of any columns, or, of fourth-order sums, of instruments and X."""
+        return not isinstance(self.units, ProductSums | None)
 
     @property
     def constant(self) -> list[int]:

@@ -234,7 +234,7 @@ def _robust_kind(est: FittedClassical | FittedPosterior, rows: Equation) -> str:
     clusters, own = rows.n_clusters > 0, "robust"
     if not isinstance(est, FittedPosterior):
         own = est.cov_type_
-    elif 1 < rows.n_clusters < ENOUGH_CLUSTERS and not rows.probability:
+    elif rows.rows is not None and not rows.probability and 1 < rows.n_clusters < ENOUGH_CLUSTERS:
         own = "CR2"
     return suitable(own if COVARIANCES[own].robust else "robust", clusters=clusters)
 

@@ -14,7 +14,7 @@ from skbayesiv._linear.estimate import Estimate, direct_estimate
 from skbayesiv._reports.coefficients import interval_reach
 from skbayesiv._reports.compliance import Compliance
 from skbayesiv._reports.fitted import FittedClassical, FittedPosterior, effect_draws
-from skbayesiv._reports.regressions import least_squares_regressions
+from skbayesiv._reports.regressions import instrument_regressions
 from skbayesiv.diagnostics import ConfidenceSet, anderson_rubin_confidence_set
 from skbayesiv.diagnostics._partial import partial_equation
 from skbayesiv.exceptions import InferenceWarning
@@ -73,7 +73,7 @@ def least_squares_lines(
 ) -> Iterator[tuple[str, Line]]:
     """Intention to treat and first stage, instrument by instrument."""
     c, errors = rows.columns, ERRORS[rows.cov_type]
-    _, reduced, *stages = least_squares_regressions(rows, debiased=debiased)
+    reduced, *stages = instrument_regressions(rows, debiased=debiased)
     first, single = len(rows.constant), len(c.instruments) == 1
     for q, instrument in enumerate(c.instruments):
         at = first + q

@@ -81,14 +81,34 @@ class RegressionTable(Report):
         return pd.DataFrame(rows, index=labels, columns=list(self.outcomes))
 
 
+type _Wanted = tuple[str, str, tuple[str, ...]]
+
+
 def least_squares_regressions(equation: Equation, *, debiased: bool) -> list[Regression]:
     """OLS, reduced form and first stages, with standard errors as the equation's."""
     c = equation.columns
-    wanted = [("OLS", c.outcome, c.treatments), ("Reduced form", c.outcome, c.instruments)]
+    ols = ("OLS", c.outcome, c.treatments)
+    return _least_squares(equation, [ols, *_on_instruments(equation)], debiased=debiased)
+
+
+def instrument_regressions(equation: Equation, *, debiased: bool) -> list[Regression]:
+    """Reduced form and first stages, whose scores do not need those of the treatments."""
+    return _least_squares(equation, [*_on_instruments(equation)], debiased=debiased)
+
+
+def _on_instruments(equation: Equation) -> Iterator[_Wanted]:
+    c = equation.columns
+    yield "Reduced form", c.outcome, c.instruments
     several = len(c.treatments) > 1
     for treatment in c.treatments:
         name = f"First stage: {treatment}" if several else "First stage"
-        wanted.append((name, treatment, c.instruments))
+        yield name, treatment, c.instruments
+
+
+def _least_squares(
+    equation: Equation, wanted: list[_Wanted], *, debiased: bool
+) -> list[Regression]:
+    """Regressions by name, outcome and first regressors; rows are read once."""
     models = [linear.Regression.of(equation, outcome, on) for _, outcome, on in wanted]
     fits = linear.direct_estimates(equation, models, debiased=debiased)
     return [

@@ -8,13 +8,21 @@ fitted estimator, ``f(est, ...)``, each returning a frozen dataclass. Convention
   the weights.
 * Robust means HC0, or cluster-robust when ``clusters`` are given. ``debiased=True`` adds the
   small-sample factors of Stata's ``ivreg2`` and replaces chi-square by F.
+* Robust tests of an effect take the scores that its null leaves, as continuously updated GMM does,
+  and not the residuals of an unrestricted regression: they keep their size when instruments are
+  many or clusters few. Debiased, they have Hotelling's F.
 * Of an estimator that was fitted to moments, or that did not keep its rows (`BayesianIV` keeps up
-  to 20,000), only what assumes equal error variances can be computed: ``robust=False``.
-* The first stage need not be strong for `anderson_rubin`, `anderson_rubin_confidence_set` and
-  `tf_interval`.
+  to 20,000), only what assumes equal error variances can be computed: ``robust=False``. With the
+  fourth-order sums that ``likelihood="gmm"`` takes, all but `wu_hausman` can be robust.
+* The first stage need not be strong for `anderson_rubin`, `conditional_likelihood_ratio`, their
+  confidence sets, and `tf_interval`.
 """
 
 from skbayesiv.diagnostics._anderson_rubin import anderson_rubin, anderson_rubin_confidence_set
+from skbayesiv.diagnostics._conditional_likelihood_ratio import (
+    conditional_likelihood_ratio,
+    conditional_likelihood_ratio_confidence_set,
+)
 from skbayesiv.diagnostics._confidence_set import ConfidenceSet
 from skbayesiv.diagnostics._effective_f import EffectiveF, effective_f
 from skbayesiv.diagnostics._exogeneity import wu_hausman
@@ -22,12 +30,13 @@ from skbayesiv.diagnostics._first_stage import FirstStage, first_stage
 from skbayesiv.diagnostics._overidentification import hansen_j, sargan, wooldridge_overid
 from skbayesiv.diagnostics._partial import Partialled, partial_out
 from skbayesiv.diagnostics._rank import CraggDonald, KleibergenPaap, cragg_donald, kleibergen_paap
-from skbayesiv.diagnostics._results import HypothesisTest
+from skbayesiv.diagnostics._results import ConditionalTest, HypothesisTest
 from skbayesiv.diagnostics._strength import instrument_strength
 from skbayesiv.diagnostics._strength_block import InstrumentStrength
 from skbayesiv.diagnostics._tf import TFInterval, tf_critical_value, tf_interval
 
 __all__ = [
+    "ConditionalTest",
     "ConfidenceSet",
     "CraggDonald",
     "EffectiveF",
@@ -39,6 +48,8 @@ __all__ = [
     "TFInterval",
     "anderson_rubin",
     "anderson_rubin_confidence_set",
+    "conditional_likelihood_ratio",
+    "conditional_likelihood_ratio_confidence_set",
     "cragg_donald",
     "effective_f",
     "first_stage",

@@ -6,13 +6,20 @@ from scipy import stats
 
 from skbayesiv._data.arrays import as_numbers
 from skbayesiv._data.checks import check_level
+from skbayesiv._typing import Array
 from skbayesiv.diagnostics._confidence_set import ConfidenceSet
+from skbayesiv.diagnostics._effect_scores import (
+    EffectScores,
+    critical_value,
+    hotelling,
+    score_statistic,
+)
 from skbayesiv.diagnostics._fitted import Fitted
-from skbayesiv.diagnostics._inversion import accepted_effects
+from skbayesiv.diagnostics._inversion import Pieces, accepted_effects, effects_of_small_scores
 from skbayesiv.diagnostics._partial import Partialled, partial_out
 from skbayesiv.diagnostics._reduced_form import (
-    ReducedForm,
     about_effect,
+    check_flags,
     quadratic_form,
     reduced_form,
     refuse_clusters,
@@ -53,26 +60,48 @@ def anderson_rubin(
     sample_weight : array-like of shape (n_rows,), optional
         Frequency weights: weight 2 equals a row given twice.
     clusters : array-like of shape (n_rows,), optional
-        Cluster labels; without them the robust covariance is HC0.
+        Cluster labels; without them each row is a unit.
     fit_intercept : bool, default=True
         Whether the covariates include a constant.
     robust : bool, default=True
         Whether to allow for heteroskedasticity (and clusters).
     debiased : bool, default=False
-        Small-sample factor n / (n - k), with clusters G / (G - 1) * (n - 1) / (n - k), and an F
-        instead of a chi-square. With ``robust=False`` that is exact under normal errors.
+        An F instead of a chi-square, for small samples; see the notes.
 
     Returns
     -------
     HypothesisTest
-        Wald test that the instruments do not enter the regression of y - t'effect on (1, X, z).
+        Test that the instruments are uncorrelated with y - t'effect, net of (1, X).
+
+    Raises
+    ------
+    ValueError
+        If there are no more clusters than instruments: the statistic of m <= Q units is m.
 
     Notes
     -----
-    For b_0 the statistic is d'V^-1 d with d = C_y - C_t b_0 and V = Cov(d), quadratic
-    in b_0, from the residuals of the unrestricted regression (``ivreg2`` calls it the
-    Anderson-Rubin Wald test). As b_0 grows it tends to Q times the robust first-stage F. It rejects
-    also when the instruments are invalid.
+    Covariates are partialled out of all columns, and the instruments Z~ are whitened. The null is
+    imposed: the covariance is that of the scores of y~ - t~'b_0 itself, summed over units (rows, or
+    clusters of them),
+
+    .. math::
+        AR(b_0) = g'S^{-1}g, \quad g = \sum_g s_g, \quad S = \sum_g s_g s_g', \quad
+        s_g = \sum_{i \in g} w_i \tilde z_i (\tilde y_i - \tilde t_i'b_0),
+
+    chi-square with Q degrees of freedom: the objective of continuously updated GMM, or S-statistic
+    of Stock and Wright. A Wald test takes the residuals of the unrestricted regression of
+    y - t'b_0 on (1, X, z) instead (Chernozhukov and Hansen), and rejects a true effect too often
+    when instruments are many or clusters few.
+
+    AR is at most the number m of units. ``debiased=True`` uses Hotelling's relation,
+    F = (m - Q) / Q * AR / (m - AR) with (Q, m - Q) degrees of freedom, which is exact when the
+    scores of the units are normal; m is the sum of the weights, the number of clusters or, with
+    probability weights, that of rows that have one.
+
+    ``robust=False`` assumes errors of one variance, that of the unrestricted regression. Debiased
+    it has n - k degrees of freedom and is exact under normal errors.
+
+    The test rejects also when the instruments are invalid.
 
     References
     ----------
@@ -80,8 +109,13 @@ def anderson_rubin(
     single equation in a complete system of stochastic equations. Annals of Mathematical Statistics
     20, 46-63.
 
+    Anderson, T. W. (2003). An Introduction to Multivariate Statistical Analysis, 3rd edition.
+    Wiley, section 5.2 (Hotelling's T^2).
+
     Chernozhukov, V. and Hansen, C. (2008). The reduced form: a simple approach to inference with
     weak instruments. Economics Letters 100, 68-71.
+
+    Stock, J. H. and Wright, J. H. (2000). GMM with weak identification. Econometrica 68, 1055-1096.
 
     Examples
     --------
@@ -94,25 +128,40 @@ def anderson_rubin(
     Anderson-Rubin: chi2(1) = 0.002471, p = 0.9604 (null: the effect is 2)
     """
     refuse_clusters(clusters, robust)
+    check_flags(robust=robust, debiased=debiased)
     p = partial_out(
         y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
     )
+    values = read_effect(effect, p)
+    null = f"the effect is {', '.join(f'{value:g}' for value in values)}"
+    statistic, dof_denominator = _statistic(p, values, robust=robust, debiased=debiased)
+    return HypothesisTest.wald("Anderson-Rubin", null, statistic, p.n_instruments, dof_denominator)
+
+
+def read_effect(effect: npt.ArrayLike, p: Partialled) -> Array:
+    """Hypothesised effects, one for each treatment."""
     values = np.asarray(as_numbers(effect, "effect"), dtype=np.float64)
     if values.shape not in ((), (p.n_treatments,)) or not np.isfinite(values).all():
         raise ValueError(
             "effect must be a finite number or one per treatment "
             f"({p.n_treatments}), got {values.tolist()}."
         )
-    values = np.broadcast_to(values, (p.n_treatments,))
-    form = about_effect(p, reduced_form(p, robust=robust, debiased=debiased), values)
-    null = f"the effect is {', '.join(f'{value:g}' for value in values)}"
-    return HypothesisTest.wald(
-        "Anderson-Rubin",
-        null,
-        quadratic_form(form.coef[:, 0], form.cov[0, 0]),
-        p.n_instruments,
-        form.dof_denominator,
-    )
+    return np.broadcast_to(values, (p.n_treatments,))
+
+
+def _statistic(
+    p: Partialled, effect: Array, *, robust: bool, debiased: bool
+) -> tuple[float, float | None]:
+    """Chi-square, or Q times an F and the degrees of freedom of its denominator."""
+    if not robust:
+        form = about_effect(p, reduced_form(p, robust=False, debiased=debiased), effect)
+        return quadratic_form(form.coef[:, 0], form.cov[0, 0]), form.dof_denominator
+    scores = EffectScores.of(p)
+    statistic = score_statistic(*scores.about(scores.direction(p, effect)))
+    if not debiased:
+        return float(statistic), None
+    dof = scores.n_units - p.n_instruments
+    return float(hotelling(statistic, scores.n_units, p.n_instruments)), dof
 
 
 def anderson_rubin_confidence_set(
@@ -149,10 +198,11 @@ def anderson_rubin_confidence_set(
     Returns
     -------
     ConfidenceSet
-        Bounded exactly when the first-stage F (of the same covariance) exceeds the critical value.
-        With one instrument or ``robust=False`` it is an interval, two rays, the whole line or
-        empty; with more instruments the robust set may be a union of several intervals. Empty means
-        that no effect fits: the instruments contradict each other.
+        Bounded exactly when the same test rejects that there is no first stage: when the statistic
+        of the scores z~ t~, those of an infinite effect, exceeds the critical value. With one
+        instrument or ``robust=False`` it is an interval, two rays, the whole line or empty; with
+        more instruments the robust set may be a union of several intervals. Empty means that no
+        effect fits: the instruments contradict each other.
 
     Raises
     ------
@@ -161,12 +211,13 @@ def anderson_rubin_confidence_set(
 
     Notes
     -----
-    With d(b) and V(b) as in `anderson_rubin` and c the critical value, d'V^-1 d <= c if
-    and only if the matrix M(b) = c V(b) - d(b) d(b)' = A_0 + A_1 b + A_2 b^2 is positive
+    With g(b) and S(b) as in `anderson_rubin` and c the critical value, g'S^-1 g <= c if
+    and only if the matrix M(b) = c S(b) - g(b) g(b)' = A_0 + A_1 b + A_2 b^2 is positive
     semi-definite (Schur complement). The ends of the set are therefore among the real roots of det
     M(b), a polynomial of degree 2 Q, which are found all at once as generalised eigenvalues of a
-    linear pencil; no grid is searched. With ``robust=False`` V(b) = s2(b) I and M reduces to the
-    scalar c s2(b) - d(b)'d(b), a quadratic.
+    linear pencil; no grid is searched. Debiased, c is m times the quantile of a Beta(Q / 2,
+    (m - Q) / 2). With ``robust=False`` S(b) = s2(b) I and M reduces to the scalar
+    c s2(b) - g(b)'g(b), a quadratic.
 
     References
     ----------
@@ -188,21 +239,33 @@ def anderson_rubin_confidence_set(
     >>> t = z * (np.arange(100) % 3 > 0)
     >>> y = 2.0 * t + np.arange(100) % 7
     >>> print(anderson_rubin_confidence_set(y, t, z))
-    [0.803959, 3.2421]
+    [0.778519, 3.26694]
     """
     refuse_clusters(clusters, robust)
+    check_flags(robust=robust, debiased=debiased)
     check_level(level)
     p = partial_out(
         y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=fit_intercept
     )
     require_one_treatment(p, "a confidence set")
-    form = reduced_form(p, robust=robust, debiased=debiased)
-    pieces = accepted_effects(form, _critical_value(p, form, level), robust)
-    b = float(form.centre[0])
+    pieces = accepted_pieces(p, level, robust=robust, debiased=debiased)
+    return confidence_set(p, pieces, level)
+
+
+def confidence_set(p: Partialled, pieces: Pieces, level: float) -> ConfidenceSet:
+    """Set of effects, given those less the centre."""
+    b = float(p.projection.centre[0])
     return ConfidenceSet(tuple((b + lower, b + upper) for lower, upper in pieces), level)
 
 
-def _critical_value(p: Partialled, form: ReducedForm, level: float) -> float:
+def accepted_pieces(p: Partialled, level: float, *, robust: bool, debiased: bool) -> Pieces:
+    """Effects of one treatment, less the centre, that the test accepts."""
+    q = p.n_instruments
+    if robust:
+        scores = EffectScores.of(p)
+        critical = critical_value(level, q, scores.n_units if debiased else None)
+        return effects_of_small_scores(scores, critical)
+    form = reduced_form(p, robust=False, debiased=debiased)
     if form.dof_denominator is None:
-        return float(stats.chi2.ppf(level, p.n_instruments))
-    return p.n_instruments * float(stats.f.ppf(level, p.n_instruments, form.dof_denominator))
+        return accepted_effects(form, float(stats.chi2.ppf(level, q)))
+    return accepted_effects(form, q * float(stats.f.ppf(level, q, form.dof_denominator)))

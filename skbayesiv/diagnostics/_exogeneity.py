@@ -88,7 +88,7 @@ def wu_hausman(
     if p.outcome_is_fitted:
         raise ValueError("y must not be explained exactly by X; it is.")
     projection = p.projection
-    left = p.square("reduced form")
+    left = p.square("reduced form")[: 1 + p.n_treatments, : 1 + p.n_treatments]
     total, treatments = in_own_units(projection.second[1:, 1:])  # units have no say in the test
     _, gram = beside_treatments(left[1:, 1:] / np.outer(total, total), treatments)
     values, directions = np.linalg.eigh(gram)

@@ -122,6 +122,11 @@ class Partialled:
         return self._equation.classical_only
 
     @property
+    def any_scores(self) -> bool:
+        """Whether scores of the treatments are known, and not of the instruments alone."""
+        return self._equation.any_scores
+
+    @property
     def n_treatments(self) -> int:
         """Number K of treatments."""
         return len(self.treatments)
@@ -135,6 +140,18 @@ class Partialled:
     def n_clusters(self) -> int | None:
         """Number G of clusters, None without clusters."""
         return self._equation.n_clusters or None
+
+    @property
+    def n_units(self) -> float:
+        """Number of independent units: clusters, or rows as often as they count.
+
+        Probability weights are not counts: a row that has one is one unit.
+        """
+        if self.n_clusters is not None:
+            return float(self.n_clusters)
+        if self._equation.probability:
+            return float(len(self.weights))
+        return self.n
 
     @property
     def dof(self) -> float:
@@ -173,13 +190,16 @@ class Partialled:
             self._found.update(zip(asked, sums, strict=True))
 
     def outer(self, name: str) -> Array:
-        """Sums over units of the products of scores, shape (A, B, A, B), which need rows."""
+        """Sums over units of the products of scores, shape (A, B, A, B).
+
+        They need rows, or fourth-order sums of these.
+        """
         self.read(name)
         return self._found[name].outer
 
     def square(self, name: str) -> Array:
         """Sums of products of the scores' right-hand sides, from rows where there are any."""
-        if not self.classical_only:
+        if self._equation.rows is not None:
             self.read(name)
             return self._found[name].square
         return self._equation.squares(self._scores[name].right)

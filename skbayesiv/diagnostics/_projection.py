@@ -88,14 +88,15 @@ class Projection:
     def scores(self) -> dict[str, Scores]:
         """Scores of the statistics, by name.
 
-        "reduced form" has instruments and residuals; "two stage" instruments and the residual of
-        2SLS; "treatments" instruments and treatments; "exogeneity" the part r of the first-stage
-        residuals that is orthogonal to the treatments, and what t and r leave of the outcome.
+        "reduced form" has instruments and the residuals, then (v, t) themselves, whose scores have
+        the effect's null imposed; "two stage" instruments and the residual of 2SLS; "treatments"
+        instruments and treatments; "exogeneity" the part r of the first-stage residuals that is
+        orthogonal to the treatments, and what t and r leave of the outcome.
         """
         outcome, treatments = self.variables[:, :1], self.variables[:, 1:]
         two_stage = outcome - treatments @ self.two_stage[:, None]
         return {
-            "reduced form": Scores(self.instruments, self.residuals),
+            "reduced form": Scores(self.instruments, np.hstack([self.residuals, self.variables])),
             "two stage": Scores(self.instruments, two_stage),
             "treatments": Scores(self.instruments, treatments),
             "exogeneity": self._exogeneity(),

@@ -58,17 +58,19 @@ def reduced_form(p: Partialled, *, robust: bool = True, debiased: bool = False) 
     The centre is least squares. Residuals that are rounding are zero, and so is the outcome.
     """
     check_flags(robust=robust, debiased=debiased)
-    projection, errors = p.projection, p.square("reduced form")
+    projection, d = p.projection, 1 + p.n_treatments
+    errors = p.square("reduced form")[:d, :d]
     coef = projection.coef.copy()
     total = np.diag(errors) + (coef**2).sum(axis=0)
     own = np.diag(errors) > p.rounding * total
-    if total[0] <= p.rounding * _size(p, projection.centre):
+    if total[0] <= p.rounding * size_of_parts(p, projection.centre):
         coef[:, 0], own[0] = 0.0, False
     keep = np.outer(own, own)
     errors = np.where(keep, errors, 0.0)
     if robust:
         require_clusters(p, p.n_instruments + 1)  # residual scores add to zero, which costs one
-        cov = p.outer("reduced form").transpose(1, 3, 0, 2) * keep[:, :, None, None]
+        outer = p.outer("reduced form")[:, :d, :, :d]
+        cov = outer.transpose(1, 3, 0, 2) * keep[:, :, None, None]
     else:
         cov = np.einsum("de,qr->deqr", errors / p.n, np.eye(p.n_instruments))
     if debiased:
@@ -89,13 +91,13 @@ def about_effect(p: Partialled, form: ReducedForm, effect: Array) -> ReducedForm
     if errors[0, 0] <= ROUNDING * parts**2:  # z and X fit y - t'effect exactly
         errors[0] = errors[:, 0] = 0.0
         cov[0] = cov[:, 0] = 0.0
-    if total <= p.rounding * _size(p, effect):
+    if total <= p.rounding * size_of_parts(p, effect):
         coef[:, 0] = errors[0] = errors[:, 0] = 0.0
         cov[0] = cov[:, 0] = 0.0
     return replace(form, centre=effect, coef=coef, errors=errors, cov=cov)
 
 
-def _size(p: Partialled, effect: Array) -> float:
+def size_of_parts(p: Partialled, effect: Array) -> float:
     """Sums of squares of y and of t'effect, of which y - t'effect is the difference."""
     treatments, centre = p.projection.second[1:, 1:], p.projection.centre
     outcome = p.projection.second[0, 0] + centre @ treatments @ centre
@@ -126,7 +128,8 @@ def require_clusters(p: Partialled, minimum: int) -> None:
     if p.n_clusters is not None and p.n_clusters < minimum:
         raise ValueError(
             f"clusters must number at least {minimum} for {p.n_instruments} instrument(s) and "
-            f"{p.n_treatments} treatment(s), got {p.n_clusters}."
+            f"{p.n_treatments} treatment(s), got {p.n_clusters}. Take fewer instruments, or "
+            "smaller clusters."
         )
 
 

@@ -8,6 +8,9 @@ import numpy.typing as npt
 from skbayesiv._data.checks import check_level
 from skbayesiv._linear.equation import Equation
 from skbayesiv.diagnostics._anderson_rubin import anderson_rubin, anderson_rubin_confidence_set
+from skbayesiv.diagnostics._conditional_likelihood_ratio import (
+    conditional_likelihood_ratio_confidence_set,
+)
 from skbayesiv.diagnostics._effective_f import effective_f
 from skbayesiv.diagnostics._exogeneity import wu_hausman
 from skbayesiv.diagnostics._first_stage import first_stage
@@ -54,7 +57,8 @@ def instrument_strength(
     debiased : bool, default=False
         Small-sample factors, and F instead of chi-square where the statistic has one.
     level : float, default=0.95
-        Of the Anderson-Rubin confidence set; the tF interval has 0.95.
+        Of the confidence sets of Anderson-Rubin and of the conditional likelihood ratio; the tF
+        interval has 0.95.
 
     Returns
     -------
@@ -85,8 +89,8 @@ def instrument_strength(
     Cragg-Donald F         95.12, p = 1.794e-22
     Kleibergen-Paap F      95.12, p = 6.73e-23
     Kleibergen-Paap LM     chi2(1) = 49.25, p = 2.249e-12 (null: under-identified)
-    Anderson-Rubin 0.95    [0.803959, 3.2421]
-    Anderson-Rubin test    chi2(1) = 9.782, p = 0.001762 (null: the effect is 0)
+    Anderson-Rubin 0.95    [0.778519, 3.26694]
+    Anderson-Rubin test    chi2(1) = 8.91, p = 0.002835 (null: the effect is 0)
     tF 0.95                [0.82675, 3.23386]
     Wu-Hausman             chi2(1) = 0.04659, p = 0.8291 (null: the treatments are exogenous)
     """
@@ -121,7 +125,8 @@ def _strength(p: Partialled, level: float, debiased: bool) -> InstrumentStrength
             return None
 
     if robust:
-        p.read("reduced form", "treatments", "exogeneity", *["two stage"] * over)
+        asked = ["two stage"] * over + ["exogeneity"] * p.any_scores
+        p.read("reduced form", "treatments", *asked)
     overid: tuple[tuple[str, Callable[..., HypothesisTest]], ...] = (("Sargan", sargan),)
     if robust:
         overid = (("Hansen J", hansen_j), ("Wooldridge score", wooldridge_overid))
@@ -136,6 +141,13 @@ def _strength(p: Partialled, level: float, debiased: bool) -> InstrumentStrength
         effective_f=attempt(one, "effective F", effective_f, **options),
         anderson_rubin=attempt(
             one, "Anderson-Rubin set", anderson_rubin_confidence_set, level=level, **options
+        ),
+        conditional_likelihood_ratio=attempt(
+            one and over,
+            "conditional LR set",
+            conditional_likelihood_ratio_confidence_set,
+            level=level,
+            **options,
         ),
         no_effect=attempt(True, "Anderson-Rubin", anderson_rubin, **options),
         tf=attempt(just, "tF", tf_interval, **options),

@@ -45,13 +45,16 @@ class InstrumentStrength(Report):
     errors : {"robust", "clustered", "classical"}
         What the statistics allow for; classical only when there are no rows.
     level : float
-        Of `anderson_rubin`.
+        Of `anderson_rubin` and `conditional_likelihood_ratio`.
     first_stage : FirstStage or None
     cragg_donald : CraggDonald
     kleibergen_paap : KleibergenPaap or None
     effective_f : EffectiveF or None
     anderson_rubin : ConfidenceSet or None
         Effects that the Anderson-Rubin test does not reject, for one treatment.
+    conditional_likelihood_ratio : ConfidenceSet or None
+        Effects that the conditional likelihood ratio test does not reject, for one treatment and
+        several instruments; with one it is the Anderson-Rubin set.
     no_effect : HypothesisTest or None
         Anderson-Rubin test that all effects are zero.
     tf : TFInterval or None
@@ -72,6 +75,7 @@ class InstrumentStrength(Report):
     kleibergen_paap: KleibergenPaap | None
     effective_f: EffectiveF | None
     anderson_rubin: ConfidenceSet | None
+    conditional_likelihood_ratio: ConfidenceSet | None
     no_effect: HypothesisTest | None
     tf: TFInterval | None
     wu_hausman: HypothesisTest | None
@@ -157,6 +161,9 @@ class InstrumentStrength(Report):
     def _inference_entries(self) -> Iterator[Entry]:
         if self.anderson_rubin is not None:
             yield _set_entry(f"Anderson-Rubin {self.level:.4g}", self.anderson_rubin)
+        if self.conditional_likelihood_ratio is not None:
+            name = f"conditional LR {self.level:.4g}"
+            yield _set_entry(name, self.conditional_likelihood_ratio)
         if self.no_effect is not None:
             yield _test_entry(self.no_effect, "Anderson-Rubin test")
         if self.tf is not None:

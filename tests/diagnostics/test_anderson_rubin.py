@@ -1,30 +1,65 @@
 """Anderson-Rubin test and its inversion."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments import unchecked
 from scipy import stats
 
+from skbayesiv import TwoStageLS
 from skbayesiv.diagnostics import anderson_rubin, anderson_rubin_confidence_set, first_stage
 
 RTOL = 2e-7  # lwage has seven digits in linearmodels' copy of the data
 IVMODELS = json.loads((Path(__file__).parent / "reference" / "ivmodels.json").read_text())
 
 
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    y: np.ndarray
+    t: np.ndarray
+    z: np.ndarray
+    X: None = None
+
+
 def p_values(data, effects, **options):
     return np.array([anderson_rubin(*data.args, effect=b, **options).p_value for b in effects])
 
 
+def partialled(columns, X=None, weights=None):
+    """Residuals of a weighted regression of each column on 1 and X."""
+    n = len(columns[0])
+    root = np.sqrt(np.ones(n) if weights is None else weights)[:, None]
+    controls = np.column_stack([np.ones(n)] if X is None else [np.ones(n), X])
+    tables = [np.reshape(column, (n, -1)) for column in columns]
+    return [v - controls @ np.linalg.lstsq(root * controls, root * v)[0] for v in tables]
+
+
+def unit_scores(data, effect, weights=None, clusters=None):
+    """Totals of z (y - t'effect) in each unit, covariates partialled out of all."""
+    y, t, z = partialled((data.y, data.t, data.z), data.X, weights)
+    scores = z * (y - t @ np.reshape(effect, (-1, 1)))
+    scores = scores if weights is None else scores * weights[:, None]
+    if clusters is None:
+        return scores
+    return np.array([scores[clusters == g].sum(axis=0) for g in np.unique(clusters)])
+
+
+def statistic_of(scores, repeats=1.0):
+    """g'S^-1 g of the units' scores, each of which may have been given `repeats` times."""
+    g = scores.sum(axis=0)
+    return g @ np.linalg.solve((scores / np.reshape(repeats, (-1, 1))).T @ scores, g)
+
+
 def robust_p_values(y, t, z, effects):
-    """Of z in the regression of y - t b on 1 and z, all effects at once: g' M^-1 g ~ chi2(Q)."""
+    """Of the scores of z with y - t b less their means, all effects at once."""
     y, t, z = (column - column.mean(axis=0) for column in (y, t, z))
-    error_y, error_t = (v - z @ np.linalg.lstsq(z, v)[0] for v in (y, t))
-    scores = (error_y - np.outer(effects, error_t))[:, :, None] * z
-    g = (y - np.outer(effects, t)) @ z
-    wald = g * np.linalg.solve(scores.transpose(0, 2, 1) @ scores, g[..., None])[..., 0]
-    return stats.chi2.sf(wald.sum(axis=1), z.shape[1])
+    scores = (y - np.outer(effects, t))[:, :, None] * z
+    g = scores.sum(axis=1)
+    values = g * np.linalg.solve(scores.transpose(0, 2, 1) @ scores, g[..., None])[..., 0]
+    return stats.chi2.sf(values.sum(axis=1), z.shape[1])
 
 
 def contradicting_groups(n_groups, rng):
@@ -41,46 +76,74 @@ def contradicting_groups(n_groups, rng):
     return 5.0 * group * t + 0.05 * rng.normal(size=len(group)), t, z
 
 
-def test_formula_with_weights_and_clusters(simulate):
-    """Wald test of the instruments in the regression of y - t'b on everything, written out."""
+@pytest.mark.parametrize("clustered", [False, True])
+def test_formula_with_weights_and_clusters(simulate, clustered):
+    """The null imposed: scores of y - t'b itself, and Hotelling's F of as many units."""
     data = simulate(60, k=2, q=3)
-    w, clusters, effect = data.options["sample_weight"], data.options["clusters"], [0.5, -1.0]
-    outcome = data.y - data.t @ effect
-    a = np.column_stack([data.z, np.ones(len(w)), data.X])
-    bread = np.linalg.inv(a.T @ (w[:, None] * a))
-    coef = bread @ a.T @ (w * outcome)
-    scores = (w * (outcome - a @ coef))[:, None] * a
-    sums = np.array([scores[clusters == g].sum(0) for g in np.unique(clusters)])
-    wald = coef[:3] @ np.linalg.solve((bread @ sums.T @ sums @ bread)[:3, :3], coef[:3])
-    result = anderson_rubin(*data.args, effect=effect, **data.options)
-    np.testing.assert_allclose(result.statistic, wald, rtol=1e-8)
-    np.testing.assert_allclose(result.p_value, stats.chi2.sf(wald, 3), rtol=1e-6)
-    n, g, k = w.sum(), 25, 6
-    debiased = anderson_rubin(*data.args, effect=effect, debiased=True, **data.options)
-    expected = wald / 3 * (g - 1) / g * (n - k) / (n - 1)
+    options = data.options if clustered else {"sample_weight": data.options["sample_weight"]}
+    w, clusters, effect = data.options["sample_weight"], options.get("clusters"), [0.5, -1.0]
+    ar = statistic_of(unit_scores(data, effect, w, clusters), 1.0 if clustered else w)
+    result = anderson_rubin(*data.args, effect=effect, **options)
+    np.testing.assert_allclose(result.statistic, ar, rtol=1e-8)
+    np.testing.assert_allclose(result.p_value, stats.chi2.sf(ar, 3), rtol=1e-6)
+    m = 25 if clustered else w.sum()
+    debiased = anderson_rubin(*data.args, effect=effect, debiased=True, **options)
+    expected = (m - 3) / 3 * ar / (m - ar)
     np.testing.assert_allclose(debiased.statistic, expected, rtol=1e-8)
-    np.testing.assert_allclose(debiased.p_value, stats.f.sf(expected, 3, g - 1), rtol=1e-6)
+    np.testing.assert_allclose(debiased.p_value, stats.f.sf(expected, 3, m - 3), rtol=1e-6)
+    np.testing.assert_allclose(debiased.p_value, stats.beta.sf(ar / m, 1.5, (m - 3) / 2), rtol=1e-6)
+    assert (debiased.dof, debiased.dof_denominator) == (3, m - 3)
+
+
+@unchecked
+def test_probability_weights_count_rows(simulate):
+    """Each row with a weight is one unit with the score w z e."""
+    data = simulate(59, n=60, k=1, q=2)
+    weights = np.round(np.random.default_rng(0).uniform(0.1, 9.0, 60), 1) * (np.arange(60) > 4)
+    ar = statistic_of(unit_scores(data, 1.5, weights))
+    est = TwoStageLS(sample_weight_type="probability")
+    est.fit(data.X, data.t, data.y, z=data.z, sample_weight=weights)
+    np.testing.assert_allclose(anderson_rubin(est, effect=1.5).statistic, ar, rtol=1e-8)
+    debiased = anderson_rubin(est, effect=1.5, debiased=True)
+    assert debiased.dof_denominator == 55 - 2
+    np.testing.assert_allclose(debiased.statistic, 53 / 2 * ar / (55 - ar), rtol=1e-8)
+
+
+@pytest.mark.parametrize("m", [4, 12])
+def test_hotelling_is_exact_for_normal_scores(m):
+    """Clusters of two rows, whose scores are normal and independent: F is uniform at any m."""
+    rng = np.random.default_rng(m)
+    z = np.tile([-1.0, 1.0], m)[:, None]  # the two scores of a cluster do not cancel
+    pairs, p = np.repeat(np.arange(m), 2), []
+    for _ in range(400):
+        errors = np.repeat(rng.normal(size=m), 2) * z[:, 0]
+        y = errors + 5.0 * np.repeat(rng.normal(size=m), 2)
+        X = np.eye(m)[pairs][:, 1:]
+        p.append(anderson_rubin(y, z + errors[:, None], z, X, clusters=pairs, debiased=True))
+    assert stats.kstest([test.p_value for test in p], "uniform").pvalue > 0.01
 
 
 def test_card_equals_stata(card_weighted):
-    """Stata 14's ivreg2 with [fw = mod(age, 5) + 1]: arf, archi2 (source: see test_strength)."""
+    """Stata 14's ivreg2 with [fw = mod(age, 5) + 1]: archi2 and arf (source: see test_strength)."""
     data, weights = card_weighted, {"sample_weight": card_weighted.options["sample_weight"]}
-    chi2 = [
-        anderson_rubin(*data.args, robust=False, **weights),
-        anderson_rubin(*data.args, **weights),
-        anderson_rubin(*data.args, **data.options),
-    ]
-    expected = [196.6503601252165, 197.1297280693898, 71.98056088604361]
-    np.testing.assert_allclose([test.statistic for test in chi2], expected, rtol=RTOL)
-    f = [
-        anderson_rubin(*data.args, robust=False, debiased=True, **weights),
-        anderson_rubin(*data.args, debiased=True, **weights),
-        anderson_rubin(*data.args, debiased=True, **data.options),
-    ]
-    expected = [98.25280611303535, 98.49231366158841, 31.97117444760273]
-    np.testing.assert_allclose([test.statistic for test in f], expected, rtol=RTOL)
-    assert [test.dof_denominator for test in f] == [9503, 9503, 8]
-    np.testing.assert_allclose(f[2].p_value, 0.0001529049322967, rtol=RTOL)
+    chi2 = anderson_rubin(*data.args, robust=False, **weights)
+    np.testing.assert_allclose(chi2.statistic, 196.6503601252165, rtol=RTOL)
+    f = anderson_rubin(*data.args, robust=False, debiased=True, **weights)
+    np.testing.assert_allclose(f.statistic, 98.25280611303535, rtol=RTOL)
+    assert f.dof_denominator == 9503
+
+
+def test_card_robust(card_weighted):
+    """Where ivreg2 has the Wald statistics 197.1 and 72.0; the scores' are smaller, by m."""
+    data, w = card_weighted, card_weighted.options["sample_weight"]
+    result = anderson_rubin(*data.args, sample_weight=w)
+    expected = statistic_of(unit_scores(data, 0.0, w), w)
+    np.testing.assert_allclose(result.statistic, expected, rtol=1e-7)
+    assert 185 < expected < 197.1297
+    clustered = anderson_rubin(*data.args, **data.options)
+    expected = statistic_of(unit_scores(data, 0.0, w, data.options["clusters"]))
+    np.testing.assert_allclose(clustered.statistic, expected, rtol=1e-7)
+    assert expected < 9  # the number of regions
 
 
 def test_card_published(card):
@@ -113,41 +176,39 @@ def test_equals_ivmodels(name):
         )
 
 
-def test_one_instrument_is_the_quadratic_formula(push):
-    """(a - b beta)^2 <= c (v_yy - 2 beta v_yt + beta^2 v_tt), from cell means."""
-    z, y, t = push.z == 1, push.y, push.t
-    difference = {name: v[z].mean() - v[~z].mean() for name, v in (("y", y), ("t", t))}
-
-    def cov(u, v):
-        return sum(np.cov(u[g], v[g], bias=True)[0, 1] / g.sum() for g in (z, ~z))
-
-    c = stats.chi2.ppf(0.95, 1)
+@pytest.mark.parametrize("debiased", [False, True])
+def test_one_instrument_is_the_quadratic_formula(push, debiased):
+    """g(b)^2 <= c S(b), both quadratics of sums."""
+    y, t, z = (v[:, 0] for v in partialled((push.y, push.t, push.z)))
+    n, zz = len(y), z * z
+    c = n * stats.beta.ppf(0.95, 0.5, (n - 1) / 2) if debiased else stats.chi2.ppf(0.95, 1)
     coefficients = [
-        difference["t"] ** 2 - c * cov(t, t),
-        -2 * (difference["y"] * difference["t"] - c * cov(y, t)),
-        difference["y"] ** 2 - c * cov(y, y),
+        (z @ t) ** 2 - c * (zz @ (t * t)),
+        -2 * ((z @ y) * (z @ t) - c * (zz @ (y * t))),
+        (z @ y) ** 2 - c * (zz @ (y * y)),
     ]
-    result = anderson_rubin_confidence_set(*push.args)
+    result = anderson_rubin_confidence_set(*push.args, debiased=debiased)
     np.testing.assert_allclose(result.intervals[0], np.sort(np.roots(coefficients)), rtol=1e-9)
     # The instrument is strong, so that the set is nearly 2SLS's [1.8896, 4.6981].
     np.testing.assert_allclose(result.intervals[0], [1.89, 4.70], atol=0.01)
 
 
+@pytest.mark.parametrize("debiased", [False, True])
 @pytest.mark.parametrize("robust", [False, True])
 @pytest.mark.parametrize("q", [1, 2, 3, 5])
-def test_membership_agrees_with_the_test(simulate, q, robust):
+def test_membership_agrees_with_the_test(simulate, q, robust, debiased):
     """At random effects and next to the ends, for strong, weak and invalid instruments."""
-    rng = np.random.default_rng(q)
+    rng, options = np.random.default_rng(q), {"robust": robust, "debiased": debiased}
     for seed in range(15):
         strength, direct = rng.choice([0.0, 0.1, 0.5]), rng.choice([0.0, 1.0])
         data = simulate(61 + seed, n=60, q=q, strength=strength, direct=direct)
-        result = anderson_rubin_confidence_set(*data.args, robust=robust, level=0.9)
+        result = anderson_rubin_confidence_set(*data.args, **options, level=0.9)
         ends = np.array([e for i in result.intervals for e in i if np.isfinite(e)])
         effects = np.r_[10 * rng.standard_cauchy(30), ends + 1e-6 * (1 + abs(ends))]
         effects = np.r_[effects, ends - 1e-6 * (1 + abs(ends))]
-        accepted = p_values(data, effects, robust=robust) >= 0.1
+        accepted = p_values(data, effects, **options) >= 0.1
         assert [b in result for b in effects] == accepted.tolist()
-        np.testing.assert_allclose(p_values(data, ends, robust=robust), 0.1, rtol=1e-6)
+        np.testing.assert_allclose(p_values(data, ends, **options), 0.1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -193,25 +254,46 @@ def test_every_shape_occurs(simulate):
     assert shapes >= {"interval", "rays", "line", "empty", "union"}
 
 
+@pytest.mark.parametrize("debiased", [False, True])
 @pytest.mark.parametrize("robust", [False, True])
-def test_bounded_exactly_when_the_first_stage_rejects(simulate, robust):
-    bounded = []
+def test_bounded_exactly_when_no_first_stage_is_rejected(simulate, robust, debiased):
+    """By the statistic of t in the outcome's place: of an infinite effect."""
+    bounded, options = [], {"robust": robust, "debiased": debiased}
     for seed in range(40):
         data = simulate(100 + seed, n=80, q=2, strength=0.2)
-        stage = first_stage(*data.args)
-        wald = 2 * (stage.f[0] if robust else stage.f_classical[0] * 80 / stage.dof_classical)
-        result = anderson_rubin_confidence_set(*data.args, robust=robust)
+        swapped = anderson_rubin(data.t[:, 0], data.y, data.z, data.X, **options)
+        result = anderson_rubin_confidence_set(*data.args, **options)
         bounded.append(result.is_bounded)
-        assert result.is_bounded == (wald > stats.chi2.ppf(0.95, 2)) or result.kind == "empty"
-    assert 5 < sum(bounded) < 35
+        assert result.is_bounded == (swapped.p_value < 0.05) or result.kind == "empty"
+    assert 4 < sum(bounded) < 36
 
 
 def test_statistic_tends_to_the_first_stage(simulate):
     data = simulate(62, q=3)
-    wald = 3 * first_stage(*data.args).f[0]
+    limit = statistic_of(unit_scores(dataclasses.replace(data, y=data.t), [0.0]))
     for effect in (-1e9, 1e9):
         result = anderson_rubin(*data.args, effect=effect)
-        np.testing.assert_allclose(result.statistic, wald, rtol=1e-6)
+        np.testing.assert_allclose(result.statistic, limit, rtol=1e-6)
+
+
+def test_many_instruments_and_few_clusters():
+    """Rejections of the truth at 5%; by the unrestricted residuals 88% and 12%."""
+    rng, rejected = np.random.default_rng(70), []
+    for _ in range(150):
+        z, v = rng.normal(size=(300, 60)), rng.normal(size=300)
+        t = 0.1 * z.sum(axis=1) + v
+        y = t + v + rng.normal(size=300)
+        rejected.append(anderson_rubin(y, t, z, effect=1.0).p_value < 0.05)
+    assert np.mean(rejected) < 0.05
+    rejected = []
+    for _ in range(300):
+        groups = np.repeat(np.arange(10), 20)
+        z = rng.permutation(np.arange(10) < 5).astype(float)[groups]
+        v = rng.normal(size=10)[groups] + rng.normal(size=200)
+        y = v + rng.normal(size=10)[groups] + rng.normal(size=200)
+        test = anderson_rubin(y, z + v, z, clusters=groups, debiased=True)
+        rejected.append(test.p_value < 0.05)
+    assert np.mean(rejected) < 0.09
 
 
 def test_units(simulate):
@@ -232,13 +314,35 @@ def test_levels_are_nested(simulate):
 
 
 def test_exact_first_stage():
-    """Full compliance: the set is that of the t-test, centred on the difference of means."""
+    """Full compliance: all b with g^2 <= c S, where u = y - z b is all that is left."""
     z = np.tile([0.0, 1.0], 20)
     y = np.arange(40.0) ** 2 % 7
     ((lower, upper),) = anderson_rubin_confidence_set(y, z, z).intervals
-    difference = y[z == 1].mean() - y[z == 0].mean()
-    half = stats.norm.ppf(0.975) * np.sqrt(y[z == 1].var() / 20 + y[z == 0].var() / 20)
-    np.testing.assert_allclose([lower, upper], [difference - half, difference + half], rtol=1e-9)
+    c, centred = stats.chi2.ppf(0.95, 1), z - 0.5
+    for b in (lower, upper):
+        u = y - y.mean() - b * centred
+        np.testing.assert_allclose((centred @ u) ** 2, c * (centred**2 @ u**2), rtol=1e-9)
+
+
+def test_exact_reduced_form():
+    """Instruments that fit y - t b exactly are rejected by as many units as there are."""
+    z = np.random.default_rng(71).normal(size=(50, 2))
+    t = z[:, 0] + np.arange(50.0) % 3
+    test = anderson_rubin(2.0 * t + z[:, 1], t, z, effect=2.0)
+    data = Arrays(z[:, 1], t, z)
+    np.testing.assert_allclose(test.statistic, statistic_of(unit_scores(data, 0.0)), rtol=1e-9)
+    assert test.statistic <= 50
+
+
+def test_outcome_in_few_rows():
+    """Scores of less than full rank: the statistic is that of those there are, at most m."""
+    z = np.random.default_rng(72).normal(size=(30, 4))
+    y, t = np.zeros(30), np.zeros(30)
+    y[:3], t[2:12] = [1.0, -2.0, 0.5], np.arange(1.0, 11.0)
+    test = anderson_rubin(y, t, z, fit_intercept=False)
+    np.testing.assert_allclose(test.statistic, 3.0, rtol=1e-9)
+    ends = anderson_rubin_confidence_set(y, t, z, fit_intercept=False, level=0.5)
+    assert 0.0 in ends
 
 
 @pytest.mark.parametrize("reps", [200, pytest.param(2000, marks=pytest.mark.slow)])
@@ -278,10 +382,23 @@ def test_errors(simulate):
         )
 
 
+@pytest.mark.parametrize("debiased", [False, True])
+def test_as_many_clusters_as_instruments(simulate, debiased):
+    """The statistic of Q units is Q whatever the effect, and says nothing."""
+    data = simulate(73, q=4)
+    clusters = np.arange(len(data.y)) % 4
+    message = "clusters must number at least 5 for 4 instrument.* got 4. Take fewer instruments"
+    for function in (anderson_rubin, anderson_rubin_confidence_set):
+        with pytest.raises(ValueError, match=message):
+            function(*data.args, clusters=clusters, debiased=debiased)
+    result = anderson_rubin(*data.args, clusters=np.arange(len(data.y)) % 5, debiased=debiased)
+    assert result.dof_denominator == (1 if debiased else None)
+
+
 def test_text(simulate):
     data = simulate(67, k=2, q=3)
     text = str(anderson_rubin(*data.args, effect=[0.0, 1.5], debiased=True))
-    assert text.startswith("Anderson-Rubin: F(3, 294) = ")
+    assert text.startswith("Anderson-Rubin: F(3, 297) = ")
     assert text.endswith("(null: the effect is 0, 1.5)")
 
 

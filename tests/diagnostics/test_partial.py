@@ -19,7 +19,12 @@ ROBUST = {
     "wooldridge_overid": {},
     "wu_hausman": {},
 }
-ONE_TREATMENT = {"anderson_rubin_confidence_set": {}, "effective_f": {}}
+ONE_TREATMENT = {
+    "anderson_rubin_confidence_set": {},
+    "conditional_likelihood_ratio": {"effect": 0.7},
+    "conditional_likelihood_ratio_confidence_set": {},
+    "effective_f": {},
+}
 HOMOSKEDASTIC = {
     "anderson_rubin": {"robust": False, "effect": 0.7},
     "cragg_donald": {},
@@ -64,6 +69,7 @@ def test_weight_two_is_a_row_given_twice_robust(simulate, name, k, clustered):
 def test_weight_two_is_a_row_given_twice_one_treatment(simulate, name, clustered):
     data = simulate(2, q=3)
     options = {"clusters": data.options["clusters"]} if clustered else {}
+    options |= ONE_TREATMENT[name]
     check_weights_equal_repeated_rows(name, data, {**options, "debiased": True})
 
 

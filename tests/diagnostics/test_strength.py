@@ -343,9 +343,11 @@ def test_strength_without_rows_is_classical(simulate):
 def test_strength_names_what_clusters_are_too_few_for(simulate):
     data = simulate(33, q=3)
     found = instrument_strength(*data.args, clusters=np.arange(300) % 3)
-    why = "clusters must number at least 4 for 3 instrument(s) and 1 treatment(s), got 3."
+    why = "clusters must number at least 4 for 3 instrument(s) and 1 treatment(s), got 3. "
+    why += "Take fewer instruments, or smaller clusters."
     names = ["first stage", "Kleibergen-Paap F", "effective F", "Anderson-Rubin"]
-    assert found.failed == dict.fromkeys([*names, "Anderson-Rubin set"], why)
+    names += ["Anderson-Rubin set", "conditional LR set"]
+    assert found.failed == dict.fromkeys(names, why)
     assert found.first_stage is found.kleibergen_paap is found.effective_f is None
     assert found.anderson_rubin is found.no_effect is None
     assert f"effective F         not computed: {why}" in str(found).split("\n")

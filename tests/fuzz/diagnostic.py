@@ -17,12 +17,13 @@ from skbayesiv import TwoStageLS, diagnostics
 from skbayesiv.diagnostics import ConfidenceSet, HypothesisTest, partial_out, tf_critical_value
 
 OVERIDENTIFIED = ["sargan", "hansen_j", "wooldridge_overid"]
-ONE_TREATMENT = ["anderson_rubin_confidence_set", "effective_f"]
+CONDITIONAL = ["conditional_likelihood_ratio", "conditional_likelihood_ratio_confidence_set"]
+ONE_TREATMENT = ["anderson_rubin_confidence_set", "effective_f", *CONDITIONAL]
 FUNCTIONS = [*OVERIDENTIFIED, *ONE_TREATMENT, "tf_interval", "anderson_rubin", "cragg_donald"]
 FUNCTIONS += ["first_stage", "instrument_strength", "kleibergen_paap", "partial_out", "wu_hausman"]
 # A first stage or a fit without error has an infinite statistic, and a weak one an unbounded set.
 INFINITE = ("interval", "anderson_rubin", r"\.tf\b", "critical_value", r"\.f$", r"\.f\b")
-INFINITE += ("statistic", "std_error_tf", r"\.wald$", "f_classical")
+INFINITE += ("statistic", r"\.strength$", "std_error_tf", r"\.wald$", "f_classical")
 NO_UNITS = {"f", "p_value", "statistic", "lm", "wald", "partial_r2", "f_classical", "p_value_wald"}
 NO_UNITS |= {"p_value_classical", "p_values", "bias_bound", "dof", "dof_denominator"}
 SWITCHES = ("robust", "debiased", "fit_intercept")

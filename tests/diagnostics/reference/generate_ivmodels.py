@@ -1,4 +1,6 @@
-"""Write ivmodels.json: Anderson-Rubin and Cragg-Donald figures of ivmodels on small data.
+"""Write ivmodels.json and ivmodels_conditional.json: figures of ivmodels on small data.
+
+The first has Anderson-Rubin and Cragg-Donald statistics, the second conditional likelihood ratios.
 
 Not a test, and ivmodels is not a dependency of the project. In an environment of its own:
 
@@ -10,7 +12,13 @@ from pathlib import Path
 
 import numpy as np
 from ivmodels.confidence_set import ConfidenceSet
-from ivmodels.tests import anderson_rubin_test, inverse_anderson_rubin_test, rank_test
+from ivmodels.tests import (
+    anderson_rubin_test,
+    conditional_likelihood_ratio_test,
+    inverse_anderson_rubin_test,
+    inverse_conditional_likelihood_ratio_test,
+    rank_test,
+)
 
 # Name: (seed, number of instruments, first-stage coefficient, direct effect of instrument 0).
 ONE_TREATMENT = {
@@ -20,6 +28,12 @@ ONE_TREATMENT = {
     "empty": (3, 3, 1.0, 2.5),
 }
 TWO_TREATMENTS = (4, 3)
+CONDITIONAL = {
+    "interval": (0, 2, 1.0, 0.0),
+    "rays": (2, 5, 0.15, 0.0),
+    "line": (2, 3, 0.0, 0.0),
+    "interval of instruments that disagree": (1, 3, 1.0, 2.5),
+}
 N_ROWS = 40
 
 
@@ -53,11 +67,44 @@ def case(data, effects, with_set):
     }
     if with_set:
         quadric = inverse_anderson_rubin_test(y=data["y"], critical_values="f", **arrays)
-        result["confidence_set"] = [
-            [None if np.isinf(end) else float(np.real(end)) for end in interval]
-            for interval in ConfidenceSet.from_quadric(quadric).boundaries
-        ]
+        result["confidence_set"] = ends(ConfidenceSet.from_quadric(quadric))
     return result
+
+
+def ends(found):
+    return [
+        [None if np.isinf(end) else float(np.real(end)) for end in interval]
+        for interval in found.boundaries
+    ]
+
+
+def with_real_ends(from_quadric=ConfidenceSet.from_quadric):
+    """Ends are complex numbers without imaginary part, which NumPy 2 does not subtract in place."""
+
+    def convert(quadric):
+        found = from_quadric(quadric)
+        found.boundaries = [tuple(float(np.real(end)) for end in ends) for ends in found.boundaries]
+        return found
+
+    return staticmethod(convert)
+
+
+def conditional(data, effects):
+    ConfidenceSet.from_quadric = with_real_ends()
+    arrays = {"Z": data["z"], "X": data["t"], "C": data["X"], "y": data["y"]}
+    tests = [
+        conditional_likelihood_ratio_test(beta=np.asarray(effect), tol=1e-12, **arrays)
+        for effect in effects
+    ]
+    found = inverse_conditional_likelihood_ratio_test(
+        tol=1e-10, max_value=1e4, max_eval=10_000, **arrays
+    )
+    return {
+        "data": {name: values.tolist() for name, values in data.items()},
+        "effects": effects,
+        "tests": [[float(value) for value in test] for test in tests],
+        "confidence_set": ends(found),
+    }
 
 
 def main():
@@ -73,8 +120,17 @@ def main():
     cases["two treatments"] = case(
         simulate(seed, n_instruments, 2, 1.0, 0.0), [[0.0, 0.0], [1.0, 1.0]], with_set=False
     )
-    path = Path(__file__).with_name("ivmodels.json")
-    path.write_text(json.dumps(cases) + "\n")
+    write("ivmodels.json", cases)
+    effects = [[-1.0], [0.0], [1.0], [2.5]]
+    ratios = {
+        name: conditional(simulate(seed, n_instruments, 1, strength, direct), effects)
+        for name, (seed, n_instruments, strength, direct) in CONDITIONAL.items()
+    }
+    write("ivmodels_conditional.json", ratios)
+
+
+def write(name, cases):
+    Path(__file__).with_name(name).write_text(json.dumps(cases) + "\n")
 
 
 if __name__ == "__main__":
