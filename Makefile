@@ -9,10 +9,10 @@ ARGS ?=
 export UV_COMPILE_BYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow docs bench lint format clean
+.PHONY: help demo test test-slow docs bench bench-coverage lint format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(SETUP) ## Analyse the push experiment; ARGS="..." is passed on
 	$(RUN) python examples/push_experiment.py $(ARGS)
@@ -30,6 +30,9 @@ docs: $(SETUP) ## Build the documentation into docs/_build/html, examples run an
 
 bench: $(SETUP) ## Measure speed against rivals, into docs/_data
 	$(RUN) --group test --group bench python benchmarks/speed.py --output docs/_data $(ARGS)
+
+bench-coverage: $(SETUP) ## Simulate the coverage of all intervals, into docs/_data (an hour)
+	$(RUN) --group test --group bench python benchmarks/coverage.py --output docs/_data/coverage.csv $(ARGS)
 
 lint: $(SETUP) ## Check style, format and types
 	$(RUN) --group lint ruff check .

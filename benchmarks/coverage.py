@@ -53,7 +53,8 @@ from skbayesiv.exceptions import (
 )
 
 LEVEL = 0.95
-GRID = 4001
+GRID = 2001
+NEAR = 15.0  # standard errors about the 2SLS estimate where the grid is fine
 METHODS = ("normal", "gmm", "2sls", "robust", "liml", "cr2", "ar", "clr", "follows")
 # What each warning says to report, the first that applies.
 ADVICE = (
@@ -73,7 +74,7 @@ class Outcome:
 
 
 def quasi_posterior(sample: Sample) -> ConfidenceSet:
-    """Quantiles of the effect under likelihood="gmm", by quadrature on a grid."""
+    """Quantiles of the effect under likelihood="gmm", by quadrature."""
     est = BayesianIV(likelihood="gmm")
     data = read_rows(
         sample.X, sample.y, sample.t, sample.z, clusters=sample.clusters, roles=Roles(None, None)
@@ -81,21 +82,17 @@ def quasi_posterior(sample: Sample) -> ConfidenceSet:
     model = build_model(est, read_sums(est, data))
     arrays, shape = model.arrays, model.shape
 
-    def density(beta: np.ndarray) -> np.ndarray:
-        return model.given_prior(shape, [beta], arrays, [arrays.loc[0]], [arrays.precision[0]], np)
-
     reach = 9.0 / np.sqrt(arrays.precision[0])
-    grid = np.linspace(arrays.loc[0] - reach, arrays.loc[0] + reach, 10 * GRID)
-    for _ in range(2):
-        value = density(grid)
-        inside = np.flatnonzero(value > value.max() - 30.0)
-        first, last = max(inside[0] - 1, 0), min(inside[-1] + 1, len(grid) - 1)
-        grid = np.linspace(grid[first], grid[last], GRID)
-    value = density(grid)
-    weight = np.exp(value - value.max())
-    cumulative = (np.cumsum(weight) - 0.5 * weight) / weight.sum()
+    centre, error = (part[0] / model.effect_unit[0] for part in model.two_stage())
+    grid = np.union1d(
+        np.linspace(arrays.loc[0] - reach, arrays.loc[0] + reach, GRID),
+        np.linspace(centre - NEAR * error, centre + NEAR * error, GRID),
+    )
+    value = model.given_prior(shape, [grid], arrays, [arrays.loc[0]], [arrays.precision[0]], np)
+    density = np.exp(value - value.max())
+    mass = np.append(0.0, np.cumsum((density[1:] + density[:-1]) * np.diff(grid)))
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    return interval(np.interp(tails, cumulative, grid) * model.effect_unit[0])
+    return interval(np.interp(tails, mass / mass[-1], grid) * model.effect_unit[0])
 
 
 def interval(ends: np.ndarray) -> ConfidenceSet:
@@ -113,7 +110,7 @@ def two_stage(sample: Sample, **parameters: str) -> ConfidenceSet:
 
 def posterior(sample: Sample, seed: int) -> tuple[ConfidenceSet, tuple[InferenceWarning, ...]]:
     """Interval of the default posterior, and what its fit warned of."""
-    est = BayesianIV(draws=500, tune=500, random_state=seed)
+    est = BayesianIV(draws=500, tune=300, chains=2, random_state=seed)
     est.fit(sample.X, sample.t, sample.y, z=sample.z, clusters=sample.clusters)
     return interval(est.effect_interval(level=LEVEL)), est.warnings_
 

@@ -127,7 +127,7 @@ def clustered(
 
 
 def interactive(rng: np.random.Generator) -> Sample:
-    """500 rows, 20 covariates: the interactive IV design of Farbmacher, Gruber and Klaassen (2020).
+    """500 rows, 20 covariates: the interactive IV design of Farbmacher, Guber and Klaassen (2020).
 
     As DoubleML's documentation states it for ``make_iivm_data(theta=0.5, n_obs=500, dim_x=20,
     alpha_x=1)``.

@@ -29,9 +29,13 @@ def with_prior(
 
 def _sets(strength: InstrumentStrength) -> Iterator[str]:
     """The sets that need no strong instruments."""
-    found = strength.anderson_rubin
-    if found is not None:
-        yield f"The Anderson-Rubin {found.level:.0%} set is {found}."
+    named = {
+        "Anderson-Rubin": strength.anderson_rubin,
+        "conditional likelihood ratio's": strength.conditional_likelihood_ratio,
+    }
+    for name, found in named.items():
+        if found is not None:
+            yield f"The {name} {found.level:.0%} set is {found}."
 
 
 def _leaning(sensitivity: pd.DataFrame, parameters: dict[str, str]) -> Iterator[str]:
