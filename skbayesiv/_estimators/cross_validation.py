@@ -245,6 +245,9 @@ class BayesianIVCV(BaseIV):
     def _kept_rows(self) -> Equation | None:
         return self.best_estimator_._kept_rows()
 
+    def _rows_or_moments(self) -> Equation:
+        return self.best_estimator_._rows_or_moments()
+
     def _check_density(self, what: str) -> None:
         self.best_estimator_._check_density(what)
 

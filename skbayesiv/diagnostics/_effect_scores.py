@@ -89,25 +89,24 @@ def inverse_root(matrix: Array, diagonal: Array | None = None) -> Array:
     other numbers takes the place of the matrix's own where M is what a difference leaves.
     """
     diagonal = np.diagonal(matrix, axis1=-2, axis2=-1) if diagonal is None else diagonal
-    scale = np.where(diagonal > 0.0, np.sqrt(np.maximum(diagonal, 0.0)), 1.0)
-    values, vectors = _unit_eigen(matrix, scale)
+    scale, values, vectors = _unit_eigen(matrix, diagonal)
     root = vectors / np.sqrt(np.maximum(values, ROUNDING))[..., None, :]
     return np.asarray(root / scale[..., :, None])
 
 
 def range_root(matrix: Array) -> Array:
     """R with R'M R = I whose columns span the range of M, shape (Q, rank)."""
-    diagonal = np.diag(matrix)
-    scale = np.where(diagonal > 0.0, np.sqrt(np.maximum(diagonal, 0.0)), 1.0)
-    values, vectors = _unit_eigen(matrix, scale)
+    scale, values, vectors = _unit_eigen(matrix, np.diag(matrix))
     keep = values > ROUNDING
     return np.asarray(vectors[:, keep] / np.sqrt(values[keep]) / scale[:, None])
 
 
-def _unit_eigen(matrix: Array, scale: Array) -> tuple[Array, Array]:
+def _unit_eigen(matrix: Array, diagonal: Array) -> tuple[Array, Array, Array]:
+    """Roots of the diagonal, 1 where it is zero, and the eigensystem in units of these."""
+    scale = np.where(diagonal > 0.0, np.sqrt(np.maximum(diagonal, 0.0)), 1.0)
     unit = matrix / (scale[..., :, None] * scale[..., None, :])
-    found = np.linalg.eigh((unit + np.swapaxes(unit, -1, -2)) / 2)
-    return found.eigenvalues, found.eigenvectors
+    values, vectors = np.linalg.eigh((unit + np.swapaxes(unit, -1, -2)) / 2)
+    return scale, values, vectors
 
 
 def times(root: Array, vector: Array) -> Array:

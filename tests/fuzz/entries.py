@@ -65,7 +65,7 @@ ELSEWHERE = {
     **dict.fromkeys(["MetaAnalysis", "diagnostics.CraggDonald", "diagnostics.EffectiveF"], MADE),
     **dict.fromkeys(["diagnostics.FirstStage", "diagnostics.InstrumentStrength"], MADE),
     **dict.fromkeys(["diagnostics.KleibergenPaap", "diagnostics.Partialled"], MADE),
-    **dict.fromkeys(["diagnostics.TFInterval"], MADE),
+    **dict.fromkeys(["diagnostics.ConditionalTest", "diagnostics.TFInterval"], MADE),
     **{
         f"{kind}.{method}": CHECKED
         for kind in ("Moments", "FourthMoments")
