@@ -158,18 +158,24 @@ class Evidence:
         return Spread(*(np.array(part) for part in zip(*found, strict=True)))
 
     def _spread_of(self, fitted: Array, error: Array) -> tuple[float, float, float]:
-        """Standard errors of one effect, which is sum w h e off, and the t of no difference."""
+        """Standard errors of one effect, which is sum w h e off, and the t of no difference.
+
+        All sums are of h and e over their roots of sums of squares, whose units may be extreme.
+        """
         equation, n = self.equation, self.design.n
+        roots = [float(np.sqrt(equation.squares(part)[0, 0])) for part in (fitted, error)]
+        classical = roots[0] * roots[1] / np.sqrt(n)
+        if not classical > 0.0:
+            return 0.0, 0.0, 0.0
+        fitted, error = fitted / roots[0], error / roots[1]
         asked = [Scores(fitted, error)]
         clustered = self.design.n_clusters is not None
         if not clustered:
             asked += [Scores(fitted, fitted), Scores(error, error)]
-        robust, *fourth = (float(sums.outer[0, 0, 0, 0]) for sums in equation.sums(*asked))
-        h2, e2 = (float(equation.squares(part)[0, 0]) for part in (fitted, error))
-        classical = h2 * e2 / n
-        if clustered or not classical:
-            return np.sqrt(classical), np.sqrt(robust), np.inf
-        h4, e4 = fourth
-        varies = (h4 - h2**2 / n) * (e4 - e2**2 / n)
-        t = (robust - classical) * np.sqrt(n * self._share / varies) if varies > 0.0 else 0.0
-        return np.sqrt(classical), np.sqrt(robust), float(t)
+        found = [float(sums.outer[0, 0, 0, 0]) for sums in equation.sums(*asked)]
+        robust = classical * np.sqrt(n * found[0])
+        if clustered:
+            return classical, robust, np.inf
+        varies = (found[1] - 1.0 / n) * (found[2] - 1.0 / n)
+        t = (found[0] - 1.0 / n) * np.sqrt(n * self._share / varies) if varies > 0.0 else 0.0
+        return classical, robust, float(t)
