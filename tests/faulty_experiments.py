@@ -21,6 +21,15 @@ def halves(seed=0, n=2000):
     return {"t": t, "y": (r.random(n) < 0.02 + 0.02 * t).astype(float), "z": z}
 
 
+def revenue(seed=0, n=20_000):
+    """Half assigned; one in twenty pays, an amount with heavy tails: nothing is wrong."""
+    r = np.random.default_rng(seed)
+    z = r.permutation(n) % 2.0
+    t = z * (r.random(n) < 0.4)
+    pays = r.random(n) < 0.05 + 0.02 * t
+    return {"t": t, "y": pays * np.exp(3.0 + 1.3 * r.normal(size=n)), "z": z}
+
+
 def uneven(seed=0, n=1000, share=0.1):
     """Few (or most) assigned, effects that vary: the errors of the assigned vary more."""
     r = np.random.default_rng(seed)

@@ -39,7 +39,7 @@ NO_TREATMENT = (
     "X. Pass fit(X, t, y, z=z), or name columns of X with treatment= and instruments=."
 )
 CHECK: list[Any] = [StrOptions({"auto"}), Options(bool, {False})]
-LEAST_CHECKED, MOST_CHECKED, SHARE_CHECKED = 5000, 100_000, 20
+MOST_CHECKED, SHARE_CHECKED = 100_000, 20
 
 
 class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, ABC):
@@ -58,6 +58,7 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
     __metadata_request__score: ClassVar[dict[str, bool]] = {"t": True, "z": True}
 
     check: Any
+    _least_checked: ClassVar[int] = 20_000
     fit_intercept: bool
     n_features_in_: int
     feature_names_in_: Any
@@ -222,7 +223,7 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
 
     def _n_checked(self, n_rows: int) -> int:
         """Number of rows that the interval is checked by, so many that it takes no time."""
-        return min(max(n_rows // SHARE_CHECKED, LEAST_CHECKED), MOST_CHECKED)
+        return min(max(n_rows // SHARE_CHECKED, self._least_checked), MOST_CHECKED)
 
     def _pilot(self, named: NamedFrame) -> IVData | None:
         """First rows of a lazy frame, if they could be a random sample of all."""

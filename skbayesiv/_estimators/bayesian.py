@@ -135,7 +135,7 @@ class BayesianIV(PosteriorMethods):
     check : {"auto", False}, default="auto"
         Whether a fit warns when its interval is not what it promises: weak or many instruments,
         unequal error variances, few or ignored clusters. It looks at 5% of the rows, evenly
-        spaced, between 5,000 and 100,000, or at the first rows of a lazy frame, or at what
+        spaced, between 20,000 and 100,000, or at the first rows of a lazy frame, or at what
         moments tell.
 
     Attributes

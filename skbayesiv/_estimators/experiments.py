@@ -13,12 +13,19 @@ from joblib import Parallel, delayed
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.bayesian import BayesianIV
+from skbayesiv._honesty.evidence import Evidence
+from skbayesiv._linear.equation import Equation
 from skbayesiv._models.build import check_sums, sums_by_group
 from skbayesiv._models.parts.model import Model
 from skbayesiv._models.sampling import sample_model
 from skbayesiv._results.stacked import Stack
 from skbayesiv._typing import Array
-from skbayesiv.exceptions import OURS, ConvergenceWarning, FitFailedWarning
+from skbayesiv.exceptions import (
+    OURS,
+    ConvergenceWarning,
+    FitFailedWarning,
+    WeakInstrumentWarning,
+)
 
 MAX_SPLIT_RHAT = 1.05
 SHOWN = 10
@@ -42,6 +49,9 @@ class ExperimentFits:
         Moments by experiment.
     failures : dict of str
         Why an experiment could not be fitted, by experiment; empty if all were.
+    weak : dict of str
+        Why an experiment's instruments may be weak, by experiment: its effect and standard error
+        are no summary of what it says.
     """
 
     idata: Any
@@ -49,6 +59,7 @@ class ExperimentFits:
     std_errors: Any
     moments: dict[Any, Moments]
     failures: dict[Any, str]
+    weak: dict[Any, str]
 
 
 def fit_experiments(
@@ -101,6 +112,9 @@ def fit_experiments(
     FitFailedWarning
         If some experiments cannot be fitted, such as one in which all or none were treated, with
         their names and the reasons. The others are.
+    WeakInstrumentWarning
+        If the instruments of some experiments are weak, with their names, unless the estimator has
+        ``check=False``.
     ConvergenceWarning
         If the split R-hat of an effect exceeds 1.05, or a transition diverged, with the
         experiments' names.
@@ -150,7 +164,9 @@ def fit_experiments(
     _check_some(stack.names, failures)
     _warn_of_failures(failures, len(sums))
     _warn_of_convergence(stack, [key for key in sums if key not in failures])
-    return _collect(stack, {key: own.moments for key, own in sums.items()}, failures, by)
+    weak = _weak(template, {key: own for key, own in sums.items() if key not in failures})
+    _warn_of_weakness(weak, len(sums))
+    return _collect(stack, {key: own.moments for key, own in sums.items()}, failures, weak, by)
 
 
 def _attempt[T](step: Callable[..., T], *arguments: Any) -> T | str:
@@ -190,7 +206,11 @@ def _sample(
 
 
 def _collect(
-    stack: Stack, groups: dict[Any, Moments], failures: dict[Any, str], by: str
+    stack: Stack,
+    groups: dict[Any, Moments],
+    failures: dict[Any, str],
+    weak: dict[Any, str],
+    by: str,
 ) -> ExperimentFits:
     """One tree and two tables of all experiments."""
     import pandas as pd
@@ -209,6 +229,7 @@ def _collect(
         std_errors=table(stack.effects.std((0, 1))),
         moments=groups,
         failures=failures,
+        weak=weak,
     )
 
 
@@ -217,6 +238,36 @@ def _check_some(fitted: Sized, failures: dict[Any, str]) -> None:
     if not len(fitted):
         key, reason = next(iter(failures.items()))
         raise ValueError(f"No experiment can be fitted. Experiment {key!r}: {reason}")
+
+
+def _weak(template: BayesianIV, groups: dict[Any, Sums]) -> dict[Any, str]:
+    """Why experiments' instruments may be weak, of those that are."""
+    if not template.check:
+        return {}
+    found = {}
+    for key, own in groups.items():
+        if own.fourth is None:
+            equation = Equation.from_moments(own.moments, fit_intercept=template.fit_intercept)
+        else:
+            equation = Equation.from_sums(
+                own.moments, own.fourth, fit_intercept=template.fit_intercept
+            )
+        evidence = Evidence.of(equation)
+        if evidence is not None and evidence.weakness:
+            found[key] = evidence.weakness
+    return found
+
+
+def _warn_of_weakness(weak: dict[Any, str], total: int) -> None:
+    if weak:
+        warnings.warn(
+            f"The instruments of {len(weak)} of {total} experiments may be weak, and weak holds "
+            f"the reasons ({', '.join(map(str, [*weak][:SHOWN]))}): intervals of their effects can "
+            "cover far less than they say, and an effect and a standard error are no summary of "
+            "what they say. Report skbayesiv.diagnostics.anderson_rubin_confidence_set of each.",
+            WeakInstrumentWarning,
+            skip_file_prefixes=OURS,
+        )
 
 
 def _warn_of_failures(failures: dict[Any, str], total: int) -> None:

@@ -243,6 +243,8 @@ class TwoStageLS(ClassicalMethods):
             posterior=False,
         )
 
+    _least_checked: ClassVar[int] = 5000  # for a fit is a matter of a millisecond
+
     def _check_interval(self, data: IVData | NamedFrame | None = None) -> None:
         """Spare the search where the first stage, known from the fit, leaves no doubt."""
         allowed = self.check and self.n_treatments_ and self._allows().uneven

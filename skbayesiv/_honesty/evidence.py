@@ -13,11 +13,11 @@ from skbayesiv._linear.estimate import direct_estimate
 from skbayesiv._linear.sampled import SampledRows
 from skbayesiv._linear.units import Scores
 from skbayesiv._typing import Array
-from skbayesiv.diagnostics._effective_f import effective_f
+from skbayesiv.diagnostics._effective_f import f_and_critical_value
 from skbayesiv.diagnostics._partial import Partialled, partial_equation
-from skbayesiv.diagnostics._rank import CraggDonald, KleibergenPaap, cragg_donald, kleibergen_paap
+from skbayesiv.diagnostics._rank import cragg_donald, kleibergen_paap
 from skbayesiv.diagnostics._reduced_form import reduced_form
-from skbayesiv.diagnostics._strength_block import weakness
+from skbayesiv.diagnostics._strength_block import LEAST_BIAS, weak_f, weak_rank
 
 # The largest critical value of the effective F, that of one instrument, is 23.1.
 STRONG = 23.2
@@ -90,29 +90,34 @@ class Evidence:
         return explained / left * p.dof / p.n_instruments if left > 0.0 else np.inf
 
     @cached_property
-    def f(self) -> float:
-        """Effective F of one treatment, or the classical one where that must or may do."""
+    def _strength(self) -> tuple[float, float]:
+        """Effective F of one treatment and its critical value, 0 where F leaves no doubt.
+
+        The F is the classical one where that must or may do.
+        """
         p = self.design
         sure = p.n_clusters is None and self.classical_f > DOUBT * STRONG
+        if not p.classical_only and sure:
+            return self.classical_f, 0.0
         too_few = p.n_clusters is not None and p.n_clusters <= p.n_instruments
-        if p.classical_only or sure or too_few:
-            return self.classical_f
-        form = reduced_form(p)
-        trace = float(np.trace(form.cov[1, 1]))
-        return float(form.coef[:, 1] @ form.coef[:, 1]) / trace if trace > 0.0 else np.inf
+        robust = not (p.classical_only or too_few)
+        return f_and_critical_value(reduced_form(p, robust=robust), LEAST_BIAS)
+
+    @property
+    def f(self) -> float:
+        """Effective F of one treatment."""
+        return self._strength[0]
 
     @cached_property
     def weakness(self) -> str:
         """Why the instruments may be weak; empty if nothing says so."""
         p = self.design
-        robust = not p.classical_only
         try:
             if p.n_treatments == 1:
-                return "" if self.f > STRONG else weakness(effective_f(p, robust=robust))
-            rank: CraggDonald | KleibergenPaap = kleibergen_paap(p) if robust else cragg_donald(p)
+                return weak_f(*self._strength)
+            return weak_rank(cragg_donald(p) if p.classical_only else kleibergen_paap(p))
         except (ValueError, np.linalg.LinAlgError):
             return ""
-        return weakness(rank=rank)
 
     @cached_property
     def many(self) -> float:
@@ -168,14 +173,19 @@ class Evidence:
         if not classical > 0.0:
             return 0.0, 0.0, 0.0
         fitted, error = fitted / roots[0], error / roots[1]
-        asked = [Scores(fitted, error)]
-        clustered = self.design.n_clusters is not None
-        if not clustered:
-            asked += [Scores(fitted, fitted), Scores(error, error)]
-        found = [float(sums.outer[0, 0, 0, 0]) for sums in equation.sums(*asked)]
-        robust = classical * np.sqrt(n * found[0])
-        if clustered:
-            return classical, robust, np.inf
-        varies = (found[1] - 1.0 / n) * (found[2] - 1.0 / n)
-        t = (found[0] - 1.0 / n) * np.sqrt(n * self._share / varies) if varies > 0.0 else 0.0
-        return classical, robust, float(t)
+        if self.design.n_clusters is not None:
+            return classical, classical * np.sqrt(n * self._sums((fitted, error))[0]), np.inf
+        one = np.eye(len(error))[:, :1]
+        squares = (fitted, error), (fitted, fitted), (error, error)
+        both, h4, e4, h2, e2, n_read = self._sums(*squares, (fitted, one), (one, error), (one, one))
+        if equation.probability:  # w^2 is not a number of rows
+            h2, e2, n_read = 1.0, 1.0, n
+        even = h2 * e2 / n_read  # of the same rows: a sample may lack the largest errors
+        varies = (h4 - h2**2 / n_read) * (e4 - e2**2 / n_read)
+        t = (both - even) * np.sqrt(n_read * self._share / varies) if varies > 0.0 else 0.0
+        return classical, float(classical * np.sqrt(both / even)), float(t)
+
+    def _sums(self, *pairs: tuple[Array, Array]) -> list[float]:
+        """Sums over units of the squared products of two contrasts."""
+        found = self.equation.sums(*(Scores(*pair) for pair in pairs))
+        return [float(sums.outer[0, 0, 0, 0]) for sums in found]

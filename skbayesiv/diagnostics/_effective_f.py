@@ -1,6 +1,7 @@
 """Effective F statistic of Montiel Olea and Pflueger, with its critical values."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -179,6 +180,19 @@ def _spectrum(form: ReducedForm) -> tuple[Array, float]:
     if trace <= 0.0:  # an exact first stage
         return np.eye(len(eigenvalues))[0], float("inf")
     return eigenvalues / trace, float(form.coef[:, 1] @ form.coef[:, 1]) / trace
+
+
+def f_and_critical_value(form: ReducedForm, tau: float, size: float = 0.05) -> tuple[float, float]:
+    """The effective F and its critical value of the simplified procedure, for one `tau`."""
+    spectrum, f = _spectrum(form)
+    x = 1.0 / tau
+    k_eff = (1.0 + 2.0 * x) / ((spectrum**2).sum() + 2.0 * x * spectrum.max())
+    return f, _critical_value(round(float(k_eff), 9), x, size)
+
+
+@lru_cache(maxsize=1024)
+def _critical_value(k_eff: float, x: float, size: float) -> float:
+    return float(stats.ncx2.isf(size, k_eff, x * k_eff)) / k_eff
 
 
 def _null(

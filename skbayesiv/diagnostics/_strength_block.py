@@ -14,7 +14,8 @@ from skbayesiv.diagnostics._report import Block, Pairs, Paragraph, Report
 from skbayesiv.diagnostics._results import HypothesisTest
 from skbayesiv.diagnostics._tf import TFInterval
 
-_AT = TAU.index(0.10)
+LEAST_BIAS = 0.10  # of the worst case
+_AT = TAU.index(LEAST_BIAS)
 _UNDER_IDENTIFIED = 0.05
 _LEAST_F = 10.0  # a rule of thumb of one treatment (Staiger and Stock 1997), for want of a better
 
@@ -103,9 +104,10 @@ class InstrumentStrength(Report):
         For one treatment the effective F; for several, which have no such statistic, the test of
         under-identification and a rule of thumb for the rank statistic's F.
         """
-        if len(self.treatments) == 1:
-            return weakness(self.effective_f)
-        return weakness(rank=self.kleibergen_paap or self.cragg_donald)
+        if len(self.treatments) > 1:
+            return weak_rank(self.kleibergen_paap or self.cragg_donald)
+        found = self.effective_f
+        return "" if found is None else weak_f(found.f, found.critical_values[_AT])
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each statistic; columns value, dof, p_value, critical_value, lower, upper.
@@ -170,16 +172,14 @@ class InstrumentStrength(Report):
             yield _set_entry(f"tF {self.tf.interval.level:.4g}", self.tf.interval)
 
 
-def weakness(
-    effective: EffectiveF | None = None, rank: CraggDonald | KleibergenPaap | None = None
-) -> str:
-    """Why instruments may be weak, by the effective F or by a rank statistic; empty if not."""
-    if effective is not None:
-        f, critical = effective.f, effective.critical_values[_AT]
-        below = f"the effective F is {f:.3g}, below its critical value {critical:.1f}"
-        return below if f < critical else ""
-    if rank is None:
-        return ""
+def weak_f(f: float, critical: float) -> str:
+    """Why instruments may be weak by the effective F; empty if they are not."""
+    below = f"the effective F is {f:.3g}, below its critical value {critical:.1f}"
+    return below if f < critical else ""
+
+
+def weak_rank(rank: CraggDonald | KleibergenPaap) -> str:
+    """Why instruments may be weak by a rank statistic; empty if nothing says so."""
     name, found = "Cragg-Donald" if isinstance(rank, CraggDonald) else "Kleibergen-Paap", []
     if rank.p_value > _UNDER_IDENTIFIED:
         found.append(f"{name} does not reject under-identification (p = {rank.p_value:.2g})")

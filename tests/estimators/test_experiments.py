@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from experiments import QUICK
+from faulty_experiments import strong, weak
 from metropolis import metropolis
 
 from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, Moments, fit_experiments
@@ -18,7 +19,8 @@ from skbayesiv._sampling.backends import BACKENDS
 from skbayesiv._sampling.nuts import sample as nuts
 from skbayesiv._sampling.target import Draws
 from skbayesiv.datasets import make_noncompliance
-from skbayesiv.exceptions import ConvergenceWarning, FitFailedWarning
+from skbayesiv.diagnostics import effective_f
+from skbayesiv.exceptions import ConvergenceWarning, FitFailedWarning, WeakInstrumentWarning
 
 ROLES = {"by": "week", "outcome": "y", "treatment": "t", "instruments": "z", "covariates": "x"}
 NAMES = {"by": "week", "outcome": "y", "treatment": "t", "instruments": "z"}
@@ -170,6 +172,25 @@ def test_a_history_needs_no_rows_of_those_that_failed(frame):
 
 
 @quiet
+@quiet
+@pytest.mark.parametrize("likelihood", ["normal", "gmm"])
+def test_weak_experiments_are_named(likelihood):
+    """By the effective F that a fit of each says, in one warning."""
+    parts = {"a": weak(0), "b": weak(1), "c": strong(2)}
+    frame = pd.concat(
+        pd.DataFrame({k: np.ravel(v) for k, v in part.items()}).assign(week=name)
+        for name, part in parts.items()
+    )
+    est = BayesianIV(likelihood=likelihood, **QUICK)
+    with pytest.warns(WeakInstrumentWarning, match=r"of 2 of 3 experiments .* \(a, b\)"):
+        fits = fit_experiments(frame, estimator=est, **NAMES)
+    assert fits.weak.keys() == {"a", "b"}
+    data = parts["a"]
+    f = effective_f(data["y"], data["t"], data["z"], robust=likelihood == "gmm").f
+    assert f"the effective F is {f:.3g}" in fits.weak["a"]
+    assert fit_experiments(frame, estimator=est.set_params(check=False), **NAMES).weak == {}
+
+
 def test_ten_failures_are_named(frame):
     part = frame[frame["week"] == 0]
     bad = [part.assign(z=1, week=100 + i) for i in range(12)]

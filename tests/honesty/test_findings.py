@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from experiments import QUICK
-from faulty_experiments import clustered, halves, many, strong, uneven, weak
+from faulty_experiments import clustered, halves, many, revenue, strong, uneven, weak
 from sklearn.base import clone
 
 from skbayesiv import (
@@ -96,7 +96,7 @@ def test_nothing_is_said_where_all_is_well(name):
 
 def test_honest_designs_are_seldom_accused():
     """Of 300 samples each, by the same rules that a fit has: fewer than 2%."""
-    for design in (strong, halves):
+    for design in (strong, halves, revenue):
         accused = 0
         for seed in range(300):
             with warnings.catch_warnings():
