@@ -30,19 +30,24 @@ class PosteriorTable(pd.DataFrame):
 
     Attributes
     ----------
+    shown : DataFrame
+        The same table, as it prints without caveats.
     caveats : list of str
     """
 
-    _metadata: ClassVar[list[str]] = ["caveats"]
+    _metadata: ClassVar[list[str]] = ["shown", "caveats"]
+    shown: pd.DataFrame
     caveats: list[str]
 
     @classmethod
     def of(cls, table: pd.DataFrame, found: Sequence[InferenceWarning]) -> pd.DataFrame:
         """Put warnings under a table, if there are any."""
-        if not found:
-            return table
+        return cls._with(table, lines(found)) if found else table
+
+    @classmethod
+    def _with(cls, table: pd.DataFrame, caveats: list[str]) -> PosteriorTable:
         out = cls(table)
-        out.caveats = lines(found)
+        out.shown, out.caveats = table, caveats
         return out
 
     @property
@@ -50,17 +55,14 @@ class PosteriorTable(pd.DataFrame):
         return pd.DataFrame
 
     def __repr__(self) -> str:
-        return "\n".join([super().__repr__(), "", *self.caveats])
+        return "\n".join([repr(self.shown), "", *self.caveats])
+
+    def __str__(self) -> str:
+        return repr(self)
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<p>{escape(line)}</p>" for line in self.caveats)
-        return f"{super()._repr_html_()}{notes}"
+        return f"{self.shown._repr_html_()}{notes}"
 
     def __reduce__(self) -> Any:
-        return PosteriorTable._restore, (pd.DataFrame(self), self.caveats)
-
-    @staticmethod
-    def _restore(table: pd.DataFrame, caveats: list[str]) -> PosteriorTable:
-        out = PosteriorTable(table)
-        out.caveats = caveats
-        return out
+        return PosteriorTable._with, (self.shown, self.caveats)
