@@ -130,8 +130,8 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
             `sample_weight_type` says. With a name for y it may be the name of a column.
         clusters : array-like of shape (n_samples,), or str, optional
             Labels of the clusters within which errors are correlated, such as the unit that
-            was assigned when rows are its members. Needs an estimator that allows for it. With a
-            name for y it may be the name of a column.
+            was assigned when rows are its members. A likelihood of independent rows ignores them,
+            and warns. With a name for y it may be the name of a column.
 
         Returns
         -------

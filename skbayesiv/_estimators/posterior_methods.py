@@ -100,13 +100,10 @@ class PosteriorMethods(PredictiveMethods):
 
         Warns
         -----
+        InferenceWarning
+            As `fit` does, here by all rows that were passed or kept.
         WeakInstrumentWarning
-            If the effective F is below its critical value (with several treatments: if the
-            Kleibergen-Paap test does not reject under-identification, or its F is below 10), or
-            if the effect's sensitivity to a component of the prior is above 0.05.
-        HeteroskedasticityWarning
-            If robust and classical standard errors of the effect differ by more than 20% and the
-            likelihood is normal.
+            Also if the effect's sensitivity to a component of the prior is above 0.05.
         """
         check_is_fitted(self)
         return diagnose(self, given_rows(self, X, t, y, z, sample_weight, clusters))

@@ -174,7 +174,8 @@ class Evidence:
             return 0.0, 0.0, 0.0
         fitted, error = fitted / roots[0], error / roots[1]
         if self.design.n_clusters is not None:
-            return classical, classical * np.sqrt(n * self._sums((fitted, error))[0]), np.inf
+            (both,) = self._sums((fitted, error))
+            return classical, float(classical * np.sqrt(n * max(both, 0.0))), np.inf
         one = np.eye(len(error))[:, :1]
         squares = (fitted, error), (fitted, fitted), (error, error)
         both, h4, e4, h2, e2, n_read = self._sums(*squares, (fitted, one), (one, error), (one, one))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
 from skbayesiv._linear.units import Rows, Scores, ScoreSums
-from skbayesiv._typing import Array, Codes
+from skbayesiv._typing import Array
 
 GOLDEN = (5.0**0.5 - 1.0) / 2.0
 LEAST_CLUSTERS = 100
@@ -22,7 +22,7 @@ FAR = 4.0  # standard errors that a random sample's mean is hardly off
 
 @dataclass(frozen=True, eq=False)
 class SampledRows:
-    """Some rows, or all rows of some clusters, whose sums stand for those of all.
+    """Some rows, of all clusters or all of some clusters', whose sums stand for those of all.
 
     They are drawn when sums are asked for.
 
@@ -40,14 +40,25 @@ class SampledRows:
     limit: int
 
     @cached_property
-    def _sample(self) -> tuple[Rows, float]:
-        part, share = sample_rows(self.data, self.limit)
-        return Rows(part), share * min(self.data.n_rows / self.total, 1.0)
+    def _drawn(self) -> IVData:
+        return sample_rows(self.data, self.limit)
 
     @property
+    def _thinned(self) -> bool:
+        """Whether clusters are known by some of their rows."""
+        return self._drawn.grouped and Rows(self._drawn).n_clusters == self.n_clusters
+
+    @cached_property
     def share(self) -> float:
-        """Share of the units that were drawn."""
-        return self._sample[1]
+        """Share of the units that were drawn, or of each cluster's rows."""
+        drawn, data = self._drawn, self.data
+        if drawn is data:
+            return min(data.n_rows / self.total, 1.0)
+        if drawn.grouped and not self._thinned:
+            return Rows(drawn).n_clusters / self.n_clusters
+        if data.sample_weight is None or drawn.sample_weight is None or data.probability:
+            return drawn.n_rows / self.total
+        return float(drawn.sample_weight.sum() / data.sample_weight.sum())
 
     @cached_property
     def n_clusters(self) -> int:
@@ -56,52 +67,54 @@ class SampledRows:
 
     def sums(self, moments: Moments, origin: Array, asked: Sequence[Scores]) -> list[ScoreSums]:
         """Sums of the sample, scaled up; squares are those of the moments."""
-        part, share = self._sample
-        found = part.sums(moments, origin, asked)
         second = moments.with_constant
         rights = [scores.about(origin).right for scores in asked]
         return [
-            ScoreSums(own.outer / share, right.T @ second @ right)
-            for own, right in zip(found, rights, strict=True)
+            ScoreSums(outer, right.T @ second @ right)
+            for outer, right in zip(self._outers(moments, origin, asked), rights, strict=True)
         ]
+
+    def _outers(self, moments: Moments, origin: Array, asked: Sequence[Scores]) -> list[Array]:
+        """Sums of outer products.
+
+        A cluster's total T, known by a share f of its rows with scores s, has the expectation
+        f^2 TT' + f (1 - f) sum ss'.
+        """
+        drawn, f = self._drawn, self.share
+        outers = [found.outer for found in Rows(drawn).sums(moments, origin, asked)]
+        if not self._thinned or f == 1.0:
+            return [outer / f for outer in outers]
+        alone = replace(drawn, clusters=None, probability=True)  # the squares of w s
+        own = [found.outer for found in Rows(alone).sums(moments, origin, asked)]
+        return [(outer - (1.0 - f) * part) / f**2 for outer, part in zip(outers, own, strict=True)]
 
     def cluster_products(
         self, moments: Moments, origin: Array, asked: Sequence[Array]
     ) -> list[Array]:
         """Products in every cluster, by some of its rows."""
-        n, m = self.data.n_rows, self.limit
-        thin = self.data.take(evenly_spaced(n, m)) if n > m else self.data
+        thin = _thin(self.data, self.limit)
         found = Rows(thin).cluster_products(moments, origin, asked)
         scale = max(self.total / thin.n_rows, 1.0)
         return [products * scale for products in found]
 
 
-def sample_rows(data: IVData, limit: int) -> tuple[IVData, float]:
-    """Evenly spaced rows, or clusters with all their rows; and the share that was drawn.
+def sample_rows(data: IVData, limit: int) -> IVData:
+    """Evenly spaced rows, those of few clusters among them, or some of many clusters.
 
-    All rows if they are few, or if their clusters are.
+    All rows if they are few.
     """
-    if data.n_rows <= limit:
-        return data, 1.0
-    if data.clusters is None:
-        rows = evenly_spaced(data.n_rows, limit)
-        weight = data.sample_weight
-        if weight is None or data.probability:
-            return data.take(rows), limit / data.n_rows
-        return data.take(rows), float(weight[rows].sum() / weight.sum())
-    return _sample_clusters(data, data.clusters, limit)
+    if data.clusters is not None and data.n_rows > limit:
+        labels = np.flatnonzero(np.bincount(data.clusters))
+        wanted = max(LEAST_CLUSTERS, len(labels) * limit // data.n_rows)
+        if wanted < len(labels):
+            drawn = np.zeros(labels[-1] + 1, dtype=bool)
+            drawn[labels[evenly_spaced(len(labels), wanted)]] = True
+            return data.take(np.flatnonzero(drawn[data.clusters]))
+    return _thin(data, limit)
 
 
-def _sample_clusters(data: IVData, codes: Codes, limit: int) -> tuple[IVData, float]:
-    labels = np.flatnonzero(np.bincount(codes))
-    wanted = max(LEAST_CLUSTERS, len(labels) * limit // data.n_rows)
-    if wanted >= len(labels):
-        return data, 1.0
-    chosen = labels[evenly_spaced(len(labels), wanted)]
-    wanted_codes = np.zeros(labels[-1] + 1, dtype=bool)
-    wanted_codes[chosen] = True
-    part = data.take(np.flatnonzero(wanted_codes[codes]))
-    return part, wanted / len(labels)
+def _thin(data: IVData, limit: int) -> IVData:
+    return data.take(evenly_spaced(data.n_rows, limit)) if data.n_rows > limit else data
 
 
 def looks_random(part: Moments, whole: Moments) -> bool:

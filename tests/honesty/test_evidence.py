@@ -129,15 +129,29 @@ def test_a_sample_stands_for_all_rows(weighted):
 
 def test_clusters_are_sampled_whole():
     data = clustered(groups=2000, size=10, treated=1000)
-    rows, share = sample_rows(read(**data), 5000)
-    assert share == 0.25
+    rows = sample_rows(read(**data), 5000)
+    assert len(np.unique(rows.clusters)) == 500
     assert_array_equal(np.unique(rows.clusters, return_counts=True)[1], 10)
-    part, _ = sampled(data, 5000)
+    part, share = sampled(data, 5000)
+    assert share == 0.25
     whole, _ = sampled(data, 20_000)
     assert_allclose(part.spread.robust, whole.spread.robust, rtol=0.15)
     assert part.design.n_clusters == 2000
 
 
-def test_few_clusters_are_all_read():
-    _, share = sample_rows(read(**clustered(size=1000)), 5000)
-    assert share == 1.0
+@pytest.mark.parametrize("weighted", [False, True])
+def test_few_clusters_are_known_by_some_of_their_rows(weighted):
+    """Without bias: the mean over samples that start elsewhere is that of all rows."""
+    data = clustered(size=1000)
+    if weighted:
+        data["sample_weight"] = 1.0 + np.arange(30_000) % 2
+    whole, _ = sampled(data, 30_000)
+    ratios = []
+    for seed in range(40):
+        order = np.random.default_rng(seed).permutation(30_000)
+        part, share = sampled({name: values[order] for name, values in data.items()}, 1500)
+        assert_allclose(share, 0.05, rtol=0.1)
+        ratios.append((part.spread.robust / whole.spread.robust) ** 2)
+    error = np.std(ratios) / np.sqrt(40)
+    assert error < 0.05
+    assert abs(np.mean(ratios) - 1.0) < 3.0 * error
