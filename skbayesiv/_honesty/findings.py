@@ -106,19 +106,18 @@ def _instruments(evidence: Evidence, allows: Allows) -> Iterator[InferenceWarnin
             f"{robust_set(evidence)}, which needs no strong instruments."
         )
         return
-    q, share = evidence.design.n_instruments, evidence.design.n_instruments / evidence.n_units
+    q, report = evidence.design.n_instruments, f"report {robust_set(evidence)}"
     bias = 0.0 if allows.many else evidence.many
-    if q > 1 and (bias > BIASED or share > MANY):
-        number = (
-            f"they can bias the estimate by {bias:.2g} standard errors"
-            if bias > BIASED
-            else f"there is one for every {1.0 / share:.2g} {_units(evidence)}"
-        )
-        other = 'refit with likelihood="gmm"' if allows.posterior else 'use method="liml"'
+    if bias > BIASED:
+        refit = 'refit with likelihood="gmm"' if allows.posterior else 'use method="liml"'
         yield ManyInstrumentsWarning(
-            f"{q} instruments are many for an effective F of {evidence.f:.3g} and "
-            f"{evidence.n_units:.12g} {_units(evidence)}: {number}. Report "
-            f"{robust_set(evidence)}, or {other}."
+            f"{q} instruments are many for an effective F of {evidence.f:.3g}: they can bias the "
+            f"estimate by {bias:.2g} standard errors: {report}, or {refit}."
+        )
+    elif q > 1 and q > MANY * evidence.n_units:
+        yield ManyInstrumentsWarning(
+            f"{q} instruments are many for {evidence.n_units:.12g} {_units(evidence)}, one for "
+            f"every {evidence.n_units / q:.2g}, fewer than {1.0 / MANY:g}: {report}."
         )
 
 

@@ -48,7 +48,7 @@ CAUSES = {
         TwoStageLS(method="liml"),
         many(n=180, q=40),
         ManyInstrumentsWarning,
-        "one for every 4.5 observations",
+        "180 observations, one for every 4.5, fewer than 5",
     ),
     "few clusters": (TwoStageLS(), clustered(), FewClustersWarning, 'cov_type="CR2"'),
     "few clusters, gmm": (GMM, clustered(), FewClustersWarning, "prior's tails"),
