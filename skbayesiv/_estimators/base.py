@@ -39,7 +39,7 @@ NO_TREATMENT = (
     "X. Pass fit(X, t, y, z=z), or name columns of X with treatment= and instruments=."
 )
 CHECK: list[Any] = [StrOptions({"auto"}), Options(bool, {False})]
-MOST_CHECKED, SHARE_CHECKED = 100_000, 20
+MOST_CHECKED, SHARE_CHECKED = 100_000, 100
 
 
 class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, ABC):

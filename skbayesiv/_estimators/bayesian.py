@@ -134,7 +134,7 @@ class BayesianIV(PosteriorMethods):
         ``likelihood="gmm"`` the criterion's scores are ``w z e``.
     check : {"auto", False}, default="auto"
         Whether a fit warns when its interval is not what it promises: weak or many instruments,
-        unequal error variances, few or ignored clusters. It looks at 5% of the rows, evenly
+        unequal error variances, few or ignored clusters. It looks at 1% of the rows, evenly
         spaced, between 20,000 and 100,000, or at the first rows of a lazy frame, or at what
         moments tell.
 

@@ -94,7 +94,7 @@ class TwoStageLS(ClassicalMethods):
         one, (sum w)^2 / sum w^2.
     check : {"auto", False}, default="auto"
         Whether a fit warns when its interval is not what it promises: weak or many instruments,
-        unequal error variances where `cov_type` has equal ones, few clusters. It looks at 5% of
+        unequal error variances where `cov_type` has equal ones, few clusters. It looks at 1% of
         the rows, evenly spaced, between 5,000 and 100,000, or at the first rows of a lazy frame,
         or at what moments tell.
 
