@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
 
+from checks import bench_check
 from classical import bench_moments, bench_two_stage, bench_wide
 from measure import Figure
 from posterior import bench_rivgibbs, bench_rowlevel, bench_rows, bench_width
@@ -33,6 +34,7 @@ POSTERIORS = {
     "grid": bench_grid,
     "many": bench_many,
     "scored-grid": bench_scored_grid,
+    "check": bench_check,
 }
 CLASSICAL = {
     "two-stage": bench_two_stage,
