@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 from measure import Figure, paired
@@ -17,6 +18,12 @@ ESTIMATORS = {
 }
 
 
+def fit(est: Any, check: Any, data: tuple[np.ndarray, ...]) -> None:
+    """Fit with or without a check."""
+    x, t, y, z = data
+    est.set_params(check=check).fit(x, t, y, z=z)
+
+
 def bench_check(repeat: int) -> Iterator[Figure]:
     """Fits with and without, of an honest experiment with three covariates as its rows grow."""
     for n in (10**4, 10**5, 10**6):
@@ -25,10 +32,8 @@ def bench_check(repeat: int) -> Iterator[Figure]:
         t = 0.9 * z + v
         y = t + v + rng.normal(size=n)
         for name, est in ESTIMATORS.items():
-            runs = [partial(est.set_params, check=check) for check in ("auto", False)]
-            on, off = paired(
-                *(lambda run=run: run().fit(x, t, y, z=z) for run in runs), repeat=4 * repeat
-            )
+            runs = [partial(fit, est, check, (x, t, y, z)) for check in ("auto", False)]
+            on, off = paired(*runs, repeat=4 * repeat)
             yield Figure(
                 f"{name}, n = {n:,}, check",
                 f"{1e3 * on:.2f} ms",
