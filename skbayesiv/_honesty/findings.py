@@ -76,6 +76,8 @@ def beyond_doubt(correlation: float, dof: float, n_instruments: int) -> bool:
         Residual degrees of freedom of the first stage.
     n_instruments : int
     """
+    if dof <= 0.0:
+        return False
     left = 1.0 - correlation**2
     f = dof * correlation**2 / left / n_instruments / DOUBT if left > 0.0 else np.inf
     few = n_instruments <= min(MANY * dof, 1.0 + BIASED * np.sqrt(n_instruments * f))

@@ -21,6 +21,7 @@ from skbayesiv import (
     Moments,
     TwoStageLS,
 )
+from skbayesiv._honesty.findings import beyond_doubt
 from skbayesiv.exceptions import (
     FewClustersWarning,
     HeteroskedasticityWarning,
@@ -120,6 +121,20 @@ def test_dishonest_designs_are_found_out():
 def test_checks_can_be_turned_off(est):
     est = clone(est).set_params(check=False).fit(None, **uneven())
     assert est.warnings_ == ()
+
+
+@pytest.mark.parametrize(
+    ("correlation", "dof", "q", "sure"),
+    [
+        (0.9, 1000.0, 1, True),
+        (0.4, 1000.0, 1, False),  # F 190: robust standard errors might be three times as large
+        (1.0, 10.0, 1, True),
+        (0.9, 1000.0, 300, False),  # more than one for every five rows
+        (0.9, -1.0, 1, False),
+    ],
+)
+def test_when_there_is_no_need_to_look(correlation, dof, q, sure):
+    assert beyond_doubt(correlation, dof, q) is sure
 
 
 def test_a_class_of_its_own_can_be_silenced():
