@@ -33,9 +33,9 @@ print(f"first-stage F: {first_stage(y, t, z).f[0]:.1f}")
 FirstStageDisplay.from_data(X, t, y, z=z)
 
 # %%
-# The classical interval is symmetric and short. Inverting the Anderson-Rubin test gives a set that
-# covers whatever the strength of the instrument: here two rays, for large effects of either sign
-# fit as well.
+# The classical interval is symmetric and short, and the fit warns that it is not to be trusted.
+# Inverting the Anderson-Rubin test gives a set that covers whatever the strength of the instrument:
+# here two rays, for large effects of either sign fit as well.
 
 two_stage = TwoStageLS().fit(X, t, y, z=z)
 print("2SLS          ", two_stage.conf_int().loc["t"].round(2).tolist())
