@@ -6,6 +6,8 @@ makes the table of the documentation: a row for each design of :mod:`designs`, i
 coverage and, in brackets, the median width, infinite where most sets are unbounded.
 
 normal    BayesianIV() at its default priors
+warned    the share of these fits that warn
+follows   what a user reports who starts with BayesianIV() and does what the warning says first
 gmm       BayesianIV(likelihood="gmm") with the clusters there are
 2sls      two-stage least squares, classical standard errors
 robust    TwoStageLS(): robust standard errors or, with clusters, clustered
@@ -13,8 +15,6 @@ liml      TwoStageLS(method="liml")
 cr2       TwoStageLS(cov_type="CR2")
 ar        the Anderson-Rubin set, robust or clustered
 clr       the set of the conditional likelihood ratio, likewise
-warned    the share of fits of BayesianIV() that warn
-follows   what a user reports who starts with BayesianIV() and does what the warning says first
 
 The quasi-posterior of one effect is one-dimensional: its quantiles are taken by quadrature of the
 density that the sampler sees. The normal likelihood is sampled. Intervals are equal-tailed.
@@ -55,7 +55,7 @@ from skbayesiv.exceptions import (
 LEVEL = 0.95
 GRID = 2001
 NEAR = 15.0  # standard errors about the 2SLS estimate where the grid is fine
-METHODS = ("normal", "gmm", "2sls", "robust", "liml", "cr2", "ar", "clr", "follows")
+METHODS = ("normal", "follows", "gmm", "2sls", "robust", "liml", "cr2", "ar", "clr")
 # What each warning says to report, the first that applies.
 ADVICE = (
     ((WeakInstrumentWarning, ManyInstrumentsWarning), "clr"),
@@ -179,14 +179,14 @@ def summarise(outcomes: list[Outcome]) -> tuple[dict[str, tuple[float, float]], 
 
 def table(replications: int, seed: int, names: list[str], n_jobs: int) -> Iterator[list[str]]:
     """Rows of the table, each printed when it is done."""
-    yield ["design", *METHODS[:-1], "warned", METHODS[-1]]
+    yield ["design", "normal", "warned", *METHODS[1:]]
     for index, (name, design) in enumerate(DESIGNS.items()):
         if name not in names:
             continue
         begin = time.perf_counter()
         cells, warned = summarise(simulate(design, replications, [seed, index], n_jobs))
         texts = [f"{hit:.3f} ({width:.3g})" for hit, width in cells.values()]
-        row = [name, *texts[:-1], f"{warned:.3f}", texts[-1]]
+        row = [name, texts[0], f"{warned:.3f}", *texts[1:]]
         print(*(f"{cell:>15}" for cell in row), f"{time.perf_counter() - begin:6.0f} s", flush=True)
         yield row
 
