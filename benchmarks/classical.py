@@ -17,8 +17,8 @@ import pandas as pd
 from measure import Figure, alternating, seconds
 
 from skbayesiv import BayesianIV, Moments, TwoStageLS
-from skbayesiv._columns import Roles
 from skbayesiv._data.fourth_moments import FourthMoments
+from skbayesiv._data.roles import Roles
 from skbayesiv._data.rows import read_rows
 
 type Run = Callable[[], object]
