@@ -98,7 +98,7 @@ class Equation:
     @property
     def probability(self) -> bool:
         """Whether rows have probability weights."""
-        return self.rows is not None and self.rows.probability
+        return self.units is not None and self.units.probability
 
     @property
     def n(self) -> float:

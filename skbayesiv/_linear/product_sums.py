@@ -48,6 +48,7 @@ class ProductSums:
     """Units of which the fourth-order sums are known, rows or clusters."""
 
     fourth: FourthMoments
+    probability: bool = False  # rows that have such weights are clusters
 
     @property
     def n_clusters(self) -> int:

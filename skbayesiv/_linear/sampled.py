@@ -60,6 +60,11 @@ class SampledRows:
             return drawn.n_rows / self.total
         return float(drawn.sample_weight.sum() / data.sample_weight.sum())
 
+    @property
+    def probability(self) -> bool:
+        """As the rows have them."""
+        return self.data.probability
+
     @cached_property
     def n_clusters(self) -> int:
         """Number of clusters of all rows; 0 without clusters."""

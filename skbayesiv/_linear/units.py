@@ -73,6 +73,10 @@ class Units(Protocol):
     def n_clusters(self) -> int:
         """Number of clusters; 0 if each observation is a unit."""
 
+    @property
+    def probability(self) -> bool:
+        """Whether rows have probability weights."""
+
     def sums(self, moments: Moments, origin: Array, asked: Sequence[Scores]) -> list[ScoreSums]:
         """Sums for several scores at once.
 
@@ -105,6 +109,11 @@ class Rows:
         """Number of clusters that have a weight."""
         codes = self.data.clusters
         return 0 if codes is None else count_clusters(codes, self.data.sample_weight)
+
+    @property
+    def probability(self) -> bool:
+        """As the rows have them."""
+        return self.data.probability
 
     def sums(self, moments: Moments, origin: Array, asked: Sequence[Scores]) -> list[ScoreSums]:
         """One pass over blocks of rows."""
@@ -233,6 +242,7 @@ class ClusterMoments:
     """Moments of each cluster, of which each has a weight: scores are bilinear in a row."""
 
     parts: tuple[Moments, ...]
+    probability: bool = False
 
     @property
     def n_clusters(self) -> int:
@@ -273,6 +283,7 @@ class FrameRows:
 
     named: NamedFrame
     n_clusters: int = 0
+    probability: bool = False
 
     def sums(self, moments: Moments, origin: Array, asked: Sequence[Scores]) -> list[ScoreSums]:
         """A pass for each of the scores, which have one right-hand side."""

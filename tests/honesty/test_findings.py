@@ -206,6 +206,17 @@ def test_a_search_says_what_its_best_estimator_says():
     assert search.warnings_ == search.best_estimator_.warnings_ != ()
 
 
+@quiet
+def test_probability_weights_count_with_their_squares():
+    """What a fit says of its rows is the robust error that it advises."""
+    data, weight = uneven(), 1.0 + 4.0 * (np.arange(1000) % 3 == 0)
+    given = {"sample_weight_type": "probability"}
+    advised = TwoStageLS(**given).fit(None, **data, sample_weight=weight)
+    (_,), (error,) = advised._effect_and_error()
+    with pytest.warns(HeteroskedasticityWarning, match=f"effect of t is {error:.3g}, the clas"):
+        BayesianIV(**QUICK, **given).fit(None, **data, sample_weight=weight)
+
+
 def test_probability_weights_are_checked_by_their_scores():
     data = strong()
     weight = np.where(np.abs(data["z"]) > 1.0, 20.0, 1.0)
