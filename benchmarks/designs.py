@@ -77,13 +77,20 @@ def one_sided(share: float) -> Callable[[np.random.Generator], Sample]:
     return draw
 
 
+def with_compliers(
+    rng: np.random.Generator, n: int, share: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Who complies, four in ten; assignment; treatment, which nobody gets unassigned."""
+    complier = rng.uniform(size=n) < 0.4
+    z = assigned(rng, n, share)
+    return complier, z, z * complier
+
+
 def conversion(share: float) -> Callable[[np.random.Generator], Sample]:
     """5,000 rows of which 2% convert; the effect on the 40% compliers is two points."""
 
     def draw(rng: np.random.Generator) -> Sample:
-        complier = rng.uniform(size=5000) < 0.4
-        z = assigned(rng, 5000, share)
-        t = z * complier
+        complier, z, t = with_compliers(rng, 5000, share)
         y = rng.uniform(size=5000) < np.where(complier, 0.025, 0.017) + 0.02 * t
         return Sample(y.astype(float), t, z[:, None])
 
@@ -94,9 +101,7 @@ def revenue(share: float) -> Callable[[np.random.Generator], Sample]:
     """20,000 rows of which 5% pay a lognormal amount; treated compliers pay more often."""
 
     def draw(rng: np.random.Generator) -> Sample:
-        complier = rng.uniform(size=20_000) < 0.4
-        z = assigned(rng, 20_000, share)
-        t = z * complier
+        complier, z, t = with_compliers(rng, 20_000, share)
         pays = rng.uniform(size=20_000) < np.where(complier, 0.06, 0.044) + 0.03 * t
         return Sample(pays * np.exp(3.0 + 1.3 * rng.normal(size=20_000)), t, z[:, None])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, ClassVar, Self, overload
@@ -213,7 +212,9 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
         """Equation of a sample of the rows, or of what else is known of them."""
         if isinstance(data, NamedFrame):
             if data.grouped and not hasattr(self, "fourth_moments_"):
-                return self._from_moments(data.cluster_moments())
+                return Equation.from_moments(
+                    self.moments_, data.cluster_moments(), fit_intercept=self.fit_intercept
+                )
             data = None if data.grouped else self._pilot(data)
         if data is None:
             return self._rows_or_moments()
@@ -240,18 +241,13 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
         except (TypeError, ValueError):
             return None
 
-    def _from_moments(self, clusters: Sequence[Moments] = ()) -> Equation:
-        return Equation.from_moments(self.moments_, clusters, fit_intercept=self.fit_intercept)
-
     def _rows_or_moments(self) -> Equation:
         """Equation of the fit's rows, or of its sums alone."""
         rows = self._kept_rows()
         if rows is not None:
             return rows
         fourth = getattr(self, "fourth_moments_", None)
-        if fourth is not None and fourth.n_rows:
-            return Equation.from_sums(self.moments_, fourth, fit_intercept=self.fit_intercept)
-        return self._from_moments()
+        return Equation.from_sums(self.moments_, fourth, fit_intercept=self.fit_intercept)
 
     def _unfitted(self) -> Self:
         """Return a copy without fitted attributes, to be swapped in when all went well."""

@@ -246,13 +246,9 @@ def _weak(template: BayesianIV, groups: dict[Any, Sums]) -> dict[Any, str]:
         return {}
     found = {}
     for key, own in groups.items():
-        if own.fourth is None:
-            equation = Equation.from_moments(own.moments, fit_intercept=template.fit_intercept)
-        else:
-            equation = Equation.from_sums(
-                own.moments, own.fourth, fit_intercept=template.fit_intercept
-            )
-        evidence = Evidence.of(equation)
+        evidence = Evidence.of(
+            Equation.from_sums(own.moments, own.fourth, fit_intercept=template.fit_intercept)
+        )
         if evidence is not None and evidence.weakness:
             found[key] = evidence.weakness
     return found

@@ -209,6 +209,7 @@ class TwoStageLS(ClassicalMethods):
         "sample_weight_type": [StrOptions({"frequency", "probability"})],
         "check": CHECK,
     }
+    _least_checked: ClassVar[int] = 5000  # for a fit is a matter of a millisecond
 
     def __init__(
         self,
@@ -242,8 +243,6 @@ class TwoStageLS(ClassicalMethods):
             many=self.method_ == "liml",
             posterior=False,
         )
-
-    _least_checked: ClassVar[int] = 5000  # for a fit is a matter of a millisecond
 
     def _check_interval(self, data: IVData | NamedFrame | None = None) -> None:
         """Spare the search where the first stage, known from the fit, leaves no doubt."""

@@ -25,6 +25,15 @@ STRONG = 23.2
 DOUBT = 25.0
 
 
+def bias_by_number(n_instruments: int, f: float) -> float:
+    """Bias of 2SLS of one treatment at worst, in standard errors.
+
+    With Q instruments of concentration mu^2 = Q F it is (Q - 1) / mu where the errors are
+    perfectly correlated (Bekker 1994).
+    """
+    return float((n_instruments - 1) / np.sqrt(n_instruments * f))
+
+
 class Spread(NamedTuple):
     """Standard errors of the 2SLS effects, each of shape (K,).
 
@@ -121,15 +130,11 @@ class Evidence:
 
     @cached_property
     def many(self) -> float:
-        """Bias of 2SLS by the number of its instruments, at worst, in standard errors.
-
-        With Q instruments of concentration mu^2 = Q F it is (Q - K) / mu where the errors are
-        perfectly correlated (Bekker 1994).
-        """
+        """Bias of 2SLS by the number of its instruments; zero of several treatments."""
         p = self.design
         if p.n_treatments > 1 or p.n_instruments == 1:
             return 0.0
-        return float((p.n_instruments - 1) / np.sqrt(p.n_instruments * self.f))
+        return bias_by_number(p.n_instruments, self.f)
 
     @cached_property
     def cluster_dof(self) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skbayesiv._honesty.evidence import DOUBT, STRONG, Evidence
+from skbayesiv._honesty.evidence import DOUBT, STRONG, Evidence, bias_by_number
 from skbayesiv.exceptions import (
     OURS,
     FewClustersWarning,
@@ -80,8 +80,10 @@ def beyond_doubt(correlation: float, dof: float, n_instruments: int) -> bool:
         return False
     left = 1.0 - correlation**2
     f = dof * correlation**2 / left / n_instruments / DOUBT if left > 0.0 else np.inf
-    few = n_instruments <= min(MANY * dof, 1.0 + BIASED * np.sqrt(n_instruments * f))
-    return bool(f > STRONG and (n_instruments == 1 or few))
+    if f <= STRONG:
+        return False
+    few = n_instruments <= MANY * dof and bias_by_number(n_instruments, f) <= BIASED
+    return n_instruments == 1 or few
 
 
 def warn_of(found: Iterable[InferenceWarning]) -> None:

@@ -84,8 +84,19 @@ class Covariance(Protocol):
         """
 
 
+class _OfRows:
+    """What needs no more than rows, each of them a unit."""
+
+    def suits(self, *, clusters: bool) -> bool:
+        """Without clusters only."""
+        return not clusters
+
+    def check(self, equation: Equation, method: str, n_moments: int) -> None:
+        """All is well."""
+
+
 @dataclass(frozen=True)
-class Unadjusted:
+class Unadjusted(_OfRows):
     """Independent errors of one variance."""
 
     label: str = "classical"
@@ -93,33 +104,19 @@ class Unadjusted:
     in_linearmodels: bool = True
     few_units: bool = False
 
-    def suits(self, *, clusters: bool) -> bool:
-        """Without clusters only."""
-        return not clusters
-
-    def check(self, equation: Equation, method: str, n_moments: int) -> None:
-        """All is well."""
-
     def of_scores(self, equation: Equation, *scores: Scores) -> None:
         """None: nothing but the variance is needed."""
         return None
 
 
 @dataclass(frozen=True)
-class Robust:
+class Robust(_OfRows):
     """Independent errors with any variances (White 1982)."""
 
     label: str = "robust"
     robust: bool = True
     in_linearmodels: bool = True
     few_units: bool = False
-
-    def suits(self, *, clusters: bool) -> bool:
-        """Without clusters only."""
-        return not clusters
-
-    def check(self, equation: Equation, method: str, n_moments: int) -> None:
-        """All is well."""
 
     def of_scores(self, equation: Equation, *scores: Scores) -> list[Uncorrected]:
         """Sums of the outer products of the units' scores."""

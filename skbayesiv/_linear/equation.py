@@ -80,8 +80,12 @@ class Equation:
         return cls(moments, units, fit_intercept, cov_type if parts else "unadjusted")
 
     @classmethod
-    def from_sums(cls, moments: Moments, fourth: FourthMoments, *, fit_intercept: bool) -> Equation:
-        """Equation of moments and fourth-order sums of the same rows."""
+    def from_sums(
+        cls, moments: Moments, fourth: FourthMoments | None, *, fit_intercept: bool
+    ) -> Equation:
+        """Equation of moments and, where there are any, fourth-order sums of the same rows."""
+        if fourth is None or not fourth.n_rows:
+            return cls.from_moments(moments, fit_intercept=fit_intercept)
         cov_type = "robust" if fourth.n_clusters is None else "clustered"
         return cls(moments, ProductSums(fourth), fit_intercept, cov_type)
 

@@ -43,7 +43,7 @@ class SampledRows:
     def _drawn(self) -> IVData:
         return sample_rows(self.data, self.limit)
 
-    @property
+    @cached_property
     def _thinned(self) -> bool:
         """Whether clusters are known by some of their rows."""
         return self._drawn.grouped and Rows(self._drawn).n_clusters == self.n_clusters

@@ -196,7 +196,7 @@ def _report(
 ) -> ExperimentReport:
     if not rows.classical_only:
         rows = replace(rows, cov_type=_robust_kind(est, rows))
-    debiased = not isinstance(est, FittedPosterior) and bool(np.isfinite(est.dof_).any())
+    debiased = not isinstance(est, FittedPosterior) and est._small_sample
     found, treatments = compliance(rows), rows.columns.treatments
     wrong = findings(Evidence.of(rows), est._allows())
     draws = effect_draws(est) if isinstance(est, FittedPosterior) else None

@@ -64,12 +64,14 @@ class FittedClassical(FittedIV, Protocol):
     Attributes
     ----------
     cov_type_ : {"robust", "unadjusted", "clustered", "CR2"}
-    dof_ : float or ndarray
-        Degrees of freedom of intervals; infinite if they are normal.
     """
 
     cov_type_: str
-    dof_: float | Array
+
+    @property
+    def _small_sample(self) -> bool:
+        """Whether errors and intervals are corrected for few units."""
+        ...
 
 
 @runtime_checkable

@@ -185,9 +185,8 @@ def _spectrum(form: ReducedForm) -> tuple[Array, float]:
 def f_and_critical_value(form: ReducedForm, tau: float, size: float = 0.05) -> tuple[float, float]:
     """The effective F and its critical value of the simplified procedure, for one `tau`."""
     spectrum, f = _spectrum(form)
-    x = 1.0 / tau
-    k_eff = (1.0 + 2.0 * x) / ((spectrum**2).sum() + 2.0 * x * spectrum.max())
-    return f, _critical_value(round(float(k_eff), 9), x, size)
+    x = np.array(1.0 / tau)
+    return f, _critical_value(round(float(_effective_dof(spectrum, x)), 9), float(x), size)
 
 
 @lru_cache(maxsize=1024)
@@ -195,12 +194,17 @@ def _critical_value(k_eff: float, x: float, size: float) -> float:
     return float(stats.ncx2.isf(size, k_eff, x * k_eff)) / k_eff
 
 
+def _effective_dof(spectrum: Array, x: Array) -> Array:
+    """K_eff of the paper's theorem 3."""
+    return np.asarray((1.0 + 2.0 * x) / ((spectrum**2).sum() + 2.0 * x * spectrum.max()))
+
+
 def _null(
     f: float, spectrum: Array, non_centrality: list[float], size: float
 ) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
     """Critical values, K_eff and p-values, theorem 3 of the paper (Patnaik's approximation)."""
     x = np.array(non_centrality)
-    k_eff = (1.0 + 2.0 * x) / ((spectrum**2).sum() + 2.0 * x * spectrum.max())
+    k_eff = _effective_dof(spectrum, x)
     critical = stats.ncx2.isf(size, k_eff, x * k_eff) / k_eff
     p_values = stats.ncx2.sf(k_eff * f, k_eff, x * k_eff)
     return tuple(critical.tolist()), tuple(k_eff.tolist()), tuple(p_values.tolist())

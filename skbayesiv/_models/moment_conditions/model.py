@@ -112,4 +112,4 @@ class CriterionModel(DesignedModel):
         return draws, self.posterior(draws.flat, settings.generator())
 
 
-GMM = Likelihood(CriterionModel.build, fourth=True, clusters=True, density=False, unused=UNUSED)
+GMM = Likelihood(CriterionModel.build, fourth=True, density=False, unused=UNUSED)

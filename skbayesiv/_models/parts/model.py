@@ -155,8 +155,6 @@ class Likelihood:
     build : callable (parameters, sums) -> EffectModel
     fourth : bool
         Whether it needs fourth-order sums.
-    clusters : bool
-        Whether it allows for errors that are correlated within clusters.
     density : bool
         Whether it says how rows are distributed.
     unused : tuple of str
@@ -165,6 +163,5 @@ class Likelihood:
 
     build: Callable[[PriorParameters, Sums], EffectModel]
     fourth: bool = False
-    clusters: bool = False
     density: bool = True
     unused: tuple[str, ...] = ()
