@@ -47,6 +47,7 @@ ONLY_IN = {
         "_models/normal/density.py",
         "_models/moment_conditions/density.py",
         "_models/history/density.py",
+        "_models/history/predicted.py",
     },
     "linearmodels": {"_linear/linearmodels_results.py"},
 }

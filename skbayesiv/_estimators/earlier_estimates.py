@@ -2,42 +2,125 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
+from skbayesiv._honesty.evidence import Evidence
+from skbayesiv._linear.equation import Equation
+from skbayesiv._models.history.likelihoods import EffectLikelihood
+from skbayesiv._models.parts.model import TwoStage
 from skbayesiv._reports.fitted import FittedIV, FittedPosterior
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import fitted_estimator
+from skbayesiv.diagnostics._partial import partial_equation
+from skbayesiv.diagnostics._reduced_form import reduced_form
+from skbayesiv.exceptions import OURS, WeakInstrumentWarning
 
-MAX_PRIOR_SHARE = 0.9
-
-
-@runtime_checkable
-class PosteriorAlone(FittedPosterior, Protocol):
-    """A posterior that can be had without its history."""
-
-    def _without_history(self) -> FittedPosterior:
-        """Posterior of the current experiment alone."""
-        ...
+SMALLEST, LARGEST = 1e-40, 1e40
 
 
-def estimates_table(estimators: Sequence[Any], names: Sequence[str] | None = None) -> Any:
-    """Effects and standard errors of fitted estimators as two data frames.
+@dataclass(frozen=True, eq=False)
+class Said:
+    """What one experiment says of its K effects, without prior and history.
 
-    Returns
-    -------
-    effects, std_errors : DataFrame
-        One row for each estimator, one column for each treatment that any of them has; not a
-        number where one does not have it.
+    Attributes
+    ----------
+    effects, std_errors : ndarray of shape (K,)
+    likelihood : EffectLikelihood or None
+        Of one treatment; None where the data do not give one.
+    weakness : str
+        Why effects and errors may be no summary, where there is no likelihood; else empty.
+    """
+
+    effects: Array
+    std_errors: Array
+    likelihood: EffectLikelihood | None
+    weakness: str
+
+
+def said(equation: Equation, estimate: TwoStage, *, robust: bool, direct: bool = False) -> Said:
+    """What the rows or sums of an experiment say.
+
+    Parameters
+    ----------
+    equation : Equation
+    estimate : (effects, std_errors)
+        Two-stage least squares, and errors that allow for what the experiment's fit allows for.
+    robust : bool
+        Whether the errors' variances may be unequal.
+    direct : bool
+        Whether `estimate` allows for direct effects.
+    """
+    likelihood = effect_likelihood(equation, robust=robust)
+    if likelihood is None:
+        evidence = Evidence.of(equation)
+        return Said(*estimate, None, "" if evidence is None else evidence.weakness)
+    if direct:
+        likelihood = likelihood.widen(float(estimate.std_errors[0]))
+    effect, error = np.array([likelihood.effect]), np.array([likelihood.std_error])
+    return Said(effect, error, likelihood, "")
+
+
+def effect_likelihood(equation: Equation, *, robust: bool) -> EffectLikelihood | None:
+    """Likelihood of one effect; None of several, or where numbers do not give one.
+
+    Of a covariance that is robust it takes the part along the first stage.
+    """
+    if len(equation.columns.treatments) != 1:
+        return None
+    try:
+        p = partial_equation(equation, checked=True)
+        form = reduced_form(p, robust=robust and not p.classical_only, debiased=True)
+    except (ValueError, np.linalg.LinAlgError):
+        return None
+    turn = np.array([[1.0, 0.0], [form.centre[0], 1.0]])  # from (y - t centre, t) to (y, t)
+    coef, along = form.coef @ turn, form.coef[:, 1]
+    covariance = turn.T @ np.einsum("deqr,q,r->de", form.cov, along, along) @ turn
+    total = float(along @ along)
+    unit = float(np.sqrt(p.projection.second[1, 1]))
+    if not total > 0.0:
+        return None
+    own = EffectLikelihood(p.n_instruments, coef.T @ coef, covariance / total, unit)
+    return own if own.proper and SMALLEST < own.std_error < LARGEST else None
+
+
+def said_by(est: FittedIV) -> Said:
+    """What a fitted estimator's experiment says: TwoStageLS keeps its own estimate and error."""
+    equation, robust = est._rows_or_moments(), est._allows().uneven
+    if isinstance(est, FittedPosterior):
+        direct = bool(np.any(np.asarray(getattr(est, "exclusion_scale", 0.0)) != 0.0))
+        return said(equation, est._model.two_stage(), robust=robust, direct=direct)
+    own = TwoStage(*map(np.asarray, est._effect_and_error()))
+    found = said(equation, own, robust=robust)
+    return Said(*own, found.likelihood, found.weakness)
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """Parameters of a history: tables of effects and errors, and likelihoods by name."""
+
+    effects: Any
+    std_errors: Any
+    likelihoods: dict[str, EffectLikelihood] | None
+
+
+def earlier_experiments(estimators: Any, names: Sequence[str] | None = None) -> Earlier:
+    """What fitted estimators say as a history.
+
+    The tables have one row for each estimator and one column for each treatment that any of them
+    has; not a number where one does not have it.
     """
     import pandas as pd
 
     if not isinstance(estimators, Sequence) or isinstance(estimators, str):
         raise TypeError(
-            f"estimators must be a list of fitted estimators; got {type(estimators).__name__}."
+            "estimators must be a list of fitted estimators or what fit_experiments returns; got "
+            f"{type(estimators).__name__}."
         )
     if not len(estimators):
         raise ValueError("estimators must hold at least one fitted estimator; got none.")
@@ -50,8 +133,8 @@ def estimates_table(estimators: Sequence[Any], names: Sequence[str] | None = Non
         raise ValueError(
             f"names must be {len(estimators)} different names, one for each estimator; got {names}."
         )
-    effects, errors = [], []
-    for given in estimators:
+    effects, errors, found = [], [], {}
+    for name, given in zip(index, estimators, strict=True):
         est = fitted_estimator(given)
         treatments = est.moments_.columns.treatments
         if not treatments:
@@ -59,42 +142,36 @@ def estimates_table(estimators: Sequence[Any], names: Sequence[str] | None = Non
                 "estimators must be fitted with t and z: without a treatment there is no effect; "
                 f"got {est}."
             )
-        effect, error = likelihood_estimate(est)
-        effects.append(dict(zip(treatments, effect, strict=True)))
-        errors.append(dict(zip(treatments, error, strict=True)))
-    return pd.DataFrame(effects, index=index), pd.DataFrame(errors, index=index)
+        found[name] = said_by(est)
+        effects.append(dict(zip(treatments, found[name].effects, strict=True)))
+        errors.append(dict(zip(treatments, found[name].std_errors, strict=True)))
+    tables = pd.DataFrame(effects, index=index), pd.DataFrame(errors, index=index)
+    several = tables[0].shape[1] > 1
+    warn_of_weak(found, several=several)
+    return Earlier(*tables, None if several else likelihoods_of(found))
 
 
-def likelihood_estimate(est: FittedIV) -> tuple[Array, Array]:
-    """Effects (K,) and standard errors, without prior and history.
+def likelihoods_of(found: dict[Any, Said]) -> dict[Any, EffectLikelihood]:
+    """Likelihoods by name, of those that have one."""
+    return {name: own.likelihood for name, own in found.items() if own.likelihood is not None}
 
-    A posterior N(m, C) under the prior N(loc, D) is that prior times a likelihood N(b, S) with
 
-        S^-1 = C^-1 - D^-1,    b = S (C^-1 m - D^-1 loc),
-
-    which is what an earlier experiment says: its prior is not data.
-    """
-    if not isinstance(est, PosteriorAlone):
-        effect, error = est._effect_and_error()
-        return np.asarray(effect), np.asarray(error)
-    alone = est._without_history()
-    draws = alone.idata_.posterior["beta_t"].to_numpy()
-    draws = draws.reshape(-1, draws.shape[-1])
-    prior = alone._model.effect_prior
-    spread = np.cov(draws.T, bias=True).reshape(2 * draws.shape[1:])
-    # Eigenvalues of C^1/2 D^-1 C^1/2 are the prior's share of the posterior's precision.
-    factor = np.linalg.cholesky(spread)
-    share = np.linalg.eigvalsh(factor.T @ np.diag(prior.scale**-2.0) @ factor).max()
-    if share > MAX_PRIOR_SHARE:
-        raise ValueError(
-            f"The posterior of the effect (sd {draws.std(axis=0)}) is hardly tighter than its "
-            f"prior (beta_t_scale {prior.scale}), so that what this experiment says cannot be told "
-            "from its draws: refit with a wider prior, or leave it out."
+def warn_of_weak(found: dict[str, Said], *, several: bool) -> None:
+    """Warn of experiments that are summed up by a normal and should not be."""
+    weak = [
+        name
+        for name, own in found.items()
+        if own.weakness or (several and own.likelihood is not None and own.likelihood.weak)
+    ]
+    if weak:
+        warnings.warn(
+            f"The instruments of {len(weak)} of {len(found)} experiments may be weak "
+            f"({', '.join(map(str, weak[:5]))}): their effects and standard errors are no "
+            "summary of what they say, and all that a history of several treatments takes of them. "
+            "Leave them out, or learn from one treatment at a time.",
+            WeakInstrumentWarning,
+            skip_file_prefixes=OURS,
         )
-    posterior = np.linalg.inv(spread)
-    covariance = np.linalg.inv(posterior - np.diag(prior.scale**-2.0))
-    effect = covariance @ (posterior @ draws.mean(axis=0) - prior.loc / prior.scale**2)
-    return effect, np.sqrt(np.diag(covariance))
 
 
 def unused_name(names: Sequence[str]) -> str:

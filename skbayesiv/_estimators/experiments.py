@@ -13,9 +13,11 @@ from joblib import Parallel, delayed
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.bayesian import BayesianIV
+from skbayesiv._estimators.earlier_estimates import Said, likelihoods_of, said
 from skbayesiv._honesty.evidence import Evidence
 from skbayesiv._linear.equation import Equation
 from skbayesiv._models.build import check_sums, sums_by_group
+from skbayesiv._models.history.likelihoods import EffectLikelihood
 from skbayesiv._models.parts.model import Model
 from skbayesiv._models.sampling import sample_model
 from skbayesiv._results.stacked import Stack
@@ -42,21 +44,26 @@ class ExperimentFits:
         a template's history adds for each earlier experiment has the dimension
         earlier_experiment. Experiments that could not be fitted are left out.
     effects, std_errors : DataFrame of shape (J, K)
-        Posterior means and standard deviations of the effects, one row for each experiment; NaN
-        where it could not be fitted. They are what :class:`HierarchicalBayesianIV` takes as its
-        history, to which a row of NaN says nothing; ``dropna()`` leaves such rows out.
+        What each experiment says of its effects without prior and history, as
+        :meth:`HierarchicalBayesianIV.from_estimators` takes it of single fits: LIML's effect of one
+        treatment, two-stage least squares of several; NaN where the experiment could not be
+        fitted. Posteriors are in `idata`.
+    likelihoods : dict of EffectLikelihood
+        What each says of the effect of one treatment, by experiment, whether or not its instruments
+        are strong; ``HierarchicalBayesianIV.from_estimators(fits)`` makes all of it a history.
     moments : dict
         Moments by experiment.
     failures : dict of str
         Why an experiment could not be fitted, by experiment; empty if all were.
     weak : dict of str
         Why an experiment's instruments may be weak, by experiment: its effect and standard error
-        are no summary of what it says.
+        are no summary of what it says, and its likelihood is.
     """
 
     idata: Any
     effects: Any
     std_errors: Any
+    likelihoods: dict[Any, EffectLikelihood]
     moments: dict[Any, Moments]
     failures: dict[Any, str]
     weak: dict[Any, str]
@@ -131,7 +138,7 @@ def fit_experiments(
     >>> fits = fit_experiments(frame, by="week", outcome="y", treatment="t", instruments="z")
     >>> fits.effects.shape
     (3, 1)
-    >>> next_one = HierarchicalBayesianIV(fits.effects, fits.std_errors)
+    >>> next_one = HierarchicalBayesianIV.from_estimators(fits)
     """
     template = BayesianIV(chains=2, draws=500, tune=500) if estimator is None else estimator
     if not isinstance(template, BayesianIV):
@@ -164,9 +171,20 @@ def fit_experiments(
     _check_some(stack.names, failures)
     _warn_of_failures(failures, len(sums))
     _warn_of_convergence(stack, [key for key in sums if key not in failures])
-    weak = _weak(template, {key: own for key, own in sums.items() if key not in failures})
+    fitted = {key: own for key, own in sums.items() if key not in failures}
+    weak = _weak(template, fitted)
     _warn_of_weakness(weak, len(sums))
-    return _collect(stack, {key: own.moments for key, own in sums.items()}, failures, weak, by)
+    found = {key: _said(template, models[key], own) for key, own in fitted.items()}
+    return _collect(
+        stack, {key: own.moments for key, own in sums.items()}, found, failures, weak, by
+    )
+
+
+def _said(template: BayesianIV, model: Model, sums: Sums) -> Said:
+    """What one experiment says without prior and history."""
+    equation = Equation.from_sums(sums.moments, sums.fourth, fit_intercept=template.fit_intercept)
+    direct = bool(np.any(np.asarray(template.exclusion_scale) != 0.0))
+    return said(equation, model.two_stage(), robust=model.robust, direct=direct)
 
 
 def _attempt[T](step: Callable[..., T], *arguments: Any) -> T | str:
@@ -208,6 +226,7 @@ def _sample(
 def _collect(
     stack: Stack,
     groups: dict[Any, Moments],
+    found: dict[Any, Said],
     failures: dict[Any, str],
     weak: dict[Any, str],
     by: str,
@@ -216,17 +235,17 @@ def _collect(
     import pandas as pd
 
     treatments = next(iter(groups.values())).columns.treatments
-    fitted = [key not in failures for key in groups]
 
-    def table(values: Array) -> pd.DataFrame:
+    def table(values: list[Array]) -> pd.DataFrame:
         rows = np.full((len(groups), len(treatments)), np.nan)
-        rows[fitted] = values
+        rows[[key in found for key in groups]] = values
         return pd.DataFrame(rows, index=pd.Index(groups, name=by), columns=list(treatments))
 
     return ExperimentFits(
         idata=stack.tree(),
-        effects=table(stack.effects.mean((0, 1))),
-        std_errors=table(stack.effects.std((0, 1))),
+        effects=table([own.effects for own in found.values()]),
+        std_errors=table([own.std_errors for own in found.values()]),
+        likelihoods=likelihoods_of(found),
         moments=groups,
         failures=failures,
         weak=weak,
@@ -260,7 +279,8 @@ def _warn_of_weakness(weak: dict[Any, str], total: int) -> None:
             f"The instruments of {len(weak)} of {total} experiments may be weak, and weak holds "
             f"the reasons ({', '.join(map(str, [*weak][:SHOWN]))}): intervals of their effects can "
             "cover far less than they say, and an effect and a standard error are no summary of "
-            "what they say. Report skbayesiv.diagnostics.anderson_rubin_confidence_set of each.",
+            "what they say. Report skbayesiv.diagnostics.anderson_rubin_confidence_set of each; "
+            "HierarchicalBayesianIV.from_estimators makes a history of their likelihoods.",
             WeakInstrumentWarning,
             skip_file_prefixes=OURS,
         )

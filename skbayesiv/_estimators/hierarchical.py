@@ -8,29 +8,43 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skbayesiv._columns import treatment_position
+from skbayesiv._data.named import NamedFrame
+from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import BaseIV
 from skbayesiv._estimators.bayesian import BayesianIV
 from skbayesiv._estimators.earlier_estimates import (
-    estimates_table,
-    likelihood_estimate,
+    earlier_experiments,
+    said_by,
     unused_name,
+    warn_of_weak,
 )
-from skbayesiv._estimators.pickling import pack_table, unpack_table
+from skbayesiv._estimators.experiments import ExperimentFits
+from skbayesiv._estimators.pickling import (
+    pack_likelihoods,
+    pack_table,
+    unpack_likelihoods,
+    unpack_table,
+)
+from skbayesiv._honesty.findings import warn_of
 from skbayesiv._models.build import build_model
+from skbayesiv._models.history.carried import with_history
+from skbayesiv._models.history.likelihoods import WEAK_F
 from skbayesiv._models.history.model import HistoryModel
-from skbayesiv._models.history.table import History, build_history
+from skbayesiv._models.history.table import SHOWN, History, build_history
 from skbayesiv._models.parts.model import Model
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._models.parts.scales import SCALE_PRIORS
 from skbayesiv._reports.borrowing import Borrowing, borrowing_report, warn_of_conflict
 from skbayesiv._reports.meta_analysis import MetaAnalysis
-from skbayesiv.exceptions import OURS
+from skbayesiv.exceptions import OURS, WeakInstrumentWarning
 
+TABLES = ("effects", "std_errors", "first_stage_f")
 NO_HISTORY = (
     "effects is empty: there are no earlier experiments to learn from, so the effect keeps "
     "BayesianIV's prior N(beta_t_loc, beta_t_scale^2)."
@@ -63,6 +77,14 @@ class HierarchicalBayesianIV(BayesianIV):
         columns name the treatments; where there are names they decide, not the order.
     std_errors : array-like of the shape of `effects`, optional
         Matched to `effects` by names where both have them.
+    likelihoods : dict of EffectLikelihood, optional
+        What experiments say of the effect, by their names in `effects`: of those whose instruments
+        are not very strong (first-stage F below 100 times the number of experiments) it takes the
+        place of effect and standard error. :meth:`from_estimators`, :meth:`next_prior` and
+        :func:`fit_experiments` give them. Of one treatment.
+    first_stage_f : array-like of shape (J,), optional
+        First-stage F of experiments of which no likelihood is known, NaN where it is not known
+        either. Below 10 an effect and a standard error are no summary, and a fit warns.
     beta_t_bar_loc : float or array-like of shape (K,), default=0.0
     beta_t_bar_scale : float, array-like of shape (K,) or "auto", default="auto"
         Normal prior of the mean effect. "auto" is 2.5 times the root of the earlier effects'
@@ -104,6 +126,9 @@ class HierarchicalBayesianIV(BayesianIV):
     -----
     PriorDataConflictWarning
         If the two-stage least squares estimate lies in the outer 5% of what the history predicts.
+    WeakInstrumentWarning
+        If `first_stage_f` has experiments below 10 that are summed up by effect and error, unless
+        ``check=False``.
 
     References
     ----------
@@ -130,6 +155,8 @@ class HierarchicalBayesianIV(BayesianIV):
         **BayesianIV._parameter_constraints,
         "effects": ["array-like", None],
         "std_errors": ["array-like", None],
+        "likelihoods": [dict, None],
+        "first_stage_f": ["array-like", None],
         "beta_t_bar_loc": [Interval(Real, None, None, closed="neither"), "array-like"],
         "beta_t_bar_scale": BayesianIV._parameter_constraints["beta_t_scale"],
         "sigma_t_bar_scale": BayesianIV._parameter_constraints["beta_t_scale"],
@@ -145,6 +172,8 @@ class HierarchicalBayesianIV(BayesianIV):
         effects: Any = None,
         std_errors: Any = None,
         *,
+        likelihoods: Any = None,
+        first_stage_f: Any = None,
         beta_t_bar_loc: Any = 0.0,
         beta_t_bar_scale: Any = "auto",
         sigma_t_bar_scale: Any = "auto",
@@ -213,6 +242,8 @@ class HierarchicalBayesianIV(BayesianIV):
         )
         self.effects = effects
         self.std_errors = std_errors
+        self.likelihoods = likelihoods
+        self.first_stage_f = first_stage_f
         self.beta_t_bar_loc = beta_t_bar_loc
         self.beta_t_bar_scale = beta_t_bar_scale
         self.sigma_t_bar_scale = sigma_t_bar_scale
@@ -221,25 +252,31 @@ class HierarchicalBayesianIV(BayesianIV):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        return state | {name: pack_table(state[name]) for name in ("effects", "std_errors")}
+        state["likelihoods"] = pack_likelihoods(state["likelihoods"])
+        return state | {name: pack_table(state[name]) for name in TABLES}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.effects = unpack_table(self.effects)
-        self.std_errors = unpack_table(self.std_errors)
+        self.likelihoods = unpack_likelihoods(self.likelihoods)
+        for name in TABLES:
+            setattr(self, name, unpack_table(getattr(self, name)))
 
     @classmethod
     def from_estimators(
-        cls, estimators: Sequence[BaseIV], names: Sequence[str] | None = None, **parameters: Any
+        cls,
+        estimators: Sequence[BaseIV] | ExperimentFits,
+        names: Sequence[str] | None = None,
+        **parameters: Any,
     ) -> Self:
         """Make fitted estimators the history of the next one.
 
         Parameters
         ----------
         estimators : sequence of fitted TwoStageLS, BayesianIV or HierarchicalBayesianIV
-            Priors are no data, so what is taken is the likelihood alone, as a normal
-            distribution: a posterior's mean and covariance with the effect's normal prior divided
-            out, and for the last kind without its own history. Nothing is counted twice.
+            Or what :func:`fit_experiments` returns, with its names. Priors are no data, and a
+            history is not this experiment: what is taken is the likelihood of its effect alone,
+            the first stage integrated out. Nothing is counted twice, and nothing that is weak
+            passes for a normal.
         names : sequence of str, optional
             Names of the experiments, by default their numbers. Treatments keep theirs: an
             estimator without one of the others' treatments has not measured it.
@@ -249,15 +286,31 @@ class HierarchicalBayesianIV(BayesianIV):
         Returns
         -------
         HierarchicalBayesianIV
-            Not fitted.
+            Not fitted. Its `effects` and `std_errors` are for the eye where `likelihoods` has
+            the experiment: LIML's of a posterior, of TwoStageLS its own. With several treatments
+            there are no likelihoods; they are then two-stage estimates, taken as normal.
 
         Raises
         ------
         ValueError
-            If an estimator has no treatment, or a posterior is no tighter than its prior.
+            If an estimator has no treatment.
+
+        Warns
+        -----
+        WeakInstrumentWarning
+            If there are several treatments and instruments are weak.
         """
-        effects, errors = estimates_table(estimators, names)
-        return cls(effects=effects, std_errors=errors, **parameters)
+        if isinstance(estimators, ExperimentFits):
+            if names is not None:
+                raise ValueError(f"names must be None with fits, which have theirs; got {names!r}.")
+            tables = {
+                "effects": estimators.effects,
+                "std_errors": estimators.std_errors,
+                "likelihoods": estimators.likelihoods or None,
+            }
+        else:
+            tables = vars(earlier_experiments(estimators, names))
+        return cls(**tables, **parameters)
 
     def next_prior(self, name: str | None = None) -> Self:
         """Return an unfitted estimator whose history also has this experiment.
@@ -270,26 +323,36 @@ class HierarchicalBayesianIV(BayesianIV):
         Returns
         -------
         HierarchicalBayesianIV
-            Not fitted. What is added is this experiment's estimate without its history and
-            without the vague prior of the effect, as in `from_estimators`.
+            Not fitted. What is added is what this experiment says without its history and
+            without the vague prior of the effect, as in `from_estimators`. Hyper-priors
+            are those of this fit, in numbers: "auto" would take them from one experiment more, and
+            one after the other would not be all together.
         """
         import pandas as pd
 
         check_is_fitted(self)
         treatments = list(self.moments_.columns.treatments)
-        history, (effect, error) = self._history, likelihood_estimate(self)
+        history, own = self._history, said_by(self)
         names = [] if history is None else list(history.names)
         if not (name is None or isinstance(name, str)):
             raise TypeError(f"name must be a string; got {name!r}.")
         if name in names:
             raise ValueError(f"name must not be that of an earlier experiment; got {name!r}.")
-        index = [*names, name or unused_name(names)]
-        b = [effect] if history is None else [*history.effects, effect]
-        s = [error] if history is None else [*history.std_errors, error]
+        name = name or unused_name(names)
+        index = [*names, name]
+        warn_of_weak({name: own}, several=len(treatments) > 1)
         parameters = self.get_params(deep=False)
-        parameters["effects"] = pd.DataFrame(b, index=index, columns=treatments)
-        parameters["std_errors"] = pd.DataFrame(s, index=index, columns=treatments)
-        return type(self)(**parameters)
+        before = {} if history is None else history.parameters()
+        rows = {"effects": own.effects, "std_errors": own.std_errors}
+        for table, row in rows.items():
+            values = [*before.pop(table, ()), row]
+            parameters[table] = pd.DataFrame(values, index=index, columns=treatments)
+        likelihoods = before.pop("likelihoods", {})
+        if own.likelihood is not None and len(treatments) == 1:
+            likelihoods[name] = own.likelihood
+        f = [*before.pop("first_stage_f", ()), np.nan]
+        parameters["first_stage_f"] = None if np.isnan(f).all() else pd.Series(f, index=index)
+        return type(self)(**parameters | before | {"likelihoods": likelihoods or None})
 
     def meta_analysis(self) -> MetaAnalysis:
         """Analyse the earlier experiments alone, without the current one.
@@ -347,7 +410,21 @@ class HierarchicalBayesianIV(BayesianIV):
     def _build_model(self, sums: Sums) -> Model:
         model = build_model(self, sums)
         history = build_history(self, sums.columns.treatments)
-        return model if history is None else HistoryModel(model, history, self.robust_weight)
+        return model if history is None else with_history(model, history, self.robust_weight)
+
+    def _check_interval(self, data: IVData | NamedFrame | None = None) -> None:
+        super()._check_interval(data)
+        history = self._history
+        if self.check and history is not None and history.weak:
+            names = ", ".join(history.weak[:SHOWN])
+            found = WeakInstrumentWarning(
+                f"{len(history.weak)} of {history.n_experiments} earlier experiments have a "
+                f"first-stage F below {WEAK_F:g} ({names}): an effect and a standard error are no "
+                "summary of what they say, and many of them are confidently wrong. Fit them and "
+                "use from_estimators, which carries their likelihoods, or leave them out."
+            )
+            warn_of((found,))
+            self.warnings_ = (*self.warnings_, found)
 
     def _accept(self, posterior: Posterior) -> None:
         super()._accept(posterior)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 
 from skbayesiv import __version__
+from skbayesiv._models.history.likelihoods import EffectLikelihood
 from skbayesiv.exceptions import OURS
 
 VERSION = "_skbayesiv_version"
@@ -61,6 +63,31 @@ def unpack_tree(packed: dict[str, Any]) -> Any:
         data = {key: value for key, value in variables.items() if key not in coords}
         groups[name] = xr.Dataset(data, coords=coords, attrs=group["attrs"])
     return xr.DataTree.from_dict(groups)
+
+
+def pack_likelihoods(likelihoods: Any) -> Any:
+    """Return likelihoods by name as plain containers, and anything else as it is."""
+    if not isinstance(likelihoods, dict):
+        return likelihoods
+    return {
+        name: vars_of(own) if isinstance(own, EffectLikelihood) else own
+        for name, own in likelihoods.items()
+    }
+
+
+def unpack_likelihoods(packed: Any) -> Any:
+    """Inverse of `pack_likelihoods`."""
+    if not isinstance(packed, dict):
+        return packed
+    return {
+        name: EffectLikelihood(**own) if isinstance(own, dict) else own
+        for name, own in packed.items()
+    }
+
+
+def vars_of(own: EffectLikelihood) -> dict[str, Any]:
+    """Fields by name."""
+    return {field.name: getattr(own, field.name) for field in fields(own)}
 
 
 def pack_table(table: Any) -> Any:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from skbayesiv._models.history.leave_one_out import leave_each_out, log_density_at
+from skbayesiv._models.history.integrated import integrate, leave_each_out
+from skbayesiv._models.history.leave_one_out import log_density_at
 from skbayesiv._models.history.meta_analysis import (
     Heterogeneity,
     Integrated,
     cochran_q,
     conflict_p_value,
-    integrate,
 )
 from skbayesiv._models.history.table import History
 from skbayesiv._models.parts.priors import log_normal_density
@@ -157,7 +157,7 @@ def borrowing_report(
     combined, without = (effect_draws(e)[:, treatment] for e in (est, alone))
     estimate, error = est._model.two_stage()
     sigma = est.idata_.posterior["sigma_t_bar"].to_numpy()[..., treatment].ravel()
-    prior_variance = np.interp(sigma, grid.sigma, grid.variance) + sigma**2
+    prior_variance = grid.variance_at(sigma) + sigma**2
     share = without.var() / (without.var() + prior_variance)
     if est.robust_weight:
         share = share * est.idata_.posterior["exchangeable"].to_numpy().ravel()

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from skbayesiv._models.history.meta_analysis import Heterogeneity, Mixture, cochran_q, integrate
+from skbayesiv._models.history.integrated import integrate
+from skbayesiv._models.history.meta_analysis import Heterogeneity, Mixture, cochran_q
 from skbayesiv._models.history.table import History
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._report import Block, Paragraph, Report, Table

@@ -10,8 +10,9 @@ import pytest
 from experiments import QUICK
 
 from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, TwoStageLS
+from skbayesiv._models.history.likelihoods import Likelihoods
 from skbayesiv.datasets import make_noncompliance
-from skbayesiv.exceptions import NoTreatmentWarning
+from skbayesiv.exceptions import NoTreatmentWarning, WeakInstrumentWarning
 
 EARLIER = {"effects": [0.8, 1.2, 1.1], "std_errors": [0.2, 0.3, 0.2]}
 
@@ -40,43 +41,47 @@ def two():
 
 def test_a_prior_is_not_handed_on_as_data(rows):
     """Under priors wide and narrow, here and there, the same experiment says the same."""
-    wide = BayesianIV(random_state=0, draws=8000).fit(None, **rows)
-    sd = float(wide.idata_.posterior["beta_t"].std())
-    narrow = BayesianIV(
-        beta_t_loc=wide.effect_ + sd, beta_t_scale=sd, random_state=0, draws=8000
-    ).fit(None, **rows)
-    est = HierarchicalBayesianIV.from_estimators([wide, narrow])
-    first, second = est.effects["t"]
-    assert abs(narrow.effect_ - wide.effect_) > 0.4 * sd
-    assert second == pytest.approx(first, abs=0.1 * sd)
-    assert est.std_errors["t"].iloc[1] == pytest.approx(est.std_errors["t"].iloc[0], rel=0.1)
-    firm = BayesianIV(beta_t_scale=0.01, random_state=0).fit(None, **rows)
-    with pytest.raises(ValueError, match="hardly tighter than its prior"):
-        HierarchicalBayesianIV.from_estimators([firm])
+    wide = BayesianIV(random_state=0).fit(None, **rows)
+    firm = BayesianIV(beta_t_loc=5.0, beta_t_scale=0.01, random_state=0).fit(None, **rows)
+    assert firm.effect_ > wide.effect_ + 1.0
+    est = HierarchicalBayesianIV.from_estimators([wide, firm])
+    assert est.effects["t"].iloc[0] == est.effects["t"].iloc[1]
+    first, second = est.likelihoods.values()
+    beta, tau = np.linspace(-3.0, 5.0, 9), np.log(0.1)
+    log = [Likelihoods.of([own]).log(beta[:, None], tau, np) for own in (first, second)]
+    assert np.array_equal(*log)
 
 
-def test_priors_of_correlated_effects_are_divided_out_together():
-    """The likelihood's covariance is (C^-1 - D^-1)^-1, which is not that of each effect alone."""
-    rng = np.random.default_rng(3)
-    z = rng.normal(size=(2000, 2))
-    e = rng.normal(size=(2000, 3))
-    t = z @ [[1.0, 0.6], [0.6, 1.0]] + e[:, :2]
-    y = t @ [1.0, -1.0] + 5 * e.sum(axis=1)
+def test_neither_is_a_history(rows, fitted):
+    alone = BayesianIV(random_state=0).fit(None, **rows)
+    est = HierarchicalBayesianIV.from_estimators([fitted, alone])
+    assert est.effects["t"].iloc[0] == est.effects["t"].iloc[1]
+
+
+def test_several_treatments_are_handed_on_as_two_stage_estimates(two):
+    """Each model's: with errors of one variance, or robust."""
     fits = [
-        BayesianIV(likelihood="gmm", beta_t_scale=scale, **QUICK | {"draws": 20_000}).fit(
-            None, t, y, z=z
-        )
-        for scale in (100.0, 0.6)
+        BayesianIV(likelihood=kind, random_state=0, check=False).fit(None, **two)
+        for kind in ("normal", "gmm")
     ]
     est = HierarchicalBayesianIV.from_estimators(fits)
-    effects, errors = est.effects.to_numpy(), est.std_errors.to_numpy()
-    draws = fits[1].idata_.posterior["beta_t"].to_numpy().reshape(-1, 2)
-    assert np.corrcoef(draws.T)[0, 1] < -0.4
-    assert (draws.std(axis=0) < 0.9 * errors[0]).all()
-    assert (np.abs(effects[1] - effects[0]) < 0.1 * errors[0]).all()
-    assert errors[1] == pytest.approx(errors[0], rel=0.05)
-    entry_by_entry = (draws.std(axis=0) ** -2 - 0.6**-2) ** -0.5
-    assert (np.abs(entry_by_entry / errors[0] - 1) > 0.06).all()
+    rivals = [
+        TwoStageLS(cov_type=kind, debiased=False).fit(None, **two)
+        for kind in ("unadjusted", "robust")
+    ]
+    for found, rival in zip(est.effects.to_numpy(), rivals, strict=True):
+        assert found == pytest.approx(rival.coef_, rel=1e-8)
+    for found, rival in zip(est.std_errors.to_numpy(), rivals, strict=True):
+        assert found == pytest.approx(rival._effect_and_error()[1], rel=1e-8)
+    assert est.likelihoods is None
+
+
+def test_weak_instruments_of_several_treatments_are_warned_of(two):
+    rng = np.random.default_rng(4)
+    noise = {"t": two["t"], "y": two["y"], "z": rng.normal(size=(400, 2))}
+    weak = TwoStageLS(check=False).fit(None, **noise)
+    with pytest.warns(WeakInstrumentWarning, match=r"1 of 2 experiments may be weak \(1\)"):
+        HierarchicalBayesianIV.from_estimators([TwoStageLS().fit(None, **two), weak])
 
 
 def test_treatments_keep_their_names(rows, two):

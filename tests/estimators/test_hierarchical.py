@@ -15,7 +15,7 @@ from scipy.special import logit
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS
 from skbayesiv._models.history import draws as draws_of_history
-from skbayesiv._models.history.meta_analysis import integrate
+from skbayesiv._models.history.integrated import integrate
 from skbayesiv._models.history.table import build_history
 from skbayesiv.exceptions import PriorDataConflictWarning
 
@@ -337,12 +337,11 @@ def test_fitted_estimators_become_history(push, small):
     )
     assert list(est.effects.index) == ["june", "july"]
     assert est.effects.iloc[0, 0] == pytest.approx(first.effect_)
-    # A posterior is passed on without its prior, 1/s^2 = 1/sd^2 - 1/scale^2.
-    scale = second.prior_summary().loc["beta_t[t]", "scale"]
-    sd = float(second.idata_.posterior["beta_t"].std())
-    error = (sd**-2 - scale**-2) ** -0.5
-    assert est.std_errors.iloc[1, 0] == pytest.approx(error, rel=1e-6)
-    assert est.effects.iloc[1, 0] == pytest.approx(error**2 * second.effect_ / sd**2, rel=1e-6)
+    # With one instrument LIML is two-stage least squares; a posterior's errors have one variance.
+    classical = TwoStageLS(cov_type="unadjusted", debiased=True).fit(None, t1, y1, z=z1)
+    robust, one_variance = (e._effect_and_error()[1][0] for e in (first, classical))
+    assert est.std_errors.iloc[:, 0].to_numpy() == pytest.approx([robust, one_variance])
+    assert est.effects.iloc[1, 0] == pytest.approx(first.effect_)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PriorDataConflictWarning)
         est.fit(None, t, y, z=z)
@@ -351,7 +350,8 @@ def test_fitted_estimators_become_history(push, small):
     # What it hands on is its own estimate, without the history.
     alone = BayesianIV(random_state=0).fit(None, t, y, z=z)
     passed_on = HierarchicalBayesianIV.from_estimators([alone])
-    assert following.effects.iloc[2, 0] == pytest.approx(passed_on.effects.iloc[0, 0], rel=1e-6)
+    assert following.effects.iloc[2, 0] == passed_on.effects.iloc[0, 0]
+    assert following.std_errors.iloc[2, 0] == passed_on.std_errors.iloc[0, 0]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from skbayesiv._data.standardised import standardise
 from skbayesiv._models.history import density as history_density
 from skbayesiv._models.history import draws as draws_of_history
 from skbayesiv._models.history.draws import effect_priors
-from skbayesiv._models.history.meta_analysis import Mixture, integrate
+from skbayesiv._models.history.integrated import integrate
+from skbayesiv._models.history.meta_analysis import Mixture
 from skbayesiv._models.history.table import build_history
 from skbayesiv._models.normal.design import build_design
 from skbayesiv._models.normal.draws import draw_posterior

@@ -14,7 +14,7 @@ from skbayesiv import HierarchicalBayesianIV, TwoStageLS
 from skbayesiv._data.roles import Roles
 from skbayesiv._data.rows import read_rows
 from skbayesiv._models.build import read_sums
-from skbayesiv._models.history.meta_analysis import integrate
+from skbayesiv._models.history.integrated import integrate
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import PriorDataConflictWarning
 

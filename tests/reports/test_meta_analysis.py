@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.testing import assert_allclose
 
 from skbayesiv import HierarchicalBayesianIV
-from skbayesiv._models.history.meta_analysis import integrate
+from skbayesiv._models.history.integrated import integrate
 from skbayesiv._models.history.table import build_history
 from skbayesiv._reports.meta_analysis import EffectSummary
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +20,7 @@ from skbayesiv._models.history.density import (
     vague_prior,
 )
 from skbayesiv._models.history.evidence import log_evidence
-from skbayesiv._models.history.meta_analysis import integrate
+from skbayesiv._models.history.integrated import integrate
 from skbayesiv._models.history.sums import in_chunks
 from skbayesiv._models.history.table import History
 from skbayesiv._models.parts.model import EffectModel
@@ -253,8 +252,7 @@ def log_past(history: History, hyper: Values) -> Array:
     if "beta_j" not in hyper:
         for k, experiments in enumerate(history.earlier):
             sums = in_chunks(experiments, np.log(sigma[:, k]))
-            off = sums.total * (sums.centre - (bar[:, k] - history.loc[k])) ** 2
-            out -= 0.5 * (sums.log_det + sums.scatter + off + sums.n * math.log(2 * math.pi))
+            out += sums.log_density(bar[:, k] - history.loc[k])
         return out
     for at in np.array_split(np.arange(len(bar)), 1 + len(bar) // DRAWS_AT_ONCE):
         density = log_normal_density(history.effects, hyper["beta_j"][at], history.std_errors, np)

@@ -15,7 +15,7 @@ from skbayesiv._models.history.meta_analysis import (
     Mixture,
     SigmaPosterior,
     covered,
-    integrate,
+    integrate_summaries,
     whole_range,
 )
 from skbayesiv._models.history.sums import (
@@ -33,7 +33,7 @@ NODES = (64, 256)
 ROUNDING = 1e-12
 
 
-def leave_each_out(history: History, treatment: int, n_left: int) -> Iterator[Integrated]:
+def leave_each_summary_out(history: History, treatment: int, n_left: int) -> Iterator[Integrated]:
     """Integrate one treatment's history without each of the first experiments.
 
     The sums over all but one are those before it and those after it, added: nothing is subtracted,
@@ -43,13 +43,13 @@ def leave_each_out(history: History, treatment: int, n_left: int) -> Iterator[In
     """
     posterior = SigmaPosterior.of(history, treatment)
     ends = whole_range(history, treatment)
-    grid = _wide_grid(np.log(integrate(history, treatment).sigma), ends)
+    grid = _wide_grid(np.log(integrate_summaries(history, treatment).sigma), ends)
     for j, sums in enumerate(_all_but_one(history, treatment, n_left, grid)):
         at = covered(posterior.log_density(grid, sums))
         inside = grid[at]
         cut = ends[0] < grid[0] == inside[0] or inside[-1] == grid[-1] < ends[1]
         if cut or len(inside) < ENOUGH:
-            yield integrate(history.without(j), treatment)
+            yield integrate_summaries(history.without(j), treatment)
         else:
             yield posterior.on_grid(inside, Sums(sums.n, *(values[at] for values in sums[1:])))
 

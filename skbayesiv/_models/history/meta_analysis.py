@@ -165,6 +165,10 @@ class Integrated:
         """Prediction of the effect in a new experiment."""
         return Mixture(self.weight, self.mean, self.variance + self.sigma**2, self.order)
 
+    def variance_at(self, sigma: Array) -> Array:
+        """Variance of beta_bar given sigma_bar."""
+        return np.interp(sigma, self.sigma, self.variance)
+
     def draw(self, n_draws: int, generator: np.random.Generator) -> NDArray[np.intp]:
         """Grid points, by their posterior probabilities."""
         return generator.choice(len(self.weight), n_draws, p=self.weight)
@@ -228,7 +232,7 @@ def covered(value: Array) -> slice:
     return slice(max(inside[0] - 1, 0), min(inside[-1] + 2, len(value)))
 
 
-def integrate(history: History, treatment: int) -> Integrated:
+def integrate_summaries(history: History, treatment: int) -> Integrated:
     """Put sigma_bar of one treatment on a grid that covers its posterior given the history."""
     posterior = SigmaPosterior.of(history, treatment)
     experiments = history.earlier[treatment]

@@ -9,6 +9,7 @@ thousand times reads polynomials.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +50,11 @@ class Sums(NamedTuple):
         scatter = self.scatter + other.scatter + between
         log_det = self.log_det + other.log_det
         return Sums(self.n + other.n, total, pull, pull / divisor, scatter, log_det)
+
+    def log_density(self, bar: Any) -> Any:
+        """Log density of the effects given their mean, about the same point."""
+        off = self.total * (self.centre - bar) ** 2
+        return -0.5 * (self.log_det + self.scatter + off + self.n * math.log(2 * math.pi))
 
 
 class Experiments(NamedTuple):

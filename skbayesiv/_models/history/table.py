@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ import numpy as np
 
 from skbayesiv._columns import column_names
 from skbayesiv._data.arrays import as_numbers
+from skbayesiv._models.history.likelihoods import WEAK_F, EffectLikelihood, nearly_normal
 from skbayesiv._models.history.sums import Earlier, earlier_experiments
 from skbayesiv._models.parts.priors import PriorRow, check_range, finite_or_auto, positive_or_auto
 from skbayesiv._models.parts.scales import SCALE_PRIORS
@@ -35,6 +36,11 @@ class History:
     sigma_scale : ndarray of shape (K,)
         Scale of sigma_t_bar's prior.
     kind : {"half-cauchy", "half-normal", "half-t"}
+    likelihoods : tuple of EffectLikelihood or None
+        What each experiment says of its effect, where it is known better than as a normal; only
+        of one treatment.
+    first_stage_f : ndarray of shape (J,), optional
+        Of the others, not a number where it is not known.
     """
 
     effects: Array
@@ -45,6 +51,8 @@ class History:
     scale: Array
     sigma_scale: Array
     kind: str
+    likelihoods: tuple[EffectLikelihood | None, ...] = ()
+    first_stage_f: Array | None = None
 
     @property
     def n_experiments(self) -> int:
@@ -57,6 +65,42 @@ class History:
         columns = zip((self.effects - self.loc).T, self.std_errors.T, strict=True)
         return tuple(earlier_experiments(b, s) for b, s in columns)
 
+    @cached_property
+    def carried(self) -> tuple[int, ...]:
+        """Experiments whose effect and standard error say less than their likelihoods."""
+        return tuple(
+            j
+            for j, own in enumerate(self.likelihoods)
+            if own is not None and not nearly_normal(own, self.n_experiments)
+        )
+
+    @property
+    def weak(self) -> list[str]:
+        """Experiments that are summed up by a normal although their first stage is weak."""
+        if self.first_stage_f is None:
+            return []
+        carried = [own is not None for own in self.likelihoods] or [False] * self.n_experiments
+        known = zip(self.names, self.first_stage_f, carried, strict=True)
+        return [name for name, f, better in known if f < WEAK_F and not better]
+
+    def parameters(self) -> dict[str, Any]:
+        """Parameters of an estimator that give this history again, in numbers."""
+        one = len(self.treatments) == 1
+        hyper = {
+            "beta_t_bar_loc": self.loc,
+            "beta_t_bar_scale": self.scale,
+            "sigma_t_bar_scale": self.sigma_scale,
+        }
+        own = zip(self.names, self.likelihoods, strict=False)
+        none = np.full(self.n_experiments, np.nan)
+        return {
+            "effects": self.effects,
+            "std_errors": self.std_errors,
+            "likelihoods": {name: value for name, value in own if value is not None},
+            "first_stage_f": none if self.first_stage_f is None else self.first_stage_f,
+            **{name: float(value[0]) if one else value for name, value in hyper.items()},
+        }
+
     def without(self, j: int) -> History:
         """All experiments but one, under the same hyper-priors."""
         return replace(
@@ -64,6 +108,8 @@ class History:
             effects=np.delete(self.effects, j, axis=0),
             std_errors=np.delete(self.std_errors, j, axis=0),
             names=self.names[:j] + self.names[j + 1 :],
+            likelihoods=self.likelihoods[:j] + self.likelihoods[j + 1 :],
+            first_stage_f=None if self.first_stage_f is None else np.delete(self.first_stage_f, j),
         )
 
     def priors(self, robust_weight: float) -> dict[str, PriorRow]:
@@ -90,6 +136,8 @@ class HistoryParameters(Protocol):
 
     effects: Any
     std_errors: Any
+    likelihoods: Any
+    first_stage_f: Any
     beta_t_bar_loc: Any
     beta_t_bar_scale: Any
     sigma_t_bar_scale: Any
@@ -128,8 +176,59 @@ def build_history(
     check_range(np.abs(loc), "beta_t_bar_loc", scale, zero=True)
     check_range(width, "beta_t_bar_scale", scale)
     check_range(apart, "sigma_t_bar_scale", spread)
+    own = read_likelihoods(parameters.likelihoods, names, treatments)
     kind = parameters.sigma_t_bar_prior
-    return History(b, s, names, treatments, loc, width, apart, kind)
+    f = read_first_stage_f(parameters.first_stage_f, names)
+    return History(b, s, names, treatments, loc, width, apart, kind, own, f)
+
+
+def read_first_stage_f(value: Any, names: tuple[str, ...]) -> Array | None:
+    """First-stage F of each experiment, matched by names where there are any."""
+    if value is None:
+        return None
+    table = _read(value, "first_stage_f")
+    if table.values.shape != (len(names), 1):
+        raise ValueError(
+            f"first_stage_f must have shape ({len(names)},), one for each experiment; got shape "
+            f"{np.shape(value)}."
+        )
+    if table.rows is not None and set(names) & set(table.rows):
+        table = table.order(list(names))
+    f = table.values[:, 0]
+    if (f < 0.0).any():
+        raise ValueError(f"first_stage_f must be zero or positive, or NaN; got {f.min():g}.")
+    return np.asarray(f)
+
+
+def read_likelihoods(
+    likelihoods: Any, names: Sequence[str], treatments: Sequence[str]
+) -> tuple[EffectLikelihood | None, ...]:
+    """Likelihoods in the experiments' order, None where there is none; empty without any."""
+    if likelihoods is None or (isinstance(likelihoods, Mapping) and not likelihoods):
+        return ()
+    if not isinstance(likelihoods, Mapping):
+        raise TypeError(
+            "likelihoods must map names of experiments to their EffectLikelihood, as "
+            f"from_estimators and fit_experiments give them; got {type(likelihoods).__name__}."
+        )
+    if len(treatments) > 1:
+        raise ValueError(
+            f"likelihoods must be None with several treatments, {list(treatments)}: a likelihood "
+            "is of one effect."
+        )
+    given = {str(name): own for name, own in likelihoods.items()}
+    wrong = [name for name, own in given.items() if not isinstance(own, EffectLikelihood)]
+    if wrong:
+        raise TypeError(
+            "likelihoods must hold EffectLikelihood, as from_estimators and fit_experiments give "
+            f"them; got {type(given[wrong[0]]).__name__} for {wrong[0]!r}."
+        )
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise ValueError(
+            f"likelihoods must be of the experiments that effects names; got {_some(unknown)}."
+        )
+    return tuple(given.get(name) for name in names)
 
 
 def _is_empty(value: Any) -> bool:

@@ -9,7 +9,7 @@ from scipy import stats
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV
 from skbayesiv._models.history import draws as _history_draws
-from skbayesiv._models.history.meta_analysis import integrate
+from skbayesiv._models.history.integrated import integrate
 from skbayesiv._models.history.table import build_history
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.exceptions import NoTreatmentWarning

@@ -7,8 +7,9 @@ import pytest
 
 from skbayesiv import HierarchicalBayesianIV
 from skbayesiv._models.history import leave_one_out, sums
-from skbayesiv._models.history.leave_one_out import leave_each_out, log_density_at
-from skbayesiv._models.history.meta_analysis import Mixture, integrate
+from skbayesiv._models.history.integrated import integrate
+from skbayesiv._models.history.leave_one_out import leave_each_summary_out, log_density_at
+from skbayesiv._models.history.meta_analysis import Mixture
 from skbayesiv._models.history.table import build_history
 
 RNG = np.random.default_rng(2)
@@ -45,14 +46,14 @@ def assert_same(found, expected):
 def test_each_is_the_history_of_the_others(case, kind):
     history = history_of(*CASES[case], sigma_t_bar_prior=kind)
     n = history.n_experiments
-    for j, found in enumerate(leave_each_out(history, 0, n)):
+    for j, found in enumerate(leave_each_summary_out(history, 0, n)):
         assert_same(found, integrate(history.without(j), 0))
     assert j == n - 1
 
 
 def test_the_first_of_many():
     history = history_of(*MANY)
-    first = list(leave_each_out(history, 0, 5))
+    first = list(leave_each_summary_out(history, 0, 5))
     assert len(first) == 5
     for j, found in enumerate(first):
         assert_same(found, integrate(history.without(j), 0))
@@ -62,7 +63,7 @@ def test_others_from_a_table(monkeypatch):
     history = history_of(*MANY)
     expected = [integrate(history.without(j), 0) for j in range(3)]
     monkeypatch.setattr(sums, "MAX_EXACT", 20)
-    for found, other in zip(leave_each_out(history_of(*MANY), 0, 3), expected, strict=True):
+    for found, other in zip(leave_each_summary_out(history_of(*MANY), 0, 3), expected, strict=True):
         assert_same(found, other)
 
 
@@ -74,13 +75,13 @@ def test_the_others_are_not_summed_again(monkeypatch):
         calls.append(history.n_experiments)
         return integrate(history, treatment)
 
-    monkeypatch.setattr(leave_one_out, "integrate", count)
-    list(leave_each_out(history_of(*MANY), 0, 60))
+    monkeypatch.setattr(leave_one_out, "integrate_summaries", count)
+    list(leave_each_summary_out(history_of(*MANY), 0, 60))
     assert calls == [60]
     calls.clear()
     effects, errors = 1.0 + 1e-3 * RNG.standard_normal(500), np.full(500, 1e-3)
     far = history_of([1e6, *effects], [1e-3, *errors])
-    first = next(leave_each_out(far, 0, 1))
+    first = next(leave_each_summary_out(far, 0, 1))
     assert calls == [501, 500]
     assert_same(first, integrate(far.without(0), 0))
 

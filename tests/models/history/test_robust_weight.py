@@ -12,7 +12,7 @@ from scipy.special import gammaln, logit
 
 from skbayesiv import HierarchicalBayesianIV
 from skbayesiv._models.history.evidence import log_evidence
-from skbayesiv._models.history.meta_analysis import integrate
+from skbayesiv._models.history.integrated import integrate
 from skbayesiv._models.history.table import build_history
 
 # Over 16 seeds the log odds of the push experiment with 8,000 draws have a standard deviation of

@@ -12,12 +12,12 @@ from scipy import integrate as quad
 from scipy import stats
 
 from skbayesiv import HierarchicalBayesianIV
+from skbayesiv._models.history.integrated import integrate
 from skbayesiv._models.history.meta_analysis import (
     Mixture,
     cochran_q,
     conflict_p_value,
     given_sigma,
-    integrate,
 )
 from skbayesiv._models.history.sums import Experiments
 from skbayesiv._models.history.table import automatic_scales, build_history, read_history

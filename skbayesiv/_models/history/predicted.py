@@ -1,0 +1,95 @@
+"""The density that NUTS sees when the history's prediction is no normal given the spread.
+
+A history that carries likelihoods is integrated first, over everything. What is left of it for the
+current experiment is the prediction of its effect, a mixture of normals: the density is the
+mixture of the current experiment's under each of them. With a robust prior the vague component
+is sampled side by side, as with any other history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skbayesiv._models.history.meta_analysis import Mixture
+from skbayesiv._models.parts.model import EffectModel
+from skbayesiv._sampling.target import Target
+from skbayesiv._typing import Array
+
+
+@dataclass(frozen=True)
+class PredictedShape:
+    """What is static: the current shape, and whether there is a vague component."""
+
+    current: Any
+    vague: bool
+    given_prior: Callable[..., Any]
+
+
+class PredictedArrays(NamedTuple):
+    """Numbers of the problem in standardised units; M components of one treatment's prediction."""
+
+    current: Any
+    log_weight: Any  # (M,)
+    loc: Any  # (M,)
+    precision: Any  # (M,)
+
+
+def predicted_shape(model: EffectModel, robust_weight: float) -> PredictedShape:
+    """Describe what is static."""
+    return PredictedShape(model.shape, robust_weight > 0, model.given_prior)
+
+
+def predicted_arrays(model: EffectModel, prediction: Mixture) -> PredictedArrays:
+    """Bring a prediction to standardised units."""
+    unit = model.effect_unit[0]
+    return PredictedArrays(
+        model.arrays,
+        np.log(prediction.weight),
+        prediction.mean / unit,
+        unit**2 / prediction.variance,
+    )
+
+
+def predicted_target(base: Target, shape: PredictedShape, arrays: PredictedArrays) -> Target:
+    """What the sampler needs, from the current experiment's own target."""
+    times = 2 if shape.vague else 1
+    return Target(
+        log_density, shape, arrays, np.tile(base.start, times), np.tile(base.spread, times)
+    )
+
+
+def log_density(shape: PredictedShape, u: Any, arrays: PredictedArrays) -> Any:
+    """Log posterior density of the current coordinates or, with a vague component, both's."""
+    import jax
+    import jax.numpy as jnp
+
+    def under(loc: Any, precision: Any) -> Any:
+        return shape.given_prior(shape.current, u, arrays.current, [loc], [precision], jnp)
+
+    each = jax.vmap(under)(arrays.loc, arrays.precision)
+    value = jax.scipy.special.logsumexp(arrays.log_weight + each)
+    if shape.vague:
+        value = value + log_vague(shape, u[shape.current.dim :], arrays, jnp)
+    return value
+
+
+def log_components(shape: PredictedShape, u: Array, arrays: PredictedArrays) -> Array:
+    """Log density (M, N) of each component and of coordinates u (dim, N)."""
+    each = zip(arrays.log_weight, arrays.loc, arrays.precision, strict=True)
+    return np.stack(
+        [
+            weight + shape.given_prior(shape.current, u, arrays.current, [loc], [precision], np)
+            for weight, loc, precision in each
+        ]
+    )
+
+
+def log_vague(shape: PredictedShape, u: Any, arrays: PredictedArrays, xp: Any) -> Any:
+    """Log density of the current coordinates under the vague prior."""
+    (at,) = shape.current.effect_positions
+    loc, precision = arrays.current.loc[at], arrays.current.precision[at]
+    return shape.given_prior(shape.current, u, arrays.current, [loc], [precision], xp)
