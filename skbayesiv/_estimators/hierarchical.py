@@ -415,12 +415,12 @@ class HierarchicalBayesianIV(BayesianIV):
     def _check_interval(self, data: IVData | NamedFrame | None = None) -> None:
         super()._check_interval(data)
         history = self._history
-        if self.check and history is not None and history.weak:
-            names = ", ".join(history.weak[:SHOWN])
+        weak = [] if history is None or not self.check else history.misjudged
+        if history is not None and weak:
             found = WeakInstrumentWarning(
-                f"{len(history.weak)} of {history.n_experiments} earlier experiments have a "
-                f"first-stage F below {WEAK_F:g} ({names}): an effect and a standard error are no "
-                "summary of what they say, and many of them are confidently wrong. Fit them and "
+                f"{len(weak)} of {history.n_experiments} earlier experiments have a first-stage F "
+                f"below {WEAK_F:g} ({', '.join(weak[:SHOWN])}): an effect and a standard error are "
+                "no summary of what they say, and many of them are confidently wrong. Fit them and "
                 "use from_estimators, which carries their likelihoods, or leave them out."
             )
             warn_of((found,))

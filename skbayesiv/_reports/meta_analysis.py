@@ -125,16 +125,24 @@ class MetaAnalysis(Report):
     ----------
     treatments : tuple of TreatmentHistory
     n_experiments : int
+    n_carried : int
+        Of these, carried by the likelihoods of their effects: their instruments are too weak for
+        an effect and a standard error to say as much.
     """
 
     treatments: tuple[TreatmentHistory, ...]
     n_experiments: int
+    n_carried: int = 0
 
     @classmethod
     def from_history(cls, history: History) -> MetaAnalysis:
         """Integrate each treatment's history."""
         each = (TreatmentHistory.from_history(history, k) for k in range(len(history.loc)))
-        return cls(treatments=tuple(each), n_experiments=history.n_experiments)
+        return cls(
+            treatments=tuple(each),
+            n_experiments=history.n_experiments,
+            n_carried=len(history.carried),
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each quantity and, with several, treatment.
@@ -158,5 +166,8 @@ class MetaAnalysis(Report):
             f"Cochran's Q{f'[{item.name}]' if several else ''}: {item.heterogeneity}"
             for item in self.treatments
         ]
-        title = Paragraph(f"{self.n_experiments} earlier experiments")
+        carried = (
+            f", {self.n_carried} by the likelihoods of their effects" if self.n_carried else ""
+        )
+        title = Paragraph(f"{self.n_experiments} earlier experiments{carried}")
         yield title, Table(self.to_frame(), "%.4g", missing=""), *map(Paragraph, tests)

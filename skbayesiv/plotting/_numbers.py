@@ -126,15 +126,16 @@ def two_stage_interval(
 
 
 def earlier_intervals(est: FittedPosterior, treatment: int, level: float) -> tuple[Interval, ...]:
-    """Effects of earlier experiments with normal intervals; none without a history."""
+    """Effects of earlier experiments with normal intervals, which flatter the weak ones."""
     history = getattr(est, "_history", None)
     if history is None:
         return ()
     reach = interval_reach(np.inf, level) * history.std_errors[:, treatment]
     effects = history.effects[:, treatment]
+    names = (f"{name} (weak)" if name in history.weak else name for name in history.names)
     return tuple(
         Interval(name, float(b), float(b - r), float(b + r))
-        for name, b, r in zip(history.names, effects, reach, strict=True)
+        for name, b, r in zip(names, effects, reach, strict=True)
         if np.isfinite(b)
     )
 

@@ -21,6 +21,7 @@ from skbayesiv._data.roles import Roles
 from skbayesiv._data.rows import read_rows
 from skbayesiv._data.sums import Sums
 from skbayesiv._models.build import read_batch, read_sums
+from skbayesiv._models.history.likelihoods import EffectLikelihood
 from skbayesiv._models.normal.pymc_sampling import _covariance_values
 from skbayesiv._models.parts.names import DIMS
 from skbayesiv._models.sampling import sample_model
@@ -28,6 +29,10 @@ from skbayesiv._sampling.nuts import sample
 from skbayesiv._sampling.target import Settings
 
 HISTORY = {"effects": [1.0, 1.4, 0.8], "std_errors": [0.3, 0.2, 0.4]}
+WEAK = EffectLikelihood(
+    2, np.array([[6.0, 5.0], [5.0, 8.0]]), np.array([[1.2, 0.7], [0.7, 1.5]]), 15.0
+)
+CARRIED = HISTORY | {"likelihoods": {"0": WEAK}}
 REGRESSION, GMM = {"sigma_prior": "regression"}, {"likelihood": "gmm"}
 ROBUST = {"robust_weight": 0.3, "sigma_t_bar_prior": "half-t"}
 PARAMETERS = {
@@ -37,6 +42,8 @@ PARAMETERS = {
     "normal, history": HierarchicalBayesianIV(**HISTORY),
     "normal, robust history": HierarchicalBayesianIV(**HISTORY, **ROBUST),
     "gmm, history": HierarchicalBayesianIV(**HISTORY, **GMM),
+    "normal, carried history": HierarchicalBayesianIV(**CARRIED),
+    "gmm, carried robust history": HierarchicalBayesianIV(**CARRIED, **ROBUST, **GMM),
 }
 QUICK = Settings(draws=20, tune=200, chains=2, target_accept=0.8, seed=3)
 LONG = Settings(draws=2000, tune=200, chains=2, target_accept=0.9, seed=2)

@@ -46,9 +46,8 @@ class CarriedModel(HistoryModel):
 
     @property
     def _problem(self) -> tuple[PredictedShape, PredictedArrays]:
-        prediction = integrate_likelihoods(self.history).prediction
         shape = predicted_shape(self.model, self.robust_weight)
-        return shape, predicted_arrays(self.model, prediction)
+        return shape, predicted_arrays(self.model, self._draws.prediction)
 
     def target(self) -> Target:
         """Posterior of the current coordinates under the history's prediction."""
@@ -70,50 +69,47 @@ class CarriedModel(HistoryModel):
         loc = np.where(near, arrays.loc[component], arrays.current.loc[at])
         precision = np.where(near, arrays.precision[component], arrays.current.precision[at])
         alone = self.model.posterior(u, generator, (loc[:, None], precision[:, None]))
-        hyper = self._hierarchy(alone.values["beta_t"], near, generator)
-        log_prior = self._log_prior(hyper, alone)
-        past = {"history": self._log_past(hyper)}
+        hyper, bar = draw_hyper(self._draws, alone.values["beta_t"][:, 0], near, generator)
+        values = self._named(hyper, bar)
+        if self.history.effects.size * len(bar) <= MAX_BETA_J:
+            values["beta_j"] = draw_effects(self._draws, hyper, bar, generator)
+        log_prior = self._log_prior(values, hyper, alone)
+        past = {"history": self._log_past(values, hyper)}
         if shape.vague:
-            hyper["exchangeable"] = near.astype(float)
+            values["exchangeable"] = near.astype(float)
         return replace(
             alone,
-            values=alone.values | hyper,
+            values=alone.values | values,
             log_prior=alone.log_prior | log_prior,
             log_density=alone.log_density | past,
             exchangeable_probability=probability,
         )
 
-    def _hierarchy(
-        self, beta_t: Array, near: NDArray[np.bool_], generator: np.random.Generator
-    ) -> Values:
-        draws = integrate_likelihoods(self.history)
-        hyper = draw_hyper(draws, beta_t[:, 0], near, generator)
-        values = named(hyper)
-        if self.history.effects.size * len(beta_t) <= MAX_BETA_J:
-            values["beta_j"] = draw_effects(draws, self.history, hyper, generator)
-        return values
+    def _named(self, hyper: Hyper, bar: Array) -> Values:
+        """Hyper-parameters by the posterior's names."""
+        values = {
+            "beta_t_bar": bar[:, None],
+            "sigma_t_bar": hyper.sigma[:, None],
+            "history_beta_z_sd": np.exp(hyper.log_tau),
+        }
+        return values | ({"history_corr": hyper.r} if self._draws.posterior.correlated else {})
 
-    def _log_prior(self, values: Values, alone: Posterior) -> Values:
+    def _log_prior(self, values: Values, hyper: Hyper, alone: Posterior) -> Values:
         """Log prior densities of what the hierarchy adds."""
         vague = alone.log_prior["beta_t"]
         out = log_priors(self.history, self.robust_weight, values, alone.values["beta_t"], vague)
-        hyper = hyper_of(values)
         out["history_beta_z_sd"] = np.asarray(HALF_CAUCHY.log_pdf(hyper.log_tau, 1.0, np))
         if "beta_j" in values:
-            posterior = integrate_likelihoods(self.history).posterior
-            beta_j = values["beta_j"][:, :, 0]
-            centre, sd = (
-                np.repeat(hyper.bar[:, None], beta_j.shape[1], 1),
-                hyper.sigma[:, None] + 0.0 * beta_j,
-            )
-            at = list(self.history.carried)
-            centre[:, at], sd[:, at] = posterior.population(hyper)
+            beta_j, at = values["beta_j"][:, :, 0], list(self.history.carried)
+            bar = values["beta_t_bar"]
+            centre, sd = (v + 0.0 * beta_j for v in (bar, hyper.sigma[:, None]))
+            centre[:, at], sd[:, at] = self._draws.posterior.population(hyper)
             out["beta_j"] = log_normal_density(beta_j, centre, sd, np).sum(axis=1)
         return out
 
-    def _log_past(self, values: Values) -> Array:
+    def _log_past(self, values: Values, hyper: Hyper) -> Array:
         """log p(history | beta_j), or given the hyper-parameters without beta_j."""
-        posterior, hyper = integrate_likelihoods(self.history).posterior, hyper_of(values)
+        posterior = self._draws.posterior
         if "beta_j" not in values:
             return posterior.log_past(hyper)
         h, beta_j, at = self.history, values["beta_j"][:, :, 0], list(self.history.carried)
@@ -122,14 +118,18 @@ class CarriedModel(HistoryModel):
         known = np.nansum(log_normal_density(b, beta_j[:, rest], s, np), axis=1)
         return np.asarray(known + posterior.log_given(beta_j[:, at], hyper.log_tau))
 
+    @property
+    def _draws(self) -> HyperDraws:
+        return integrate_likelihoods(self.history)
+
     def prior_draws(self, n_draws: int, generator: np.random.Generator) -> Values:
         """Draws from the priors; the earlier experiments are given."""
-        draws = integrate_likelihoods(self.history)
+        draws = self._draws
         at = generator.choice(len(draws.weight), n_draws, p=draws.weight)
         hyper = Hyper(*(value[at] for value in draws.hyper))
         noise = generator.standard_normal((2, n_draws))
-        hyper = hyper._replace(bar=hyper.bar + np.sqrt(draws.kernel[at]) * noise[0])
-        values = named(hyper) | {"beta_t": (hyper.bar + hyper.sigma * noise[1])[:, None]}
+        bar = draws.mean[at] + np.sqrt(draws.variance[at]) * noise[0]
+        values = self._named(hyper, bar) | {"beta_t": (bar + hyper.sigma * noise[1])[:, None]}
         if self.robust_weight:
             near = generator.uniform(size=n_draws) >= self.robust_weight
             far = self.model.effect_prior.draw(n_draws, generator)
@@ -139,36 +139,16 @@ class CarriedModel(HistoryModel):
 
     def prior_table(self) -> dict[str, PriorRow]:
         """Priors by parameter: the hierarchy first."""
-        return {
-            "history_beta_z_sd": PriorRow(HALF_CAUCHY.label, 0.0, 1.0),
-            "history_corr": PriorRow("Uniform(-1, 1)", np.nan, np.nan),
-        } | super().prior_table()
+        table = {"history_beta_z_sd": PriorRow(HALF_CAUCHY.label, 0.0, 1.0)}
+        if self._draws.posterior.correlated:
+            table["history_corr"] = PriorRow("LKJ(0.5)", np.nan, np.nan)
+        return table | super().prior_table()
 
     def to_pymc(self, data: IVData | None) -> Any:
         """State the model, with the earlier experiments."""
-        posterior = integrate_likelihoods(self.history).posterior
-        state = partial(state_carried, posterior, self.model.effect_prior, self.robust_weight)
+        posterior, vague = self._draws.posterior, self.model.effect_prior
+        state = partial(state_carried, posterior, vague, self.robust_weight)
         return self.model.to_pymc(data, state)
-
-
-def named(hyper: Hyper) -> Values:
-    """Hyper-parameters by the posterior's names."""
-    return {
-        "beta_t_bar": hyper.bar[:, None],
-        "sigma_t_bar": hyper.sigma[:, None],
-        "history_corr": hyper.r,
-        "history_beta_z_sd": np.exp(hyper.log_tau),
-    }
-
-
-def hyper_of(values: Values) -> Hyper:
-    """The reverse."""
-    return Hyper(
-        values["beta_t_bar"][:, 0],
-        values["sigma_t_bar"][:, 0],
-        values["history_corr"],
-        np.log(values["history_beta_z_sd"]),
-    )
 
 
 def choose(
@@ -204,9 +184,9 @@ def choose(
 
 def draw_hyper(
     draws: HyperDraws, beta_t: Array, near: NDArray[np.bool_], generator: np.random.Generator
-) -> Hyper:
-    """Hyper-parameters given each effect (N,), or by the history alone where it is not near."""
-    mean, sd = draws.hyper.bar[:, None], np.sqrt(draws.kernel + draws.hyper.sigma**2)[:, None]
+) -> tuple[Hyper, Array]:
+    """Hyper-parameters and beta_bar (N,) given each effect, or the history alone if not near."""
+    mean, sd = draws.mean[:, None], np.sqrt(draws.variance + draws.hyper.sigma**2)[:, None]
     with np.errstate(divide="ignore"):
         weight = np.log(draws.weight)[:, None]
     parts = zip(_parts(beta_t), _parts(near.astype(float)), strict=True)
@@ -218,19 +198,19 @@ def draw_hyper(
     )
     hyper = Hyper(*(value[at] for value in draws.hyper))
     link = np.where(near, hyper.sigma**-2.0, 0.0)
-    precision = 1.0 / draws.kernel[at] + link
-    mean = (hyper.bar / draws.kernel[at] + link * beta_t) / precision
-    return hyper._replace(bar=mean + generator.standard_normal(len(mean)) / np.sqrt(precision))
+    precision = 1.0 / draws.variance[at] + link
+    bar = (draws.mean[at] / draws.variance[at] + link * beta_t) / precision
+    return hyper, bar + generator.standard_normal(len(bar)) / np.sqrt(precision)
 
 
 def draw_effects(
-    draws: HyperDraws, history: History, hyper: Hyper, generator: np.random.Generator
+    draws: HyperDraws, hyper: Hyper, bar: Array, generator: np.random.Generator
 ) -> Array:
     """Effects (N, J, 1) of the earlier experiments given the hyper-parameters."""
-    beta_j = draw_beta_j(history, hyper.bar[:, None], hyper.sigma[:, None], generator)
-    at = list(history.carried)
+    history = draws.posterior.history
+    beta_j = draw_beta_j(history, bar[:, None], hyper.sigma[:, None], generator)
     parts = zip(*(_parts(value) for value in hyper), strict=True)
-    beta_j[:, at, 0] = np.concatenate(
+    beta_j[:, list(history.carried), 0] = np.concatenate(
         [_between(*draws.posterior.effect_nodes(Hyper(*part)), generator) for part in parts]
     )
     return beta_j
@@ -250,8 +230,8 @@ def _between(node: Array, log_weight: Array, generator: np.random.Generator) -> 
 
 def _pick(log_weight: Array, generator: np.random.Generator) -> NDArray[np.intp]:
     """Draw a row of each column by its weight."""
-    gumbel = -np.log(generator.standard_exponential(log_weight.shape))
-    return np.argmax(log_weight + gumbel, axis=0)
+    mass = np.cumsum(np.exp(log_weight - log_weight.max(axis=0)), axis=0)
+    return np.asarray((mass < generator.uniform(size=mass.shape[1]) * mass[-1]).sum(axis=0))
 
 
 def _parts(values: Array) -> list[Array]:

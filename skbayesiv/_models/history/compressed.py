@@ -8,7 +8,7 @@ from skbayesiv._models.history.meta_analysis import Mixture
 from skbayesiv._typing import Array
 
 COMPONENTS, NODES, STEPS = 16, 801, 300
-TAIL = 1e-7
+TAIL, SHARE = 1e-7, 0.02
 NARROW = 1e-3  # of the spacing about a component: it cannot collapse
 
 
@@ -18,9 +18,8 @@ def compress(mixture: Mixture) -> Mixture:
     Components begin at the quantiles, as wide as these are apart. The order of the moments that
     exist is not kept: far out the tails are a normal's.
     """
-    ends, middle, scale = _range(mixture)
-    low, high = np.arcsinh((ends - middle) / scale)
-    x = np.linspace(low, high, NODES)
+    low, high, middle, scale = _range(mixture)
+    x = np.linspace(np.arcsinh((low - middle) / scale), np.arcsinh((high - middle) / scale), NODES)
     node = middle + scale * np.sinh(x)
     mass = np.exp(mixture.log_pdf(node)) * scale * np.cosh(x) * (x[1] - x[0])
     mass /= mass.sum()
@@ -36,12 +35,13 @@ def compress(mixture: Mixture) -> Mixture:
     return Mixture(weight / weight.sum(), mean, variance, mixture.order)
 
 
-def _range(mixture: Mixture) -> tuple[Array, float, float]:
-    """Ends far out in both tails, the median, and a tenth of the inner half."""
-    low, first, middle, third, high = (
-        mixture.quantile(p) for p in (TAIL, 0.25, 0.5, 0.75, 1 - TAIL)
-    )
-    return np.array([low, high]), middle, (third - first) / 10.0
+def _range(mixture: Mixture) -> tuple[float, float, float, float]:
+    """Ends far out in both tails, the median, and how narrow the narrowest part is."""
+    low, middle, high = (mixture.quantile(p) for p in (TAIL, 0.5, 1.0 - TAIL))
+    sd = np.sqrt(mixture.variance)
+    order = np.argsort(sd)
+    narrow = sd[order][np.searchsorted(np.cumsum(mixture.weight[order]), SHARE)]
+    return low, high, middle, float(narrow)
 
 
 def _responsibilities(node: Array, weight: Array, mean: Array, variance: Array) -> Array:

@@ -1,15 +1,16 @@
 """Mean and spread of effects when experiments are carried by their likelihoods, not by a normal.
 
 For the carried experiments j, with phi_j the regression of the outcome's on the treatment's error
-in the reduced form (the effect plus the bias of least squares), standardised over them,
+in the reduced form (the effect plus the bias of least squares),
 
-    beta_j | phi_j ~ N(beta_bar + r sigma_bar phi_j, (1 - r^2) sigma_bar^2),    r ~ U(-1, 1)
-    log L_j(beta_j; tau),                                                      tau ~ half-Cauchy(1)
+    (beta_j, phi_j) ~ N((beta_bar, phi_bar), spreads sigma_bar and s, correlation r),
+    log L_j(beta_j; tau),    tau ~ half-Cauchy(1),    r ~ LKJ(1/2)
 
-so that (beta_j, phi_j) is jointly normal over experiments: without r one with a larger effect, and
-so a larger phi_j, would count for less. All others have b_j ~ N(beta_j, s_j^2). Each effect is
-integrated out by quadrature. What is left, (beta_bar, sigma_bar, r, tau), are weighted draws:
-importance sampling from a multivariate t about the mode, adapted in a few rounds.
+with flat priors of phi_bar and log s: without r an experiment with a larger effect, and so a larger
+phi_j, would count for less. All others have b_j ~ N(beta_j, s_j^2). Each effect is integrated out
+by quadrature, phi_bar and the mean effect given what the carried experiments are centred at in
+closed form. What is left are weighted draws: importance sampling from a multivariate t about the
+mode, adapted in a few rounds.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 
 from skbayesiv._models.history.compressed import compress
 from skbayesiv._models.history.likelihoods import EffectLikelihood, Likelihoods
-from skbayesiv._models.history.meta_analysis import NEGLIGIBLE, Integrated, Mixture, given_sigma
+from skbayesiv._models.history.meta_analysis import GivenSigma, Integrated, Mixture, given_sigma
 from skbayesiv._models.history.sums import earlier_experiments, in_chunks
 from skbayesiv._models.history.table import History
 from skbayesiv._models.parts.priors import log_normal_density
@@ -35,21 +36,25 @@ NODES = 41
 REACH = 8.0  # standard deviations of the effects to integrate over
 ENOUGH = 3  # experiments for a correlation
 LEAST, MOST = 1e-12, 300.0
-FAR = 1e6
+NEIGHBOURS = 20
 CHUNK_FLOATS = 1 << 18
-N_DRAWS, ROUNDS = 4096, 3
+N_DRAWS, ROUNDS = 8192, 3
 DOF = 5.0
 KERNEL = 0.05
 MIN_ESS = 100.0
 
 
 class Hyper(NamedTuple):
-    """Hyper-parameters of one treatment's effects, each of shape (N,)."""
+    """Hyper-parameters of one treatment's effects, each of shape (N,).
 
-    bar: Array
+    The carried experiments' effects have the mean `centre` where phi_j is the mean of them all.
+    """
+
+    centre: Array
     sigma: Array
     r: Array
     log_tau: Array
+    log_k: Array  # sample standard deviation of phi_j over the population's
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,47 +97,67 @@ class HyperPosterior:
         b, s = self.history.effects[rest, 0], self.history.std_errors[rest, 0]
         return earlier_experiments(b - self.history.loc[0], s)
 
-    @cached_property
-    def n_bounding(self) -> float:
-        """Number of experiments that say that the spread of effects is not without bounds."""
-        ends = self.likelihoods.log(np.array([[-FAR], [FAR]]) * self.history.scale[0], 0.0, np)
-        peak = self.likelihoods.log(self._summaries[0] + self.history.loc[0], 0.0, np)
-        return float(self._rest.n + (peak - ends.max(axis=0) > NEGLIGIBLE).sum())
+    @property
+    def correlated(self) -> bool:
+        """Whether there are enough carried experiments for a correlation."""
+        return bool(self.phi.any())
 
     def hyper(self, u: Array) -> tuple[Hyper, Array]:
-        """Coordinates (N, 4) -> hyper-parameters, and the unit of the mean (N,).
+        """Coordinates (N, 5) -> hyper-parameters, and the unit of the centre (N,).
 
-        The mean is in units of what normal summaries would say, given the spread.
+        The centre is in units of what normal summaries would say, given the spread.
         """
         h = self.history
         given = given_sigma(in_chunks(h.earlier[0], u[:, 1]), h.loc[0], h.scale[0], np)
-        sd = np.sqrt(given.variance)
-        return Hyper(given.mean + sd * u[:, 0], np.exp(u[:, 1]), np.tanh(u[:, 2]), u[:, 3]), sd
+        unit = np.sqrt(given.variance)
+        centre = given.mean + unit * u[:, 0]
+        r = np.tanh(u[:, 2]) * self.correlated
+        return Hyper(centre, np.exp(u[:, 1]), r, u[:, 3], u[:, 4]), unit
 
     def log_density(self, u: Array) -> Array:
-        """Log density at coordinates (N, 4)."""
-        hyper, sd = self.hyper(u)
-        of_r = -2.0 * np.log(np.cosh(np.minimum(np.abs(u[:, 2]), MOST)))
-        jacobian = np.log(sd) + u[:, 1] + of_r + u[:, 3]
+        """Log density at coordinates (N, 5)."""
+        hyper, unit = self.hyper(u)
+        of_r = -np.log(np.cosh(np.minimum(np.abs(u[:, 2]), MOST)))
+        jacobian = np.log(unit) + u[:, 1] + of_r + u[:, 3]
         return np.asarray(jacobian + self.log_prior(hyper) + self.log_past(hyper))
 
     def log_prior(self, hyper: Hyper) -> Array:
-        """Log prior density."""
+        """Log prior density of all but the centre and r, the arcsine density of which is simple."""
         h = self.history
         spread = SCALE_PRIORS[h.kind].log_pdf(np.log(hyper.sigma), h.sigma_scale[0], np)
         first_stage = HALF_CAUCHY.log_pdf(hyper.log_tau, 1.0, np)
-        mean = log_normal_density(hyper.bar, h.loc[0], h.scale[0], np)
-        return np.asarray(mean + spread + first_stage - math.log(2.0))
+        n = len(self.phi) if self.correlated else 2  # n k^2 is chi-square with n - 1
+        of_k = (n - 1) * hyper.log_k - 0.5 * n * np.exp(2.0 * hyper.log_k)
+        return np.asarray(spread + first_stage + of_k)
 
     def log_past(self, hyper: Hyper) -> Array:
-        """Log likelihood of all experiments, their effects integrated out."""
+        """Log likelihood of all experiments, their effects and the mean integrated out."""
+        given = self._given_rest(hyper)
+        centre = log_normal_density(
+            hyper.centre, given.mean, np.sqrt(given.variance + self._offset(hyper)), np
+        )
+        return np.asarray(given.log_evidence + centre + self.log_carried(hyper).sum(axis=1))
+
+    def mean_effect(self, hyper: Hyper) -> tuple[Array, Array]:
+        """Mean and variance (N,) of beta_bar given the other experiments and the centre."""
+        given = self._given_rest(hyper)
+        gain = given.variance / (given.variance + self._offset(hyper))
+        mean = given.mean + gain * (hyper.centre - given.mean)
+        return mean, given.variance * (1.0 - gain)
+
+    def _given_rest(self, hyper: Hyper) -> GivenSigma:
+        h = self.history
         rest = in_chunks(self._rest, np.log(hyper.sigma))
-        normal = rest.log_density(hyper.bar - self.history.loc[0])
-        return np.asarray(normal + self.log_carried(hyper).sum(axis=1))
+        return given_sigma(rest, h.loc[0], h.scale[0], np)
+
+    def _offset(self, hyper: Hyper) -> Array:
+        """Variance (N,) of the centre about beta_bar: phi_bar is that of a sample."""
+        share = 1.0 / len(self.phi) if self.correlated else 0.0
+        return np.asarray(share * (hyper.r * hyper.sigma) ** 2)
 
     def log_carried(self, hyper: Hyper) -> Array:
         """Log likelihood (N, J) of each carried experiment, its effect integrated out."""
-        n, j = len(hyper.bar), len(self.carried)
+        n, j = len(hyper.sigma), len(self.carried)
         parts = np.array_split(np.arange(n), 1 + n * j * NODES // CHUNK_FLOATS)
         return np.concatenate([self._log_carried(Hyper(*(v[at] for v in hyper))) for at in parts])
 
@@ -163,7 +188,8 @@ class HyperPosterior:
 
     def population(self, hyper: Hyper) -> tuple[Array, Array]:
         """Mean (N, J) and standard deviation (N, 1) of the carried effects given phi."""
-        centre = hyper.bar[:, None] + (hyper.r * hyper.sigma)[:, None] * self.phi
+        slope = hyper.r * hyper.sigma * np.exp(hyper.log_k)
+        centre = hyper.centre[:, None] + slope[:, None] * self.phi
         return centre, (hyper.sigma * np.sqrt(np.maximum(1.0 - hyper.r**2, LEAST)))[:, None]
 
     def log_given(self, beta: Array, log_tau: Array) -> Array:
@@ -177,16 +203,26 @@ class HyperPosterior:
         explained = np.array([one.explained[1, 1] for one in self.own])
         total = sum(one.unit**2 * one.n_instruments for one in self.own)
         tau = 0.5 * math.log(max((explained - q * noise).sum(), noise.sum()) / total)
-        return np.array([0.0, math.log(self.history.sigma_scale[0]) - 1.0, 0.0, tau])
+        return np.array([0.0, math.log(self.history.sigma_scale[0]) - 1.0, 0.0, tau, 0.0])
 
 
 @dataclass(frozen=True, eq=False)
 class IntegratedDraws(Integrated):
-    """Where each spread has a mean effect of its own, with a narrow normal about it."""
+    """Where each spread has a mean effect of its own."""
 
     def variance_at(self, sigma: Array) -> Array:
-        """Variance of beta_bar given sigma_bar."""
-        return super().variance_at(sigma) / KERNEL**2
+        """Variance of beta_bar given sigma_bar, over neighbouring draws."""
+        edges = np.quantile(np.arange(len(self.sigma)), np.linspace(0.0, 1.0, NEIGHBOURS + 1))
+        found = []
+        for part in np.split(np.arange(len(self.sigma)), edges[1:-1].astype(int)):
+            weight = self.weight[part] + 1e-300
+            weight = weight / weight.sum()
+            off = self.mean[part] - weight @ self.mean[part]
+            found.append(
+                [weight @ np.log(self.sigma[part]), weight @ (self.variance[part] + off**2)]
+            )
+        log_sigma, variance = np.array(found).T
+        return np.interp(np.log(sigma), log_sigma, variance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,8 +235,9 @@ class HyperDraws:
     hyper : Hyper
     weight : ndarray of shape (N,)
         They add to one.
-    kernel : ndarray of shape (N,)
-        Variance of a narrow normal about each mean effect: draws stand for a density.
+    mean, variance : ndarray of shape (N,)
+        Of the mean effect at each draw; there is a narrow normal about it at least, for draws
+        stand for a density.
     log_evidence : float
         Log probability of the history.
     """
@@ -208,7 +245,8 @@ class HyperDraws:
     posterior: HyperPosterior
     hyper: Hyper
     weight: Array
-    kernel: Array
+    mean: Array
+    variance: Array
     log_evidence: float
 
     @cached_property
@@ -218,10 +256,10 @@ class HyperDraws:
         return IntegratedDraws(
             self.hyper.sigma,
             self.weight,
-            self.hyper.bar,
-            self.kernel,
+            self.mean,
+            self.variance,
             self.log_evidence,
-            SCALE_PRIORS[h.kind].order + self.posterior.n_bounding,
+            SCALE_PRIORS[h.kind].order + h.n_experiments,
         )
 
     @cached_property
@@ -240,9 +278,10 @@ class HyperDraws:
     @cached_property
     def _each(self) -> Array:
         """Log likelihood (N, J) of each experiment at each draw."""
-        h, (bar, sigma) = self.posterior.history, (v[:, None] for v in self.hyper[:2])
+        h = self.posterior.history
         b, s = h.effects[:, 0], h.std_errors[:, 0]
-        each = log_normal_density(b, bar, np.hypot(sigma, s), np)
+        sd = np.sqrt(self.variance[:, None] + self.hyper.sigma[:, None] ** 2 + s**2)
+        each = log_normal_density(b, self.mean[:, None], sd, np)
         each[:, list(h.carried)] = self.posterior.log_carried(self.hyper)
         return np.where(np.isnan(each), 0.0, each)
 
@@ -254,10 +293,11 @@ def integrate_likelihoods(history: History) -> HyperDraws:
     u, weight, log_evidence = weighted_draws(posterior.log_density, posterior.start())
     order = np.argsort(u[:, 1], kind="stable")
     u, weight = u[order], weight[order]
-    hyper, sd = posterior.hyper(u)
-    centre = weight @ u[:, 0]
-    kernel = KERNEL**2 * (weight @ (u[:, 0] - centre) ** 2) * sd**2
-    return HyperDraws(posterior, hyper, weight, kernel, log_evidence)
+    hyper, unit = posterior.hyper(u)
+    mean, variance = posterior.mean_effect(hyper)
+    off = u[:, 0] - weight @ u[:, 0]
+    kernel = KERNEL**2 * (weight @ off**2) * unit**2
+    return HyperDraws(posterior, hyper, weight, mean, variance + kernel, log_evidence)
 
 
 def weighted_draws(
@@ -281,7 +321,7 @@ def weighted_draws(
     found = minimize(negative, start, method="BFGS", options={"gtol": 1e-2, "maxiter": 40})
     centre, shape = found.x, found.hess_inv
     for number in range(ROUNDS):
-        n = n_draws if number == ROUNDS - 1 else n_draws // 4
+        n = n_draws if number == ROUNDS - 1 else n_draws // 8
         points = qmc.Sobol(dim + 1, rng=number).random(n)
         normal = ndtri(points[:, :dim]) / np.sqrt(chi2.ppf(points[:, dim:], DOF) / DOF)
         factor = np.linalg.cholesky(shape)

@@ -10,9 +10,9 @@ integrates out (Chamberlain and Imbens 2004):
 
     log L(beta; tau) = -Q/2 log(1 + tau^2 d) + tau^2 a'M a / (2 (1 + tau^2 d)).
 
-It has no normal's tails: where beta is far out it is flat, as high as the first stage is weak. And
-tau must be learnt from all experiments together: with a wide prior of each first stage
-every weak experiment leans to least squares, by little that adds up.
+It has no normal's tails: far out it falls like |beta|^-Q. And tau must be learnt from all
+experiments together: with a wide prior of its own every weak first stage lets the effect lean to
+least squares, by little that adds up.
 """
 
 from __future__ import annotations

@@ -56,18 +56,26 @@ def state_carried(posterior: HyperPosterior, vague: Normal, robust_weight: float
     pm.modelcontext(None).add_coord("experiment", list(history.names))
     bar = pm.Normal("beta_t_bar", history.loc, history.scale, dims="treatment")
     sigma = SCALE_PRIORS[history.kind].to_pymc("sigma_t_bar", history.sigma_scale, dims="treatment")
-    r = pm.Uniform("history_corr", -1.0, 1.0)
     tau = HALF_CAUCHY.to_pymc("history_beta_z_sd", 1.0)
     w_j = pm.Normal("w_j", 0.0, 1.0, dims=("experiment", "treatment"))
-    phi, carried = np.zeros((len(history.names), 1)), np.zeros((len(history.names), 1))
-    phi[posterior.carried, 0], carried[posterior.carried] = posterior.phi, 1.0
-    spread = pm.math.sqrt(1.0 - carried * r**2)
+    at, shift, share = posterior.carried, 0.0, 1.0
+    if posterior.correlated:
+        angle = pm.Uniform("angle", -0.5 * np.pi, 0.5 * np.pi)  # its sine has the arcsine law
+        r = pm.Deterministic("history_corr", pm.math.sin(angle))
+        # phi_j in units of its sample: mean 0 and standard deviation 1, unlike the population's.
+        phi_bar, log_s = pm.Flat("phi_bar"), pm.Flat("log_phi_sd")
+        of_phi = pm.logp(pm.Normal.dist(phi_bar, pm.math.exp(log_s)), posterior.phi)
+        pm.Potential("phi", of_phi.sum())
+        carried = np.eye(len(history.names))[:, at]
+        shift = r * (carried @ ((posterior.phi - phi_bar) / pm.math.exp(log_s)))[:, None]
+        share = pm.math.sqrt(1.0 - carried.sum(axis=1)[:, None] * r**2)
     beta_j = pm.Deterministic(
-        "beta_j", bar + sigma * (r * phi + spread * w_j), dims=("experiment", "treatment")
+        "beta_j", bar + sigma * (shift + share * w_j), dims=("experiment", "treatment")
     )
-    rest = np.nonzero(~np.isnan(history.effects) & (carried == 0.0))
-    pm.Normal("effects", beta_j[rest], history.std_errors[rest], observed=history.effects[rest])
-    own = posterior.likelihoods.log(beta_j[posterior.carried, 0], pm.math.log(tau), pm.math)
+    rest = np.setdiff1d(np.flatnonzero(~np.isnan(history.effects[:, 0])), at)
+    b, s = history.effects[rest, 0], history.std_errors[rest, 0]
+    pm.Normal("effects", beta_j[rest, 0], s, observed=b)
+    own = posterior.likelihoods.log(beta_j[at, 0], pm.math.log(tau), pm.math)
     pm.Potential("likelihoods", own.sum())
     return _state_effect(bar, sigma, vague, robust_weight)
 

@@ -76,12 +76,21 @@ class History:
 
     @property
     def weak(self) -> list[str]:
-        """Experiments that are summed up by a normal although their first stage is weak."""
-        if self.first_stage_f is None:
-            return []
-        carried = [own is not None for own in self.likelihoods] or [False] * self.n_experiments
-        known = zip(self.names, self.first_stage_f, carried, strict=True)
-        return [name for name, f, better in known if f < WEAK_F and not better]
+        """Experiments whose first stage is known to be weak."""
+        f = (
+            np.full(self.n_experiments, np.nan)
+            if self.first_stage_f is None
+            else self.first_stage_f
+        )
+        own = self.likelihoods or (None,) * self.n_experiments
+        known = [one.f if one is not None else f for one, f in zip(own, f, strict=True)]
+        return [name for name, f in zip(self.names, known, strict=True) if f < WEAK_F]
+
+    @property
+    def misjudged(self) -> list[str]:
+        """Weak ones of which no likelihood is known, so that they pass for normal."""
+        carried = {self.names[j] for j in self.carried}
+        return [name for name in self.weak if name not in carried]
 
     def parameters(self) -> dict[str, Any]:
         """Parameters of an estimator that give this history again, in numbers."""
