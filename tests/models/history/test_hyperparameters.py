@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, multivariate_t, norm
+from weak_experiments import THREE, experiment
 
 from skbayesiv._models.history import hyperparameters, likelihoods
 from skbayesiv._models.history.compressed import compress
@@ -19,18 +20,6 @@ from skbayesiv._models.history.integrated import integrate, leave_each_out
 from skbayesiv._models.history.likelihoods import EffectLikelihood
 from skbayesiv._models.history.meta_analysis import Mixture, integrate_summaries
 from skbayesiv._models.history.table import History
-
-
-def experiment(rng, concentration, rho=0.8, n=200, beta=1.0):
-    """Likelihood of one simulated experiment with one instrument."""
-    z, v = rng.normal(size=n), rng.normal(size=n)
-    t = np.sqrt(concentration / n) * z + v
-    y = beta * t + rho * v + np.sqrt(1 - rho**2) * rng.normal(size=n)
-    rows = np.column_stack([y, t]) - [y.mean(), t.mean()]
-    direction = (z - z.mean()) / np.linalg.norm(z - z.mean())
-    coef = direction @ rows
-    left = rows - np.outer(direction, coef)
-    return EffectLikelihood(1, np.outer(coef, coef), left.T @ left / (n - 2), np.std(t) * n**0.5)
 
 
 def history_of(each, effects=(), errors=(), *, scale=3.0, spread=0.5, loc=0.0, kind="half-cauchy"):
@@ -51,8 +40,6 @@ def history_of(each, effects=(), errors=(), *, scale=3.0, spread=0.5, loc=0.0, k
     )
 
 
-RNG = np.random.default_rng(7)
-THREE = [experiment(RNG, c) for c in (1.0, 4.0, 9.0)]
 MIXED = history_of(THREE, [0.9, 1.3], [0.4, 0.3], loc=0.5)
 AT = Hyper(
     np.array([0.8, 1.4, -2.0]),
@@ -130,7 +117,16 @@ def test_posterior_of_two_by_quadrature():
     found, spread = draws.integrated.beta_bar.moments()
     ess = 1.0 / (draws.weight @ draws.weight)
     assert found == pytest.approx(mean, abs=3 * sd / np.sqrt(ess))
-    assert spread == pytest.approx(sd, rel=0.05)
+    kurtosis = of_bar @ ((bar - mean) / sd) ** 4
+    assert spread == pytest.approx(sd, rel=3 * np.sqrt((kurtosis - 1) / (4 * ess)))
+    at = np.cumsum(of_bar) - 0.5 * of_bar
+    for p in (0.05, 0.25, 0.5, 0.75, 0.95):
+        exact_quantile = np.interp(p, at, bar)
+        density = np.interp(exact_quantile, bar, of_bar) / (bar[1] - bar[0])
+        error = np.sqrt(p * (1 - p) / ess) / density
+        quantile = draws.integrated.beta_bar.quantile(p)
+        # What a grid of this width can resolve, besides.
+        assert quantile == pytest.approx(exact_quantile, abs=4 * error + 0.02), p
     median = np.interp(0.5, np.cumsum(exact.sum((0, 2))), sigma)
     assert float(draws.integrated.sigma_quantile(0.5)) == pytest.approx(median, rel=0.15)
 
