@@ -31,6 +31,7 @@ from skbayesiv._models.build import (
 )
 from skbayesiv._models.parts.model import Model
 from skbayesiv._models.parts.posterior import Posterior
+from skbayesiv._models.parts.priors import LEARNED
 from skbayesiv._models.sampling import sample_model
 from skbayesiv._results.convergence import check_convergence
 from skbayesiv._results.tree import build_tree
@@ -199,7 +200,7 @@ class BayesianIV(PosteriorMethods):
         "beta_t_loc": LOC,
         "beta_t_scale": SCALE,
         "beta_z_loc": LOC,
-        "beta_z_scale": SCALE,
+        "beta_z_scale": [*SCALE[:2], StrOptions({"auto", LEARNED})],
         "gamma_y_loc": LOC,
         "gamma_t_loc": LOC,
         "gamma_scale": SCALE,
@@ -233,12 +234,12 @@ class BayesianIV(PosteriorMethods):
         beta_t_loc: Any = 0.0,
         beta_t_scale: Any = "auto",
         beta_z_loc: Any = 0.0,
-        beta_z_scale: Any = "auto",
+        beta_z_scale: Any = "learned",
         gamma_y_loc: Any = 0.0,
         gamma_t_loc: Any = 0.0,
         gamma_scale: Any = "auto",
         sigma_scale: Any = "auto",
-        lkj_eta: float = 1.0,
+        lkj_eta: float = 0.5,
         sigma_prior: str = "lkj",
         likelihood: str = "normal",
         exclusion_scale: Any = 0.0,

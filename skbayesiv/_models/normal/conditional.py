@@ -23,6 +23,8 @@ from skbayesiv._models.parts.small_matrices import (
     times_vector,
 )
 
+EffectPrior = tuple[Any, Any]
+
 
 @dataclass(frozen=True, eq=False)
 class BlockStep:
@@ -249,41 +251,92 @@ def _solve_triangular(factor: Any, right: Any) -> Any:
     return solve_triangular(factor, right, lower=True)
 
 
+def own_prior(arrays: Arrays, shape: Shape) -> EffectPrior:
+    """Prior of beta_t where no other is given."""
+    at = shape.effect_positions
+    return [arrays.loc[j] for j in at], [arrays.precision[j] for j in at]
+
+
+def coefficient_prior(
+    shape: Shape, arrays: Arrays, effect_prior: EffectPrior, log_sd: list[Any], xp: Any
+) -> tuple[Any, Any]:
+    """Prior of all dense coefficients in standardised coordinates.
+
+    Parameters
+    ----------
+    effect_prior : (loc, precision)
+        Of beta_t, each of length K.
+    log_sd : list of K scalars, or empty
+        log s_k, where beta_z[:, k] ~ N(loc, s_k^2) is learnt.
+
+    Returns
+    -------
+    loc, precision
+        Lists of m scalars where the algebra is written out, else arrays (..., m).
+    """
+    if not shape.unrolled or xp is np:
+        return _prior_vectors(shape, arrays, effect_prior, log_sd, xp)
+    loc = [arrays.loc[j] for j in range(len(shape.equations))]
+    precision = [arrays.precision[j] for j in range(len(shape.equations))]
+    for i, j in enumerate(shape.effect_positions):
+        loc[j], precision[j] = effect_prior[0][i], effect_prior[1][i]
+    factor = [xp.exp(-2.0 * value) for value in log_sd]
+    for j in shape.learned_positions:
+        precision[j] = precision[j] * factor[shape.equations[j] - 1]
+    return loc, precision
+
+
+def _prior_vectors(
+    shape: Shape, arrays: Arrays, effect_prior: EffectPrior, log_sd: list[Any], xp: Any
+) -> tuple[Any, Any]:
+    """`coefficient_prior` in arrays (..., m): 0/1 matrices put K numbers in their places."""
+    loc, precision = arrays.loc, arrays.precision
+    effect = np.zeros((shape.n_treatments, len(shape.equations)))
+    learned = np.zeros_like(effect)
+    for i, j in enumerate(shape.effect_positions):
+        effect[i, j] = 1.0
+    for j in shape.learned_positions:
+        learned[shape.equations[j] - 1, j] = 1.0
+    if effect.size:
+        fixed = 1.0 - effect.sum(axis=0)
+        loc = fixed * loc + _stack(effect_prior[0], xp) @ effect
+        precision = fixed * precision + _stack(effect_prior[1], xp) @ effect
+    if log_sd:
+        precision = precision * xp.exp(-2.0 * (_stack(log_sd, xp) @ learned))
+    return loc, precision
+
+
+def _stack(values: Any, xp: Any) -> Any:
+    return xp.stack(xp.broadcast_arrays(*values), axis=-1)
+
+
 def conditional(
-    shape: Shape, arrays: Arrays, omega: Matrix, effect_prior: tuple[Any, Any], xp: Any
+    shape: Shape, arrays: Arrays, omega: Matrix, prior: tuple[Any, Any], xp: Any
 ) -> tuple[Any, Matrix, Solved]:
     """Integrate the coefficients out given Omega.
 
     Parameters
     ----------
-    effect_prior : (loc, precision)
-        Prior of beta_t in standardised coordinates, each of length K.
+    prior : (loc, precision)
+        Of all dense coefficients, from `coefficient_prior`.
 
     Returns
     -------
-    value : log p(data | Sigma) without the term n/2 log|Omega| and constants
+    value : log p(data | Sigma) without n/2 log|Omega|, log|P0|/2 and constants
     errors : E[e_d'e_e], D x D
     solved : Solved
     """
-    loc = [arrays.loc[j] for j in range(len(shape.equations))]
-    precision = [arrays.precision[j] for j in range(len(shape.equations))]
-    for i, j in enumerate(shape.effect_positions):
-        loc[j], precision[j] = effect_prior[0][i], effect_prior[1][i]
     step = block_step(arrays, omega, xp)
-    if shape.unrolled and xp is not np:
-        solved = solve_unrolled(shape, arrays, omega, step, (loc, precision), xp)
-    else:
-        flat = (_stack(loc, xp), _stack(precision, xp))
-        solved = solve_dense(shape, arrays, omega, step, flat, xp)
+    solve = solve_unrolled if shape.unrolled and xp is not np else solve_dense
+    solved = solve(shape, arrays, omega, step, prior, xp)
     size = range(shape.n_equations)
     trace = sum(omega[d][e] * arrays.response[d, e] for d in size for e in size)
-    value = 0.5 * (step.quadratic - step.log_det + solved.quadratic - solved.log_det - trace)
-    for j in shape.effect_positions:
-        value = value + 0.5 * (xp.log(precision[j]) - precision[j] * loc[j] ** 2)
+    value = step.quadratic - step.log_det + solved.quadratic - solved.log_det - trace
+    loc, precision = prior
+    if isinstance(loc, list):
+        centre = sum((p * m**2 for m, p in zip(loc, precision, strict=True)), 0.0)
+    else:
+        centre = (precision * loc**2).sum(-1)
     means = block_means(step, solved.products.mixed)
     errors = error_products(arrays, step, solved.products, means)
-    return value, errors, solved
-
-
-def _stack(values: list[Any], xp: Any) -> Any:
-    return xp.stack(xp.broadcast_arrays(*values), axis=-1) if values else xp.zeros(0)
+    return 0.5 * (value - centre), errors, solved
