@@ -118,11 +118,16 @@ def block_means(step: BlockStep, mixed: list[Any]) -> list[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """Dense coefficients given Omega: the scalars of the density and what the gradient needs."""
+    """Dense coefficients given Omega: the scalars of the density and what the gradient needs.
+
+    With prior N(m0, P^-1) and A = A0 + P, theta is m0 + d, d ~ N(A^-1 c, A^-1), c = h - A0 m0. Then
+    b'A^-1 b - m0'P m0 = c'E[d] + (h + c)'m0, `quadratic`, which loses no digits where P is large.
+    """
 
     quadratic: Any
     log_det: Any
     mean: Any
+    deviation: Any
     variance: Any
     factor: Any
     products: DenseSums
@@ -140,16 +145,16 @@ def solve_unrolled(
         for k in range(j + 1):
             taken = (gx[j] * gx[k] * step.reduce[eq[j]][eq[k]]).sum(-1)
             a[j][k] = a[k][j] = g[j, k] * omega[eq[j]][eq[k]] - taken
-        a[j][j] = a[j][j] + precision[j]
     b = [
-        sum(h[j, e] * omega[eq[j]][e] for e in size)
-        + precision[j] * loc[j]
-        - (gx[j] * step.pull[eq[j]]).sum(-1)
-        for j in m
+        sum(h[j, e] * omega[eq[j]][e] for e in size) - (gx[j] * step.pull[eq[j]]).sum(-1) for j in m
     ]
+    c = [of_data - of_prior for of_data, of_prior in zip(b, times_vector(a, loc), strict=True)]
+    for j in m:
+        a[j][j] = a[j][j] + precision[j]
     factor = cholesky(a, xp)
     variance = gram_of_lower(invert_lower(factor))
-    mean = times_vector(variance, b)
+    deviation = times_vector(variance, c)
+    mean = [loc[j] + deviation[j] for j in m]
     second = [[variance[j][k] + mean[j] * mean[k] for k in m] for j in m]
     in_eq = [shape.members(d) for d in size]
     products = DenseSums(
@@ -167,15 +172,15 @@ def solve_unrolled(
             for d in size
         ],
     )
-    quadratic = sum((b[j] * mean[j] for j in m), 0.0)
+    quadratic = sum((c[j] * deviation[j] + (b[j] + c[j]) * loc[j] for j in m), 0.0)
     log_det = log_determinant(factor, xp) if shape.equations else 0.0
-    return Solved(quadratic, log_det, mean, variance, factor, products)
+    return Solved(quadratic, log_det, mean, deviation, variance, factor, products)
 
 
 def dense_system(
     shape: Shape, arrays: Arrays, omega: Matrix, step: BlockStep, prior: tuple[Any, Any], xp: Any
-) -> tuple[Any, Any]:
-    """A (..., m, m) and b (..., m) of the dense coefficients, the blocks eliminated."""
+) -> tuple[Any, Any, Any]:
+    """A (..., m, m), h and c (..., m) of the dense coefficients, the blocks eliminated."""
     loc, precision = prior
     eq, size = np.asarray(shape.equations, dtype=int), range(shape.n_equations)
     stacked = xp.stack([xp.stack(row, axis=-1) for row in omega], axis=-2)
@@ -190,11 +195,11 @@ def dense_system(
         ],
         axis=-2,
     )
-    prior_precision = xp.eye(len(eq)) * precision[..., None, :]
-    a = arrays.gram * stacked[..., eq[:, None], eq] - taken + prior_precision
-    b = (arrays.cross * stacked[..., eq, :]).sum(-1) + precision * loc
+    a = arrays.gram * stacked[..., eq[:, None], eq] - taken
     pull = [(gx[d] * step.pull[d][..., None, :]).sum(-1) for d in size]
-    return a, b - xp.concatenate(pull, axis=-1)
+    h = (arrays.cross * stacked[..., eq, :]).sum(-1) - xp.concatenate(pull, axis=-1)
+    c = h - (a @ loc[..., None])[..., 0]
+    return a + xp.eye(len(eq)) * precision[..., None, :], h, c
 
 
 def dense_products(shape: Shape, arrays: Arrays, mean: Any, variance: Any, xp: Any) -> DenseSums:
@@ -227,18 +232,20 @@ def solve_dense(
     shape: Shape, arrays: Arrays, omega: Matrix, step: BlockStep, prior: tuple[Any, Any], xp: Any
 ) -> Solved:
     """Solve the dense coefficients with LAPACK; entries of `omega` may carry a batch of draws."""
-    a, b = dense_system(shape, arrays, omega, step, prior, xp)
+    a, h, c = dense_system(shape, arrays, omega, step, prior, xp)
     factor = xp.linalg.cholesky(a)
-    # One Cholesky: the inverse factor gives both the mean and the variance.
+    # One Cholesky: the inverse factor gives both the deviation and the variance.
     eye = xp.broadcast_to(xp.eye(a.shape[-1]), a.shape)
     inverse = xp.linalg.inv(factor) if xp is np else _solve_triangular(factor, eye)
     variance = xp.swapaxes(inverse, -1, -2) @ inverse
-    mean = (variance @ b[..., None])[..., 0]
+    deviation = (variance @ c[..., None])[..., 0]
+    mean = prior[0] + deviation
     diagonal = xp.diagonal(factor, axis1=-2, axis2=-1)
     return Solved(
-        quadratic=(b * mean).sum(-1),
+        quadratic=(c * deviation + (h + c) * prior[0]).sum(-1),
         log_det=2.0 * xp.log(diagonal).sum(-1),
         mean=mean,
+        deviation=deviation,
         variance=variance,
         factor=factor,
         products=dense_products(shape, arrays, mean, variance, xp),
@@ -332,11 +339,6 @@ def conditional(
     size = range(shape.n_equations)
     trace = sum(omega[d][e] * arrays.response[d, e] for d in size for e in size)
     value = step.quadratic - step.log_det + solved.quadratic - solved.log_det - trace
-    loc, precision = prior
-    if isinstance(loc, list):
-        centre = sum((p * m**2 for m, p in zip(loc, precision, strict=True)), 0.0)
-    else:
-        centre = (precision * loc**2).sum(-1)
     means = block_means(step, solved.products.mixed)
     errors = error_products(arrays, step, solved.products, means)
-    return 0.5 * (value - centre), errors, solved
+    return 0.5 * value, errors, solved

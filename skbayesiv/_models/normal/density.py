@@ -48,8 +48,8 @@ def _marginal(shape: Shape) -> Any:
             else (jnp.diagonal(variance))
         )
         d_prior = (
-            jax.tree.map(_by_loc, solved.mean, *prior),
-            jax.tree.map(_by_precision, solved.mean, diagonal, prior[0]),
+            jax.tree.map(jnp.multiply, prior[1], solved.deviation),
+            jax.tree.map(lambda d, v: -0.5 * (v + d**2), solved.deviation, diagonal),
         )
         d_omega = [[-0.5 * entry for entry in row] for row in errors]
         return value, (d_omega, d_prior, arrays)
@@ -62,16 +62,6 @@ def _marginal(shape: Shape) -> Any:
     define: Any = marginal.defvjp
     define(forward, backward)
     return marginal
-
-
-def _by_loc(mean: Any, loc: Any, precision: Any) -> Any:
-    """Derivative of `conditional`'s value in the prior mean of a coefficient, or of all."""
-    return precision * (mean - loc)
-
-
-def _by_precision(mean: Any, variance: Any, loc: Any) -> Any:
-    """Derivative of `conditional`'s value in the prior precision."""
-    return -0.5 * (variance + (mean - loc) ** 2)
 
 
 def log_density(shape: Shape, u: Any, arrays: Arrays) -> Any:

@@ -95,14 +95,14 @@ def _draw_chunk(
 
 
 def _dense_draw(design: Design, omega: Any, step: Any, prior: Any, noise: Array) -> Array:
-    """A^-1 b + L'^-1 noise, with A = L L'."""
+    """m0 + A^-1 c + L'^-1 noise, with A = L L'."""
     if not noise.shape[1]:
         return noise
-    a, b = dense_system(design.shape, design.arrays, omega, step, prior, np)
+    a, _, c = dense_system(design.shape, design.arrays, omega, step, prior, np)
     lower = np.linalg.cholesky(a)
-    half = np.linalg.solve(lower, b[..., None])
+    half = np.linalg.solve(lower, c[..., None])
     upper = np.swapaxes(lower, -1, -2)
-    return np.asarray(np.linalg.solve(upper, half + noise[..., None])[..., 0])
+    return np.asarray(prior[0] + np.linalg.solve(upper, half + noise[..., None])[..., 0])
 
 
 def _coefficients(

@@ -50,16 +50,16 @@ def start(design: Design) -> tuple[Array, Array]:
 def _log_spread(design: Design, solved: Solved) -> Array:
     """log s_k that maximises the expected log density of Q coefficients and log s_k.
 
-    With S = E[sum_j (beta_j - loc_j)^2] that is -(Q - 1) log s - S / 2 s^2 - log(1 + s^2), whose
-    derivative is zero where x = s^2 has (Q + 1) x^2 + (Q - 1 - S) x - S = 0.
+    With S = E[sum_j p_j (beta_j - loc_j)^2], p_j the precision at s = 1, that density is
+    -(Q - 1) log s - S / (2 s^2) - log(1 + s^2). Its derivative is zero where x = s^2 solves
+    (Q + 1) x^2 + (Q - 1 - S) x - S = 0.
     """
-    shape = design.shape
+    shape, arrays = design.shape, design.arrays
     if not shape.learned_positions:
         return np.zeros(0)
     at = np.array(shape.learned_positions).reshape(shape.n_treatments, -1)
-    variance = np.diagonal(solved.variance[0])
-    squares = variance[at] + (solved.mean[0] - design.arrays.loc)[at] ** 2
-    total, q = squares.sum(axis=1), at.shape[1]
+    squares = np.diagonal(solved.variance[0]) + solved.deviation[0] ** 2
+    total, q = (arrays.precision * squares)[at].sum(axis=1), at.shape[1]
     half = 0.5 * (q - 1.0 - total)
     return np.asarray(0.5 * np.log((np.sqrt(half**2 + (q + 1.0) * total) - half) / (q + 1.0)))
 
