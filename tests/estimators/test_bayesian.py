@@ -172,7 +172,7 @@ def test_units_do_not_matter_to_a_learnt_first_stage(unit):
     data = {"y": y, "t": t, "z": z}
     scaled = data | {unit: 8.0 * data[unit]}  # a power of 2: the moments are the same bits
     fits = [
-        BayesianIV(**QUICK).fit(None, d["t"], d["y"], z=d["z"]).idata_.posterior
+        BayesianIV(**EXACT).fit(None, d["t"], d["y"], z=d["z"]).idata_.posterior
         for d in (data, scaled)
     ]
     factor = {"y": (8.0, 1.0), "t": (1 / 8.0, 8.0), "z": (1.0, 1.0)}[unit]
@@ -193,12 +193,12 @@ def test_an_unknown_prior_of_the_first_stage_is_named(scale):
 @unchecked
 def test_priors_of_a_learnt_first_stage_are_shown():
     y, t, z = moderate()
-    est = BayesianIV(**QUICK).fit(None, t, y, z=z)
+    est = BayesianIV(**EXACT).fit(None, t, y, z=z)
     table = est.prior_summary()
     assert table.loc["beta_z_sd[t]"].tolist() == ["HalfCauchy", 0.0, pytest.approx(t.std())]
     assert table.loc["beta_z[z, t]", "distribution"] == "Normal(0, beta_z_sd / sd z)"
     assert table.loc["beta_z[z, t]", ["loc", "scale"]].isna().all()
-    fixed = BayesianIV(beta_z_scale="auto", **QUICK).fit(None, t, y, z=z)
+    fixed = BayesianIV(beta_z_scale="auto", **EXACT).fit(None, t, y, z=z)
     assert fixed.prior_summary().loc["beta_z[z, t]", "scale"] == pytest.approx(
         2.5 * t.std() / z.std()
     )
@@ -209,7 +209,7 @@ def test_priors_of_a_learnt_first_stage_are_shown():
 def test_the_prior_of_the_first_stage_can_be_searched():
     y, t, z = (column.reshape(-1, 1) for column in moderate())
     frame = pd.DataFrame(np.column_stack([t, z]), columns=["t", "z"])
-    est = BayesianIV(treatment="t", instruments="z", **QUICK)
+    est = BayesianIV(treatment="t", instruments="z", **EXACT)
     grid = {"beta_z_scale": ["learned", "auto", 1.0]}
     search = GridSearchCV(est, grid, cv=3).fit(frame, y.ravel())
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
