@@ -9,7 +9,7 @@ at the mode, misses a part of it: use it at strong instruments only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -82,6 +82,29 @@ def posterior(gram, prior=None, points=41, width=7.0):
     out["sigma_t"] = _moments(weight, np.exp(q[:, 1]), 0.0)
     out["rho"] = _moments(weight, np.tanh(q[:, 2]), 0.0)
     return out, constant
+
+
+def posterior_with_learnt_first_stage(gram, unit, prior=None, points=25, width=6.5):
+    """Mean and sd of every parameter and of log s, with beta_z ~ N(loc, (s unit)^2).
+
+    s is half-Cauchy(1). The posteriors given s, of the other three coordinates, are joined by
+    their normalising constants on a grid of log s: for strong instruments, that rule out s near 0.
+    """
+    prior = prior or Prior()
+    log_s = np.arange(-4.0, 9.0, 0.2)
+    given, log_weight = [], []
+    for s in np.exp(log_s):
+        fixed = replace(prior, scale=(*prior.scale[:3], s * unit))
+        moments, constant = posterior(gram, fixed, points, width)
+        given.append(moments)
+        log_weight.append(constant + np.log(s) - np.log1p(s**2))
+    weight = np.exp(np.array(log_weight) - np.max(log_weight))
+    weight /= weight.sum()
+    out = {"log_s": _moments(weight, log_s, 0.0)}
+    for name in given[0]:
+        mean, sd = np.array([moments[name] for moments in given]).T
+        out[name] = _moments(weight, mean, sd**2)
+    return out
 
 
 def _mode(density, h=1e-4):

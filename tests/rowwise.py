@@ -6,7 +6,7 @@ between the package's coordinates of Sigma and PyMC's; and the row-level density
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import jax
@@ -49,6 +49,7 @@ NONE = {"fit_intercept": False}
 REGRESSION = {"sigma_prior": "regression"}
 DIRECT = {"exclusion_scale": [0.1, 0.5, 2.0]}
 ETA = {"lkj_eta": 2.0}
+FIXED = {"beta_z_scale": "auto"}
 ALL = [
     Case("constant", 0, 0, 0, True),
     Case("ols", 0, 0, 3),
@@ -64,6 +65,10 @@ ALL = [
     Case("two-regression", 2, 3, 1, True, REGRESSION | ETA | {"sigma_scale": [3.0, 0.5, 2.0]}),
     Case("two-raw", 2, 3, 1, False, RAW | ETA | DIRECT | {"beta_z_loc": 1.0}),
     Case("two-no-intercept", 2, 3, 1, True, NONE | REGRESSION),
+    Case("one-fixed", 1, 1, 0, True, FIXED),
+    Case("three-fixed", 1, 3, 2, False, RAW | {"beta_z_scale": 0.3, "beta_z_loc": 0.2}),
+    Case("two-fixed", 2, 3, 1, True, FIXED | DIRECT),
+    Case("nine", 1, 9, 1, True, {"beta_z_loc": 0.1}),
 ]
 CASES = {case.name: case for case in ALL}
 
@@ -153,9 +158,25 @@ class Stacked:
         return np.linalg.solve(a, b), a
 
 
-def stacked(prob):
-    """The dense design; an intercept is the one its prior speaks of."""
+def learned_sd(prob, u):
+    """beta_z_sd (K,) at coordinates u, or None where the first stage is not learnt."""
+    size = 1 + prob.data.t.shape[1]
+    log_sd = u[size * (size + 1) // 2 :]
+    return np.exp(log_sd) * weighted_sd(prob, prob.data.t) if len(log_sd) else None
+
+
+def weighted_sd(prob, value):
+    centre = np.average(value, axis=0, weights=prob.weight)
+    return np.sqrt(np.average((value - centre) ** 2, axis=0, weights=prob.weight))
+
+
+def stacked(prob, u):
+    """The dense design, its priors those at u; an intercept is the one its prior speaks of."""
     data, priors = prob.data, prob.design.priors
+    beta_z_sd = learned_sd(prob, u)
+    if beta_z_sd is not None:
+        scale = beta_z_sd / weighted_sd(prob, data.z)[:, None]
+        priors = replace(priors, beta_z=replace(priors.beta_z, scale=scale))
     n, k = data.n_rows, data.t.shape[1]
     x, z, t = (
         value - np.average(value, axis=0, weights=prob.weight) if priors.centered else value
@@ -206,10 +227,12 @@ def rows_log_density(prob, draws, i):
 
 def sigma_of(u, sd, xp=np):
     """Sigma in raw units: e_j = sum_{k<j} a_jk e_k + v_j, treatments first, outcome last."""
-    size, n_below = len(sd), len(u) - len(sd)
+    size, n_below = len(sd), len(sd) * (len(sd) - 1) // 2
     place = np.zeros((size, size, n_below))
     place[*np.tril_indices(size, -1), np.arange(n_below)] = 1.0
-    root = xp.linalg.solve(np.eye(size) - place @ u[size:], xp.diag(xp.exp(u[:size])))
+    root = xp.linalg.solve(
+        np.eye(size) - place @ u[size : size + n_below], xp.diag(xp.exp(u[:size]))
+    )
     order = np.array([size - 1, *range(size - 1)])  # equations: outcome, treatments
     return (root @ root.T)[order][:, order] * np.outer(sd, sd)
 
@@ -253,13 +276,18 @@ def compiled_variables(sd, regression):
 
 
 def change_of_variables(prob, u):
-    """PyMC's free variables of the covariance at u, and log |d(variables) / du|."""
+    """PyMC's free variables at u but for the coefficients, and log |d(variables) / du|."""
     regression = prob.design.shape.sigma_prior == "regression"
     both = compiled_variables(tuple(prob.design.response_sd), regression)
+    size = len(prob.design.response_sd)
     with jax.enable_x64(True):
-        jacobian, values = both(u)
+        jacobian, values = both(u[: size * (size + 1) // 2])
         values = {name: np.asarray(value) for name, value in values.items()}
-        return values, np.linalg.slogdet(np.asarray(jacobian))[1]
+        log_jacobian = np.linalg.slogdet(np.asarray(jacobian))[1]
+    beta_z_sd = learned_sd(prob, u)
+    if beta_z_sd is None:
+        return values, log_jacobian
+    return values | {"beta_z_sd": beta_z_sd}, log_jacobian + np.log(beta_z_sd).sum()
 
 
 def value_point(model, values):
@@ -293,13 +321,12 @@ def points(case):
     rng = np.random.default_rng(7)
     model = state_rows(prob.data, prob.design)
     log_p = model.compile_logp(jacobian=False, **FAST)
-    rows = stacked(prob)
     at, spread = start(prob.design)
     u = at + 3.0 * rng.normal(size=(N_POINTS, at.size)) * spread
     pymc, normal = np.empty(N_POINTS), np.empty(N_POINTS)
     for i in range(N_POINTS):
         values, log_jacobian = change_of_variables(prob, u[i])
-        sigma = sigma_of(u[i], prob.design.response_sd)
+        sigma, rows = sigma_of(u[i], prob.design.response_sd), stacked(prob, u[i])
         mean, a = rows.conditional(prob.weight, sigma)
         theta = mean + 2.0 * np.linalg.solve(np.linalg.cholesky(a).T, rng.normal(size=len(mean)))
         normal[i] = 0.5 * (np.linalg.slogdet(a)[1] - (theta - mean) @ a @ (theta - mean))

@@ -31,6 +31,7 @@ from skbayesiv._models.build import (
 )
 from skbayesiv._models.parts.model import Model
 from skbayesiv._models.parts.posterior import Posterior
+from skbayesiv._models.parts.priors import LEARNED
 from skbayesiv._models.sampling import sample_model
 from skbayesiv._results.convergence import check_convergence
 from skbayesiv._results.tree import build_tree
@@ -58,7 +59,8 @@ class BayesianIV(PosteriorMethods):
         (e_y, e_t) \sim N(0, \Sigma).
 
     The rows are compressed once to their moments; all coefficients are integrated out, NUTS
-    samples the error covariance, and each of its draws gets an exact draw of the coefficients.
+    samples the error covariance and the first stages' spread, and each of these draws gets an
+    exact draw of the coefficients.
     After the pass over the data nothing depends on the number of rows.
 
     Parameters
@@ -72,8 +74,14 @@ class BayesianIV(PosteriorMethods):
     beta_t_scale : float, array-like of shape (K,) or "auto", default="auto"
         Prior standard deviation of the effect. "auto" is 2.5 sd y / sd t.
     beta_z_loc : float or array-like of shape (Q, K), default=0.0
-    beta_z_scale : float, array-like of shape (Q, K) or "auto", default="auto"
-        Prior of the first stage. "auto" is 2.5 sd t / sd z.
+        Prior mean of the first stage, in units of t per unit of z.
+    beta_z_scale : float, array-like of shape (Q, K), "auto" or "learned", default="learned"
+        Prior standard deviation of the first stage. "learned" learns it from the data for each
+        treatment: beta_z[q, k] ~ N(beta_z_loc, (beta_z_sd[k] / sd z_q)^2) with
+        beta_z_sd[k] ~ HalfCauchy(sd t_k), in units of t per standard deviation of an instrument
+        [6]_. Fixed scales make the posterior behave like 2SLS when several instruments are weak:
+        with 10 of them at a first-stage F of 2, 95% intervals covered 0.48 of the time under
+        "auto" and LKJ(1), and 0.98 under the defaults. "auto" is 2.5 sd t / sd z.
     gamma_y_loc : float or array-like of shape (P,), default=0.0
     gamma_t_loc : float or array-like of shape (P, K), default=0.0
     gamma_scale : float, array-like of shape (P,) or "auto", default="auto"
@@ -82,13 +90,15 @@ class BayesianIV(PosteriorMethods):
     sigma_scale : float, array-like of shape (1 + K,) or "auto", default="auto"
         Scales of the half-Cauchy priors of the errors' standard deviations, outcome first.
         "auto" is 2.5 sd of the response.
-    lkj_eta : float, default=1.0
-        Shape of the LKJ prior of the errors' correlation; 1 is uniform. With weak instruments
-        this prior decides the coverage of the effect's interval.
+    lkj_eta : float, default=0.5
+        Shape of the LKJ prior of the errors' correlation: 1 is uniform, less favours strong
+        correlations, and 0.5 is the arcsine prior of one correlation. With weak instruments this
+        prior and that of the first stage decide the coverage of the effect's interval.
     sigma_prior : {"lkj", "regression"}, default="lkj"
         "regression" writes the outcome's error as ``e_y = alpha'e_t + v`` with
-        alpha ~ N(0, 2.5 sd y / sd t) and sd(v) ~ half-t with 3 degrees of freedom, which keeps
-        coverage with weak instruments.
+        alpha ~ N(0, 2.5 sd y / sd t) and sd(v) ~ half-t with 3 degrees of freedom. It is wide
+        where one instrument is weak, and does not mend the coverage with several weak ones under
+        a fixed `beta_z_scale` (0.58 with the 10 instruments above).
     likelihood : {"normal", "gmm"}, default="normal"
         "gmm" replaces the joint normal likelihood by one of the continuously updated GMM
         criterion Q of E[z e] = 0 [3]_ [4]_, the likelihood ratio of normal theory
@@ -180,6 +190,8 @@ class BayesianIV(PosteriorMethods):
        90, 715-748.
     .. [5] Anderson, T. W. (2003). An introduction to multivariate statistical analysis, 3rd
        edition. Wiley.
+    .. [6] Chamberlain, G. and Imbens, G. (2004). Random effects estimators with many instrumental
+       variables. Econometrica 72, 295-306.
 
     Examples
     --------
@@ -199,7 +211,7 @@ class BayesianIV(PosteriorMethods):
         "beta_t_loc": LOC,
         "beta_t_scale": SCALE,
         "beta_z_loc": LOC,
-        "beta_z_scale": SCALE,
+        "beta_z_scale": [*SCALE[:2], StrOptions({"auto", LEARNED})],
         "gamma_y_loc": LOC,
         "gamma_t_loc": LOC,
         "gamma_scale": SCALE,
@@ -233,12 +245,12 @@ class BayesianIV(PosteriorMethods):
         beta_t_loc: Any = 0.0,
         beta_t_scale: Any = "auto",
         beta_z_loc: Any = 0.0,
-        beta_z_scale: Any = "auto",
+        beta_z_scale: Any = "learned",
         gamma_y_loc: Any = 0.0,
         gamma_t_loc: Any = 0.0,
         gamma_scale: Any = "auto",
         sigma_scale: Any = "auto",
-        lkj_eta: float = 1.0,
+        lkj_eta: float = 0.5,
         sigma_prior: str = "lkj",
         likelihood: str = "normal",
         exclusion_scale: Any = 0.0,

@@ -80,6 +80,8 @@ def _components(names: Sequence[str]) -> dict[str, list[str]]:
     parts = {"beta_t": effect, "correlation": ["corr"], "direct": ["direct"]}
     taken = {*effect, "corr", "direct", "beta_t", "beta_j"}
     parts = {name: [v for v in part if v in names] for name, part in parts.items()}
+    if "beta_z_sd" in names:
+        taken.add("beta_z")
     return parts | {"rest": [name for name in names if name not in taken]}
 
 

@@ -12,7 +12,13 @@ import polars as pl
 import pytest
 from arviz_stats.base.array import array_stats
 from experiments import EXACT, QUICK, simulated, unchecked
-from quadrature import Prior, cross_products, posterior
+from quadrature import (
+    Prior,
+    cross_products,
+    posterior,
+    posterior_with_learnt_first_stage,
+)
+from sklearn.model_selection import GridSearchCV
 
 from skbayesiv import BayesianIV, TwoStageLS
 from skbayesiv.exceptions import ConvergenceWarning, NoTreatmentWarning
@@ -20,6 +26,9 @@ from skbayesiv.exceptions import ConvergenceWarning, NoTreatmentWarning
 REFERENCE = json.loads(
     (Path(__file__).parents[1] / "reference" / "push_posterior.json").read_text()
 )
+
+
+GRID = {"push": {}, "moderate": {"points": 31, "width": 8.0}}
 
 
 def flat(est):
@@ -97,6 +106,7 @@ def test_weak_instrument_posterior_is_exact():
         beta_t_scale=5.0,
         beta_z_scale=5.0,
         sigma_scale=2.5,
+        lkj_eta=1.0,
         intercept_prior="raw",
         draws=4000,
         random_state=0,
@@ -109,6 +119,101 @@ def test_weak_instrument_posterior_is_exact():
     mcse = float(array_stats.mcse(x, chain_axis=0, draw_axis=1, method="mean"))
     assert abs(x.mean() - exact["beta_t"][0]) < 4 * mcse
     assert int(est.idata_.sample_stats["diverging"].sum()) == 0
+
+
+def moderate():
+    """y, t, z of 60 rows with a first-stage F near 15, where the learnt spread matters."""
+    rng = np.random.default_rng(11)
+    z, v = rng.normal(size=60), rng.normal(size=60)
+    t = 0.5 * z + v
+    return t + 0.6 * v + 0.8 * rng.normal(size=60), t, z
+
+
+@pytest.mark.parametrize("data", ["push", "moderate"])
+def test_posterior_with_a_learnt_first_stage_is_exact(push, notebook, data):
+    """Against quadrature over the covariance and the spread, in other code."""
+    y, t, z = push if data == "push" else moderate()
+    own = {"beta_z_scale": "learned", "lkj_eta": 0.5}
+    if data == "moderate":
+        notebook = notebook | {"intercept_y_loc": 0.0, "beta_t_scale": 2.0}
+    own = notebook | own
+    unit = t.std() / z.std()
+    prior = Prior(
+        loc=(own["intercept_y_loc"], 0.0, 0.0, 0.0),
+        scale=(10.0, own["beta_t_scale"], 1.0, 1.0),
+        eta=0.5,
+    )
+    exact = posterior_with_learnt_first_stage(cross_products(y, t, z), unit, prior, **GRID[data])
+    est = BayesianIV(**own, draws=4000, random_state=1, check=False).fit(None, t, y, z=z)
+    spread = est.idata_.posterior["beta_z_sd"].to_numpy()[..., 0]
+    assert_matches(flat(est) | {"log_s": np.log(spread / t.std())}, exact)
+
+
+def test_strong_instruments_need_no_prior_of_the_first_stage(push):
+    """The effect's posterior is the same, learnt or fixed, within Monte Carlo error."""
+    y, t, z = push
+    effects = [
+        BayesianIV(beta_z_scale=scale, random_state=i, draws=4000).fit(None, t, y, z=z)
+        for i, scale in enumerate(["learned", "auto"])
+    ]
+    draws = [est.idata_.posterior["beta_t"].to_numpy()[..., 0] for est in effects]
+    options = {"chain_axis": 0, "draw_axis": 1}
+    for method in ("mean", "sd"):
+        one, other = (getattr(x, {"sd": "std"}.get(method, method))() for x in draws)
+        error = np.hypot(*(array_stats.mcse(x, method=method, **options) for x in draws))
+        assert abs(one - other) < 4 * error
+
+
+@unchecked
+@pytest.mark.parametrize("unit", ["y", "t", "z"])
+def test_units_do_not_matter_to_a_learnt_first_stage(unit):
+    """An effect goes with y / t, beta_z_sd with t alone."""
+    y, t, z = moderate()
+    data = {"y": y, "t": t, "z": z}
+    scaled = data | {unit: 8.0 * data[unit]}  # a power of 2: the moments are the same bits
+    fits = [
+        BayesianIV(**EXACT).fit(None, d["t"], d["y"], z=d["z"]).idata_.posterior
+        for d in (data, scaled)
+    ]
+    factor = {"y": (8.0, 1.0), "t": (1 / 8.0, 8.0), "z": (1.0, 1.0)}[unit]
+    for name, by in zip(("beta_t", "beta_z_sd"), factor, strict=True):
+        one, other = (fit[name].to_numpy() for fit in fits)
+        np.testing.assert_allclose(other, by * one, rtol=1e-9)
+
+
+@unchecked
+@pytest.mark.parametrize("scale", ["something", "Learned"])
+def test_an_unknown_prior_of_the_first_stage_is_named(scale):
+    y, t, z = moderate()
+    with pytest.raises(ValueError, match=r"beta_z_scale.*'(auto|learned)', '(auto|learned)'") as e:
+        BayesianIV(beta_z_scale=scale).fit(None, t, y, z=z)
+    assert scale in str(e.value)
+
+
+@unchecked
+def test_priors_of_a_learnt_first_stage_are_shown():
+    y, t, z = moderate()
+    est = BayesianIV(**EXACT).fit(None, t, y, z=z)
+    table = est.prior_summary()
+    assert table.loc["beta_z_sd[t]"].tolist() == ["HalfCauchy", 0.0, pytest.approx(t.std())]
+    assert table.loc["beta_z[z, t]", "distribution"] == "Normal(0, beta_z_sd / sd z)"
+    assert table.loc["beta_z[z, t]", ["loc", "scale"]].isna().all()
+    fixed = BayesianIV(beta_z_scale="auto", **EXACT).fit(None, t, y, z=z)
+    assert fixed.prior_summary().loc["beta_z[z, t]", "scale"] == pytest.approx(
+        2.5 * t.std() / z.std()
+    )
+    assert "beta_z_sd" not in fixed.idata_.posterior
+
+
+@unchecked
+def test_the_prior_of_the_first_stage_can_be_searched():
+    y, t, z = (column.reshape(-1, 1) for column in moderate())
+    frame = pd.DataFrame(np.column_stack([t, z]), columns=["t", "z"])
+    est = BayesianIV(treatment="t", instruments="z", **EXACT)
+    grid = {"beta_z_scale": ["learned", "auto", 1.0]}
+    search = GridSearchCV(est, grid, cv=3).fit(frame, y.ravel())
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_params_["beta_z_scale"] in grid["beta_z_scale"]
 
 
 def test_strong_data_agree_with_two_stage(push):

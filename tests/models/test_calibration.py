@@ -37,8 +37,11 @@ PRIORS = {
     "beta_z_scale": 1.0,
     "gamma_scale": 1.0,
     "sigma_scale": 1.0,
+    "lkj_eta": 1.0,
     "intercept_prior": "raw",
 }
+DEFAULT = {"beta_z_scale": "learned", "lkj_eta": 0.5}
+FIXED = {"beta_z_scale": "auto"}
 
 
 def fit_all(models, draws=300, tune=500):
@@ -64,8 +67,19 @@ def fit_all(models, draws=300, tune=500):
         (1, 2, 1, {"exclusion_scale": 0.5}),
         (1, 1, 0, {"sigma_prior": "regression"}),
         (2, 2, 0, {}),
+        (1, 1, 0, DEFAULT),
+        (1, 3, 1, DEFAULT),
+        (2, 2, 0, DEFAULT),
     ],
-    ids=["one instrument", "direct effects", "regression form", "two treatments"],
+    ids=[
+        "one instrument",
+        "direct effects",
+        "regression form",
+        "two treatments",
+        "learnt, one instrument",
+        "learnt, three instruments",
+        "learnt, two treatments",
+    ],
 )
 def test_ranks_are_uniform(k, q, p, extra):
     """400 simulations of 60 rows: Kolmogorov-Smirnov on the ranks of every scalar parameter."""
@@ -77,7 +91,7 @@ def test_ranks_are_uniform(k, q, p, extra):
         tuple(f"t{i}" for i in range(k)),
         "y",
     )
-    est = BayesianIV(**PRIORS, **extra)
+    est = BayesianIV(**(PRIORS | extra))
     unit = Standardised(
         columns, 0.0, np.zeros(p + q + k + 1), np.ones(p + q + k + 1), np.eye(p + q + k + 1)
     )
@@ -110,17 +124,17 @@ def test_ranks_are_uniform(k, q, p, extra):
         assert stats.kstest(jittered, "uniform").pvalue > 1e-3, name
 
 
-def coverage(f_statistic, n=100, rho=0.8, count=400, **parameters):
-    """Share of nominal 90% intervals that hold the true effect, one instrument."""
+def coverage(f_statistic, n=100, rho=0.8, count=400, q=1, **parameters):
+    """Share of nominal 90% intervals that hold the true effect, q equal instruments."""
     rng = np.random.default_rng(1)
-    columns = Columns((), ("z",), ("t",), "y")
+    columns = Columns((), tuple(f"z{i}" for i in range(q)), ("t",), "y")
     est, models = BayesianIV(**parameters), []
-    slope = np.sqrt(f_statistic / n)
+    slope = np.full(q, np.sqrt(f_statistic / n))
     for _ in range(count):
-        z, v = rng.normal(size=n), rng.normal(size=n)
-        t = slope * z + v
+        z, v = rng.normal(size=(n, q)), rng.normal(size=n)
+        t = z @ slope + v
         y = t + rho * v + np.sqrt(1 - rho**2) * rng.normal(size=n)
-        data = IVData(np.empty((n, 0)), z[:, None], t[:, None], y, None, columns)
+        data = IVData(np.empty((n, 0)), z, t[:, None], y, None, columns)
         models.append(build_model(est, Sums(Moments.from_data(data))))
     hits = 0
     for values in fit_all(models, draws=800):
@@ -130,8 +144,9 @@ def coverage(f_statistic, n=100, rho=0.8, count=400, **parameters):
 
 
 @pytest.mark.slow
-def test_coverage_is_nominal_with_a_strong_instrument():
-    covered = coverage(100.0)
+@pytest.mark.parametrize("parameters", [{}, FIXED | {"lkj_eta": 1.0}], ids=["learnt", "fixed"])
+def test_coverage_is_nominal_with_a_strong_instrument(parameters):
+    covered = coverage(100.0, **parameters)
     assert abs(covered - 0.9) < 4 * np.sqrt(0.9 * 0.1 / 400)
 
 
@@ -139,11 +154,23 @@ def test_coverage_is_nominal_with_a_strong_instrument():
 def test_coverage_with_a_weak_instrument_depends_on_the_correlation_prior():
     """At a first-stage F of 1 the uniform prior keeps near nominal coverage, LKJ(2) does not."""
     covered = {
-        "lkj 2": coverage(1.0, lkj_eta=2.0),
-        "lkj 1": coverage(1.0, lkj_eta=1.0),
-        "regression": coverage(1.0, sigma_prior="regression"),
+        "lkj 2": coverage(1.0, lkj_eta=2.0, **FIXED),
+        "lkj 1": coverage(1.0, lkj_eta=1.0, **FIXED),
+        "regression": coverage(1.0, sigma_prior="regression", **FIXED),
+        "default": coverage(1.0),
     }
     print(covered)
     assert covered["lkj 2"] < 0.6
     assert covered["lkj 1"] > 0.8
     assert covered["regression"] > 0.9
+    assert covered["default"] > 0.9
+
+
+@pytest.mark.slow
+def test_coverage_with_several_weak_instruments_needs_a_learnt_first_stage():
+    """Five instruments of concentration 1 each: a fixed first stage behaves like 2SLS."""
+    fixed = coverage(1.0, q=5, count=200, lkj_eta=1.0, **FIXED)
+    learnt = coverage(1.0, q=5, count=200)
+    print({"fixed": fixed, "learnt": learnt})
+    assert fixed < 0.8
+    assert learnt > 0.85

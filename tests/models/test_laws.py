@@ -33,14 +33,23 @@ WEAK = EffectLikelihood(
     2, np.array([[6.0, 5.0], [5.0, 8.0]]), np.array([[1.2, 0.7], [0.7, 1.5]]), 15.0
 )
 CARRIED = HISTORY | {"likelihoods": {"0": WEAK}}
+HISTORY_OF_TWO = {name: np.column_stack([value, value]) for name, value in HISTORY.items()}
 REGRESSION, GMM = {"sigma_prior": "regression"}, {"likelihood": "gmm"}
+FIXED = {"beta_z_scale": "auto", "lkj_eta": 1.0}
 ROBUST = {"robust_weight": 0.3, "sigma_t_bar_prior": "half-t"}
 PARAMETERS = {
     "normal": BayesianIV(),
+    "fixed": BayesianIV(**FIXED),
+    "many instruments": BayesianIV(),
+    "two treatments": BayesianIV(),
+    "two treatments, fixed": BayesianIV(**FIXED),
+    "two treatments, many instruments": BayesianIV(beta_z_loc=0.2),
     "regression": BayesianIV(**REGRESSION),
     "gmm": BayesianIV(**GMM),
     "normal, history": HierarchicalBayesianIV(**HISTORY),
     "normal, robust history": HierarchicalBayesianIV(**HISTORY, **ROBUST),
+    "fixed, robust history": HierarchicalBayesianIV(**HISTORY, **ROBUST, **FIXED),
+    "two treatments, history": HierarchicalBayesianIV(**HISTORY_OF_TWO),
     "gmm, history": HierarchicalBayesianIV(**HISTORY, **GMM),
     "normal, carried history": HierarchicalBayesianIV(**CARRIED),
     "gmm, carried robust history": HierarchicalBayesianIV(**CARRIED, **ROBUST, **GMM),
@@ -59,15 +68,23 @@ def covariates(name):
     return () if "gmm" in name else ("x0",)
 
 
+def columns_of(name):
+    """Numbers of treatments and instruments; many instruments are solved by LAPACK."""
+    return 1 + ("two" in name), 9 if "many" in name else 2
+
+
 def raw(name, n=80):
-    """X, y, t, z of an experiment with two instruments, rounded so that sums are exact."""
+    """X, y, t, z of an experiment, rounded so that sums are exact."""
     rng = np.random.default_rng(5)
-    z = rng.integers(0, 3, size=(n, 2)).astype(float)
+    k, q = columns_of(name)
+    z = rng.integers(0, 3, size=(n, q)).astype(float)
     e = rng.normal(size=n)
     x = rng.integers(0, 4, size=(n, len(covariates(name)))).astype(float)
-    t = np.round(z @ [1.0, 0.5] + 0.3 * x.sum(axis=1) + e + rng.normal(size=n), 2)
-    y = np.round(2.0 + 1.2 * t - 0.5 * x.sum(axis=1) + e + rng.normal(size=n), 2)
-    return x, y, t, z
+    first_stage = np.resize([1.0, 0.5, -0.4], (q, k))
+    t = z @ first_stage + 0.3 * x.sum(axis=1, keepdims=True) + e[:, None]
+    t = np.round(t + rng.normal(size=(n, k)), 2)
+    y = np.round(2.0 + 1.2 * t.sum(axis=1) - 0.5 * x.sum(axis=1) + e + rng.normal(size=n), 2)
+    return x, y, t if k > 1 else t[:, 0], z
 
 
 def read(x, y, t, z, weight=None):
@@ -158,7 +175,7 @@ def test_exact_draws_depend_on_the_coordinates_and_the_generator_alone(name):
     assert not np.array_equal(posterior.values["beta_z"], other.values["beta_z"])
 
 
-@every("normal", "regression", "gmm", "normal, history")
+@every("normal", "fixed", "regression", "gmm", "normal, history")
 def test_any_sampler_gives_the_same_posterior(name):
     model = fitted(name)
     means, errors = [], []
@@ -173,7 +190,13 @@ def test_any_sampler_gives_the_same_posterior(name):
 
 def empty_model(name):
     """Model of no rows."""
-    columns = Columns(covariates(name), ("z0", "z1"), ("t",), "y")
+    k, q = columns_of(name)
+    columns = Columns(
+        covariates(name),
+        tuple(f"z{i}" for i in range(q)),
+        tuple(f"t{i}" for i in range(k)),
+        "y",
+    )
     est = PARAMETERS[name]
     fourth = FourthMoments.empty(columns) if est.likelihood == "gmm" else None
     return est._build_model(Sums(Moments.empty(columns), fourth))
@@ -208,10 +231,21 @@ def test_without_rows_it_is_its_prior(name):
             p = stats.ks_2samp(one[:, ::thin].ravel(), other).pvalue
             assert p > 1e-5, (key, k, p)
             compared.add(key)
-    assert compared >= {"beta_t"} | ({"sigma", "corr", "beta_z"} if model.has_density else set())
+    expected = {"beta_t"} | ({"sigma", "corr", "beta_z"} if model.has_density else set())
+    learnt = model.has_density and "fixed" not in name
+    assert compared >= expected | ({"beta_z_sd"} if learnt else set())
 
 
-@every("normal", "regression", "gmm")
+@every(
+    "normal",
+    "fixed",
+    "many instruments",
+    "two treatments",
+    "two treatments, fixed",
+    "two treatments, many instruments",
+    "regression",
+    "gmm",
+)
 def test_its_density_is_pymcs(name):
     """log prior + log likelihood of a draw, by this package and by PyMC, up to one constant."""
     model, (_, posterior) = fitted(name), quick(name)
@@ -221,9 +255,13 @@ def test_its_density_is_pymcs(name):
     density = stated.compile_logp(jacobian=False, mode="FAST_COMPILE")
     theirs = np.array([float(density(point(stated, posterior, i))) for i in at])
     if "chol_cov" in stated.named_vars:
-        # PyMC's density is that of the factor (s_y, s_t r, s_t (1 - r^2)^1/2).
-        s_t, r = posterior.values["sigma"][at, 1], posterior.values["corr"][at, 0, 1]
-        theirs += np.log(s_t) - 0.5 * np.log1p(-(r**2))
+        # PyMC's density is that of the Cholesky factor L of the covariance, of size D:
+        # |dL / d(sigma, R)| = prod_i sigma_i^D / L_ii^(D - i + 1), i = 1..D.
+        factor = np.linalg.cholesky(posterior.values["cov"][at])
+        diagonal = np.log(np.diagonal(factor, axis1=1, axis2=2))
+        size = diagonal.shape[1]
+        theirs += size * np.log(posterior.values["sigma"][at]).sum(1)
+        theirs -= diagonal @ np.arange(size, 0, -1)
     assert np.ptp(own - theirs) < 1e-8 * np.ptp(own)
 
 

@@ -113,7 +113,7 @@ def prior_sample(k, q, p, bug=None, n_walkers=2000, **parameters):
     rng = np.random.default_rng(7)
     at, spread = start(design)
     walkers = at[:, None] + spread[:, None] * rng.normal(size=(len(at), n_walkers))
-    walkers = stretch_moves(density, walkers, 80, rng)
+    walkers = stretch_moves(density, walkers, max(80, 25 * len(at)), rng)
     flat = spread_out(walkers, *sizes)[0].T
     values = draw_posterior(design, flat, np.random.default_rng(1)).values
     return priors, values
@@ -122,14 +122,17 @@ def prior_sample(k, q, p, bug=None, n_walkers=2000, **parameters):
 def p_values(priors, values):
     """Kolmogorov-Smirnov p-values of each scalar parameter against its prior."""
     out = {}
+    learnt = priors.beta_z_sd_scale is not None
     for name, prior in priors.normals():
-        if name == "alpha":
+        if name == "alpha" or (learnt and name == "beta_z"):
             continue
         for index in np.ndindex(prior.loc.shape):
             law = stats.norm(prior.loc[index], prior.scale[index])
             out[f"{name}{index}"] = stats.kstest(
                 values[name][(slice(None), *index)], law.cdf
             ).pvalue
+    if learnt:
+        out |= first_stage_p_values(priors, values)
     size = values["sigma"].shape[1]
     first = 0
     if priors.alpha is not None:
@@ -155,11 +158,32 @@ def p_values(priors, values):
     return out
 
 
+def first_stage_p_values(priors, values):
+    """Of the spread, of coefficients given it, and of coefficients alone (moments unit: sd 1)."""
+    out, beta_z, spread = {}, values["beta_z"] - PRIOR["beta_z_loc"], values["beta_z_sd"]
+    quantiles = stats.halfcauchy.ppf((np.arange(4000) + 0.5) / 4000)
+
+    def marginal(x):
+        return stats.norm.cdf(x[:, None] / quantiles).mean(axis=1)
+
+    for k in range(spread.shape[1]):
+        out[f"beta_z_sd{k}"] = stats.kstest(spread[:, k], stats.halfcauchy.cdf).pvalue
+        for j in range(beta_z.shape[1]):
+            given = beta_z[:, j, k] / spread[:, k]
+            out[f"beta_z{j, k} | sd"] = stats.kstest(given, stats.norm.cdf).pvalue
+            out[f"beta_z{j, k}"] = stats.kstest(beta_z[:, j, k], marginal).pvalue
+    return out
+
+
+LEARNED = {"beta_z_scale": "learned"}
 CASES = {
     "regression without treatment": (0, 0, 3, {}),
     "one instrument, raw intercepts": (1, 1, 0, {"intercept_prior": "raw", "lkj_eta": 2.0}),
     "covariates and direct effects": (1, 2, 2, {"exclusion_scale": 0.4}),
     "two treatments": (2, 2, 0, {"lkj_eta": 1.5}),
+    "learnt first stage": (1, 3, 1, LEARNED),
+    "learnt first stage, arcsine correlation": (1, 1, 0, LEARNED | {"lkj_eta": 0.5}),
+    "learnt first stages of two treatments": (2, 2, 0, LEARNED | {"lkj_eta": 1.5}),
     "regression form": (1, 1, 1, {"sigma_prior": "regression"}),
     "regression form, two treatments": (2, 2, 0, {"sigma_prior": "regression", "lkj_eta": 3.0}),
 }
@@ -190,6 +214,23 @@ def test_planted_bugs_are_found(bug):
     assert min(found.values()) < 1e-6
 
 
+def without_the_spreads_jacobian(design, u):
+    """The density of s stands for that of log s (half of it, or nothing would be proper)."""
+    return -0.5 * u[-1]
+
+
+def with_a_wider_spread(design, u):
+    """The half-Cauchy scale is twice what it should be."""
+    s2 = np.exp(2.0 * u[-1])
+    return np.log1p(s2) - np.log1p(s2 / 4.0)
+
+
+@pytest.mark.parametrize("bug", [without_the_spreads_jacobian, with_a_wider_spread])
+def test_planted_bugs_in_the_spread_are_found(bug):
+    found = p_values(*prior_sample(1, 2, 0, bug, 4000, **LEARNED))
+    assert min(found.values()) < 1e-6
+
+
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_lkj_draws(size):
     eta = 1.7
@@ -205,9 +246,13 @@ def test_lkj_draws(size):
 @pytest.mark.parametrize("sigma_prior", ["lkj", "regression"])
 def test_direct_prior_draws_agree_with_the_density(sigma_prior):
     """`sample_prior_predictive` and the density are two statements of one prior."""
-    priors, values = prior_sample(2, 2, 0, sigma_prior=sigma_prior)
+    priors, values = prior_sample(2, 2, 0, sigma_prior=sigma_prior, **LEARNED)
     columns = Columns((), ("z0", "z1"), ("t0", "t1"), "y")
     direct = prior_draws(priors, np.zeros(5), columns, 8000, np.random.default_rng(5))
+    assert min(first_stage_p_values(priors, direct).values()) > 1e-4
+    for k in range(2):
+        pair = values["beta_z_sd"][:, k], direct["beta_z_sd"][:, k]
+        assert stats.ks_2samp(*pair).pvalue > 1e-4
     for d in range(3):
         assert stats.ks_2samp(values["sigma"][:, d], direct["sigma"][:, d]).pvalue > 1e-4
         for e in range(d):

@@ -27,13 +27,13 @@ def frames():
 def base(frames):
     """BayesianIV of the push experiment."""
     X, t, y, z = frames
-    return BayesianIV(draws=500, random_state=0).fit(X, t, y, z=z)
+    return BayesianIV(random_state=0).fit(X, t, y, z=z)
 
 
 @pytest.fixture(scope="session")
 def hierarchical(base):
     """With five earlier experiments."""
-    est = HierarchicalBayesianIV(EFFECTS, ERRORS, draws=500, random_state=0)
+    est = HierarchicalBayesianIV(EFFECTS, ERRORS, random_state=0)
     return est.fit_moments(base.moments_)
 
 

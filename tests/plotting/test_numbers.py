@@ -27,6 +27,7 @@ from skbayesiv.plotting import (
     TraceDisplay,
 )
 from skbayesiv.plotting._fitted import Fitted, FittedPosterior, FittedTwoStage, NamesColumns
+from skbayesiv.plotting._prior_sensitivity import _sensitivity
 
 EFFECTS = [3.4, 3.6, 4.25, 4.0, 3.9]
 ERRORS = [0.5, 0.55, 0.6, 0.45, 0.44]
@@ -264,8 +265,9 @@ def test_prior_sensitivity(base, hierarchical):
         tree, var_names=["beta_t"], prior_var_names=["sigma_t_bar"], round_to=6
     )["prior"].iloc[0]
     assert_allclose(display.table.loc["sigma_t_bar", "sensitivity"], expected, atol=1e-5)
-    flat = PriorSensitivityDisplay.from_estimator(base).table
-    assert flat.loc["corr", "sensitivity"] == 0.0
+    flat = base.idata_.copy(deep=True)
+    flat["log_prior"]["corr"] = 0.0 * flat["log_prior"]["corr"]  # LKJ(1)
+    assert _sensitivity(flat, "log_prior", "corr", 0) == 0.0
 
 
 def test_cross_validation():
@@ -294,6 +296,7 @@ def test_trace(base):
         "intercept_t[push_delivered]",
         "beta_t[push_delivered]",
         "beta_z[push_assigned, push_delivered]",
+        "beta_z_sd[push_delivered]",
         "sigma[in_app_purchase]",
         "sigma[push_delivered]",
     ]

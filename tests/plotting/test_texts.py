@@ -178,7 +178,7 @@ ROWS = {
         "beta_t (this effect)",
     ],
     "PriorSensitivityDisplay": [
-        *("intercept_y", "intercept_t", "beta_t", "beta_z", "sigma", "corr"),
+        *("intercept_y", "intercept_t", "beta_t", "beta_z", "beta_z_sd", "sigma", "corr"),
         *("beta_t_bar", "sigma_t_bar", "beta_j", "this experiment", "earlier experiments"),
     ],
 }

@@ -102,7 +102,7 @@ def test_prior_summary(fitted):
     t = np.asarray(fitted.idata_.observed_data["t"])
     assert table.loc["beta_t[t]", "scale"] == pytest.approx(2.5 * y.std() / t.std(), rel=1e-9)
     assert table.loc["intercept_y (centered)", "loc"] == pytest.approx(y.mean(), rel=1e-9)
-    assert table.loc["corr", "distribution"] == "LKJ(1)"
+    assert table.loc["corr", "distribution"] == "LKJ(0.5)"
 
 
 def test_tree_holds_the_log_prior(fitted):
@@ -114,7 +114,14 @@ def test_tree_holds_the_log_prior(fitted):
     beta = posterior["beta_t"].to_numpy()[..., 0]
     expected = stats.norm(0.0, scale[0] / float(data["t"].std())).logpdf(beta)
     np.testing.assert_allclose(fitted.idata_.log_prior["beta_t"], expected, rtol=1e-7)
-    assert (fitted.idata_.log_prior["corr"] == 0.0).all()  # LKJ(1) is flat
+    rho = posterior["corr"].to_numpy()[..., 0, 1]
+    expected = -0.5 * np.log1p(-(rho**2))  # LKJ(1/2), up to its constant
+    np.testing.assert_allclose(fitted.idata_.log_prior["corr"], expected, rtol=1e-7, atol=1e-10)
+    spread = posterior["beta_z_sd"].to_numpy()[..., 0]
+    expected = stats.halfcauchy(scale=float(data["t"].std())).logpdf(spread)
+    np.testing.assert_allclose(
+        fitted.idata_.log_prior["beta_z_sd"], expected, rtol=1e-7, atol=1e-10
+    )
 
 
 def test_without_treatments_both_forms_of_the_error_prior_are_one(rows):

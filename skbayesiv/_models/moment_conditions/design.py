@@ -87,6 +87,7 @@ def used_priors(priors: Priors) -> Priors:
         intercept_y=None,
         intercept_t=None,
         beta_z=none,
+        beta_z_sd_scale=None,
         gamma_y=none,
         gamma_t=none,
         sigma_scale=np.empty(0),

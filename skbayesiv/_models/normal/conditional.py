@@ -23,6 +23,8 @@ from skbayesiv._models.parts.small_matrices import (
     times_vector,
 )
 
+EffectPrior = tuple[Any, Any]
+
 
 @dataclass(frozen=True, eq=False)
 class BlockStep:
@@ -116,11 +118,16 @@ def block_means(step: BlockStep, mixed: list[Any]) -> list[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """Dense coefficients given Omega: the scalars of the density and what the gradient needs."""
+    """Dense coefficients given Omega: the scalars of the density and what the gradient needs.
+
+    With prior N(m0, P^-1) and A = A0 + P, theta is m0 + d, d ~ N(A^-1 c, A^-1), c = h - A0 m0. Then
+    b'A^-1 b - m0'P m0 = c'E[d] + (h + c)'m0, `quadratic`, which loses no digits where P is large.
+    """
 
     quadratic: Any
     log_det: Any
     mean: Any
+    deviation: Any
     variance: Any
     factor: Any
     products: DenseSums
@@ -138,16 +145,16 @@ def solve_unrolled(
         for k in range(j + 1):
             taken = (gx[j] * gx[k] * step.reduce[eq[j]][eq[k]]).sum(-1)
             a[j][k] = a[k][j] = g[j, k] * omega[eq[j]][eq[k]] - taken
-        a[j][j] = a[j][j] + precision[j]
     b = [
-        sum(h[j, e] * omega[eq[j]][e] for e in size)
-        + precision[j] * loc[j]
-        - (gx[j] * step.pull[eq[j]]).sum(-1)
-        for j in m
+        sum(h[j, e] * omega[eq[j]][e] for e in size) - (gx[j] * step.pull[eq[j]]).sum(-1) for j in m
     ]
+    c = [of_data - of_prior for of_data, of_prior in zip(b, times_vector(a, loc), strict=True)]
+    for j in m:
+        a[j][j] = a[j][j] + precision[j]
     factor = cholesky(a, xp)
     variance = gram_of_lower(invert_lower(factor))
-    mean = times_vector(variance, b)
+    deviation = times_vector(variance, c)
+    mean = [loc[j] + deviation[j] for j in m]
     second = [[variance[j][k] + mean[j] * mean[k] for k in m] for j in m]
     in_eq = [shape.members(d) for d in size]
     products = DenseSums(
@@ -165,15 +172,15 @@ def solve_unrolled(
             for d in size
         ],
     )
-    quadratic = sum((b[j] * mean[j] for j in m), 0.0)
+    quadratic = sum((c[j] * deviation[j] + (b[j] + c[j]) * loc[j] for j in m), 0.0)
     log_det = log_determinant(factor, xp) if shape.equations else 0.0
-    return Solved(quadratic, log_det, mean, variance, factor, products)
+    return Solved(quadratic, log_det, mean, deviation, variance, factor, products)
 
 
 def dense_system(
     shape: Shape, arrays: Arrays, omega: Matrix, step: BlockStep, prior: tuple[Any, Any], xp: Any
-) -> tuple[Any, Any]:
-    """A (..., m, m) and b (..., m) of the dense coefficients, the blocks eliminated."""
+) -> tuple[Any, Any, Any]:
+    """A (..., m, m), h and c (..., m) of the dense coefficients, the blocks eliminated."""
     loc, precision = prior
     eq, size = np.asarray(shape.equations, dtype=int), range(shape.n_equations)
     stacked = xp.stack([xp.stack(row, axis=-1) for row in omega], axis=-2)
@@ -188,11 +195,11 @@ def dense_system(
         ],
         axis=-2,
     )
-    prior_precision = xp.eye(len(eq)) * precision[..., None, :]
-    a = arrays.gram * stacked[..., eq[:, None], eq] - taken + prior_precision
-    b = (arrays.cross * stacked[..., eq, :]).sum(-1) + precision * loc
+    a = arrays.gram * stacked[..., eq[:, None], eq] - taken
     pull = [(gx[d] * step.pull[d][..., None, :]).sum(-1) for d in size]
-    return a, b - xp.concatenate(pull, axis=-1)
+    h = (arrays.cross * stacked[..., eq, :]).sum(-1) - xp.concatenate(pull, axis=-1)
+    c = h - (a @ loc[..., None])[..., 0]
+    return a + xp.eye(len(eq)) * precision[..., None, :], h, c
 
 
 def dense_products(shape: Shape, arrays: Arrays, mean: Any, variance: Any, xp: Any) -> DenseSums:
@@ -225,18 +232,20 @@ def solve_dense(
     shape: Shape, arrays: Arrays, omega: Matrix, step: BlockStep, prior: tuple[Any, Any], xp: Any
 ) -> Solved:
     """Solve the dense coefficients with LAPACK; entries of `omega` may carry a batch of draws."""
-    a, b = dense_system(shape, arrays, omega, step, prior, xp)
+    a, h, c = dense_system(shape, arrays, omega, step, prior, xp)
     factor = xp.linalg.cholesky(a)
-    # One Cholesky: the inverse factor gives both the mean and the variance.
+    # One Cholesky: the inverse factor gives both the deviation and the variance.
     eye = xp.broadcast_to(xp.eye(a.shape[-1]), a.shape)
     inverse = xp.linalg.inv(factor) if xp is np else _solve_triangular(factor, eye)
     variance = xp.swapaxes(inverse, -1, -2) @ inverse
-    mean = (variance @ b[..., None])[..., 0]
+    deviation = (variance @ c[..., None])[..., 0]
+    mean = prior[0] + deviation
     diagonal = xp.diagonal(factor, axis1=-2, axis2=-1)
     return Solved(
-        quadratic=(b * mean).sum(-1),
+        quadratic=(c * deviation + (h + c) * prior[0]).sum(-1),
         log_det=2.0 * xp.log(diagonal).sum(-1),
         mean=mean,
+        deviation=deviation,
         variance=variance,
         factor=factor,
         products=dense_products(shape, arrays, mean, variance, xp),
@@ -249,41 +258,87 @@ def _solve_triangular(factor: Any, right: Any) -> Any:
     return solve_triangular(factor, right, lower=True)
 
 
+def own_prior(arrays: Arrays, shape: Shape) -> EffectPrior:
+    """Prior of beta_t where no other is given."""
+    at = shape.effect_positions
+    return [arrays.loc[j] for j in at], [arrays.precision[j] for j in at]
+
+
+def coefficient_prior(
+    shape: Shape, arrays: Arrays, effect_prior: EffectPrior, log_sd: list[Any], xp: Any
+) -> tuple[Any, Any]:
+    """Prior of all dense coefficients in standardised coordinates.
+
+    Parameters
+    ----------
+    effect_prior : (loc, precision)
+        Of beta_t, each of length K.
+    log_sd : list of K scalars, or empty
+        log s_k, where beta_z[:, k] ~ N(loc, s_k^2) is learnt.
+
+    Returns
+    -------
+    loc, precision
+        Lists of m scalars where the algebra is written out, else arrays (..., m).
+    """
+    if not shape.unrolled or xp is np:
+        return _prior_vectors(shape, arrays, effect_prior, log_sd, xp)
+    loc = [arrays.loc[j] for j in range(len(shape.equations))]
+    precision = [arrays.precision[j] for j in range(len(shape.equations))]
+    for i, j in enumerate(shape.effect_positions):
+        loc[j], precision[j] = effect_prior[0][i], effect_prior[1][i]
+    factor = [xp.exp(-2.0 * value) for value in log_sd]
+    for j in shape.learned_positions:
+        precision[j] = precision[j] * factor[shape.equations[j] - 1]
+    return loc, precision
+
+
+def _prior_vectors(
+    shape: Shape, arrays: Arrays, effect_prior: EffectPrior, log_sd: list[Any], xp: Any
+) -> tuple[Any, Any]:
+    """`coefficient_prior` in arrays (..., m): 0/1 matrices put K numbers in their places."""
+    loc, precision = arrays.loc, arrays.precision
+    effect = np.zeros((shape.n_treatments, len(shape.equations)))
+    learned = np.zeros_like(effect)
+    for i, j in enumerate(shape.effect_positions):
+        effect[i, j] = 1.0
+    for j in shape.learned_positions:
+        learned[shape.equations[j] - 1, j] = 1.0
+    if effect.size:
+        fixed = 1.0 - effect.sum(axis=0)
+        loc = fixed * loc + _stack(effect_prior[0], xp) @ effect
+        precision = fixed * precision + _stack(effect_prior[1], xp) @ effect
+    if log_sd:
+        precision = precision * xp.exp(-2.0 * (_stack(log_sd, xp) @ learned))
+    return loc, precision
+
+
+def _stack(values: Any, xp: Any) -> Any:
+    return xp.stack(xp.broadcast_arrays(*values), axis=-1)
+
+
 def conditional(
-    shape: Shape, arrays: Arrays, omega: Matrix, effect_prior: tuple[Any, Any], xp: Any
+    shape: Shape, arrays: Arrays, omega: Matrix, prior: tuple[Any, Any], xp: Any
 ) -> tuple[Any, Matrix, Solved]:
     """Integrate the coefficients out given Omega.
 
     Parameters
     ----------
-    effect_prior : (loc, precision)
-        Prior of beta_t in standardised coordinates, each of length K.
+    prior : (loc, precision)
+        Of all dense coefficients, from `coefficient_prior`.
 
     Returns
     -------
-    value : log p(data | Sigma) without the term n/2 log|Omega| and constants
+    value : log p(data | Sigma) without n/2 log|Omega|, log|P0|/2 and constants
     errors : E[e_d'e_e], D x D
     solved : Solved
     """
-    loc = [arrays.loc[j] for j in range(len(shape.equations))]
-    precision = [arrays.precision[j] for j in range(len(shape.equations))]
-    for i, j in enumerate(shape.effect_positions):
-        loc[j], precision[j] = effect_prior[0][i], effect_prior[1][i]
     step = block_step(arrays, omega, xp)
-    if shape.unrolled and xp is not np:
-        solved = solve_unrolled(shape, arrays, omega, step, (loc, precision), xp)
-    else:
-        flat = (_stack(loc, xp), _stack(precision, xp))
-        solved = solve_dense(shape, arrays, omega, step, flat, xp)
+    solve = solve_unrolled if shape.unrolled and xp is not np else solve_dense
+    solved = solve(shape, arrays, omega, step, prior, xp)
     size = range(shape.n_equations)
     trace = sum(omega[d][e] * arrays.response[d, e] for d in size for e in size)
-    value = 0.5 * (step.quadratic - step.log_det + solved.quadratic - solved.log_det - trace)
-    for j in shape.effect_positions:
-        value = value + 0.5 * (xp.log(precision[j]) - precision[j] * loc[j] ** 2)
+    value = step.quadratic - step.log_det + solved.quadratic - solved.log_det - trace
     means = block_means(step, solved.products.mixed)
     errors = error_products(arrays, step, solved.products, means)
-    return value, errors, solved
-
-
-def _stack(values: list[Any], xp: Any) -> Any:
-    return xp.stack(xp.broadcast_arrays(*values), axis=-1) if values else xp.zeros(0)
+    return 0.5 * value, errors, solved

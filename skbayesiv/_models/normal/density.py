@@ -1,13 +1,18 @@
-"""The collapsed posterior: a density of the error covariance alone.
+"""The collapsed posterior: a density of the error covariance and the first stages' spread.
 
 Given Omega = Sigma^-1 the coefficients are Gaussian, N(A^-1 b, A^-1), and integrate out:
 
     log p(data | Sigma) = n/2 log|Omega| - tr(Omega R)/2 + b'A^-1 b/2 - log|A|/2
                           + (log|P0| - m0'P0 m0)/2
 
-Its gradient is closed form (Fisher's identity): d/dOmega = (n Sigma - E[e'e])/2, with the
-expectation over the coefficients given Omega. The same functions run under JAX (inside NUTS)
-and under NumPy, vectorised over draws.
+Its gradient is closed form (Fisher's identity): with expectations over the coefficients theta
+given Omega,
+
+    d/dOmega = (n Sigma - E[e'e])/2      d/dP0_j = 1/(2 P0_j) - E[(theta_j - m0_j)^2]/2.
+
+Where the first stage is learnt, P0 has exp(-2 log s_k) for each coefficient of treatment k, and
+log s_k follows the coordinates of Sigma. The same functions run under JAX (inside NUTS) and
+under NumPy, vectorised over draws.
 """
 
 from __future__ import annotations
@@ -17,32 +22,37 @@ from typing import Any
 
 import numpy as np
 
-from skbayesiv._models.normal.conditional import conditional
+from skbayesiv._models.normal.conditional import coefficient_prior, conditional, own_prior
 from skbayesiv._models.normal.design import Arrays, Shape
 from skbayesiv._models.parts import error_covariance as cov
+from skbayesiv._models.parts.scales import HALF_CAUCHY
 from skbayesiv._models.parts.small_matrices import Matrix
 
 
 @cache
 def _marginal(shape: Shape) -> Any:
-    """log p(data | Omega, prior of beta_t) with its closed-form gradient, for JAX."""
+    """`conditional`'s value with its closed-form gradient, for JAX."""
     import jax
     import jax.numpy as jnp
 
     @jax.custom_vjp
-    def marginal(omega: Matrix, loc: list[Any], precision: list[Any], arrays: Arrays) -> Any:
-        return conditional(shape, arrays, omega, (loc, precision), jnp)[0]
+    def marginal(omega: Matrix, prior: tuple[Any, Any], arrays: Arrays) -> Any:
+        return conditional(shape, arrays, omega, prior, jnp)[0]
 
-    def forward(omega: Matrix, loc: list[Any], precision: list[Any], arrays: Arrays) -> Any:
-        value, errors, solved = conditional(shape, arrays, omega, (loc, precision), jnp)
-        d_loc, d_precision = [], []
-        for i, j in enumerate(shape.effect_positions):
-            mean = solved.mean[j]
-            variance = solved.variance[j][j]
-            d_loc.append(precision[i] * (mean - loc[i]))
-            d_precision.append(0.5 * (1.0 / precision[i] - variance - (mean - loc[i]) ** 2))
+    def forward(omega: Matrix, prior: tuple[Any, Any], arrays: Arrays) -> Any:
+        value, errors, solved = conditional(shape, arrays, omega, prior, jnp)
+        variance = solved.variance
+        diagonal = (
+            [variance[j][j] for j in range(len(variance))]
+            if shape.unrolled
+            else (jnp.diagonal(variance))
+        )
+        d_prior = (
+            jax.tree.map(jnp.multiply, prior[1], solved.deviation),
+            jax.tree.map(lambda d, v: -0.5 * (v + d**2), solved.deviation, diagonal),
+        )
         d_omega = [[-0.5 * entry for entry in row] for row in errors]
-        return value, (d_omega, d_loc, d_precision, arrays)
+        return value, (d_omega, d_prior, arrays)
 
     def backward(saved: Any, weight: Any) -> Any:
         *gradients, arrays = saved
@@ -55,26 +65,36 @@ def _marginal(shape: Shape) -> Any:
 
 
 def log_density(shape: Shape, u: Any, arrays: Arrays) -> Any:
-    """Log posterior density of the covariance's coordinates u, shape (D(D+1)/2,)."""
+    """Log posterior density of the coordinates u, shape (dim,)."""
     import jax.numpy as jnp
 
-    loc = [arrays.loc[j] for j in shape.effect_positions]
-    precision = [arrays.precision[j] for j in shape.effect_positions]
-    return log_likelihood_and_prior(shape, u, arrays, loc, precision, jnp)
+    return log_likelihood_and_prior(shape, u, arrays, *own_prior(arrays, shape), jnp)
 
 
 def log_likelihood_and_prior(
     shape: Shape, u: Any, arrays: Arrays, loc: list[Any], precision: list[Any], xp: Any
 ) -> Any:
-    """Marginal likelihood times the covariance's prior, at coordinates u."""
+    """Marginal likelihood times the prior of the coordinates u."""
     size = shape.n_equations
     log_d, rows = cov.chain(u, size)
+    log_sd = [u[i] for i in range(shape.covariance_dim, shape.dim)]
     omega = cov.precision(log_d, rows, xp)
+    given = coefficient_prior(shape, arrays, (loc, precision), log_sd, xp)
     if xp is np:
-        value = conditional(shape, arrays, omega, (loc, precision), np)[0]
+        value = conditional(shape, arrays, omega, given, np)[0]
     else:
-        value = _marginal(shape)(omega, loc, precision, arrays)
+        value = _marginal(shape)(omega, given, arrays)
+    value = value + 0.5 * sum(xp.log(p) for p in precision) + _spread_prior(shape, log_sd, xp)
     scale = [arrays.sigma_scale[d] for d in range(size)]
     alpha_scale = [arrays.alpha_scale[k] for k in range(shape.n_treatments)]
     prior = cov.log_prior(shape.sigma_prior, log_d, rows, scale, arrays.lkj_eta, alpha_scale, xp)
     return value - arrays.n * sum(log_d) + prior
+
+
+def _spread_prior(shape: Shape, log_sd: list[Any], xp: Any) -> Any:
+    """log p(log s_k) of each half-Cauchy s_k, and log|P0|/2 of the coefficients that it scales."""
+    total = 0.0
+    for k, value in enumerate(log_sd):
+        count = sum(shape.equations[j] == 1 + k for j in shape.learned_positions)
+        total = total + HALF_CAUCHY.log_pdf(value, 1.0, xp) + (1 - count) * value
+    return total

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skbayesiv._data.standardised import Standardised
+from skbayesiv._models.parts.error_covariance import dimension
 from skbayesiv._models.parts.priors import Priors
 from skbayesiv._typing import Array
 
@@ -39,12 +40,15 @@ class Shape:
     effect_positions : tuple of int
         Where beta_t stands among the dense coefficients.
     sigma_prior : {"lkj", "regression"}
+    learned_positions : tuple of int
+        Where beta_z stands among them if its spread is learnt, else empty.
     """
 
     n_treatments: int
     equations: tuple[int, ...]
     effect_positions: tuple[int, ...]
     sigma_prior: str
+    learned_positions: tuple[int, ...] = ()
 
     @property
     def n_equations(self) -> int:
@@ -52,9 +56,14 @@ class Shape:
         return 1 + self.n_treatments
 
     @property
-    def dim(self) -> int:
+    def covariance_dim(self) -> int:
         """Number of coordinates of the error covariance, D(D+1)/2."""
-        return self.n_equations * (self.n_equations + 1) // 2
+        return dimension(self.n_equations)
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates: the covariance's, then log s_k of first stages that are learnt."""
+        return self.covariance_dim + (self.n_treatments if self.learned_positions else 0)
 
     @property
     def unrolled(self) -> bool:
@@ -74,7 +83,7 @@ class Arrays(NamedTuple):
     gram: Any  # (m, m) cross-products of the dense coefficients' columns
     cross: Any  # (m, D) of those columns with (y, t)
     loc: Any  # (m,) prior means
-    precision: Any  # (m,) prior precisions
+    precision: Any  # (m,) prior precisions; where they are learnt, at s = 1
     block_gram: Any  # (B,) of each block's column with itself
     block_mixed: Any  # (m, B) of the dense columns with the blocks'
     block_cross: Any  # (B, D) of the blocks' columns with (y, t)
@@ -157,7 +166,9 @@ def build_design(std: Standardised, priors: Priors, sigma_prior: str = "lkj") ->
         lkj_eta=np.float64(priors.lkj_eta),
         alpha_scale=alpha,
     )
-    shape = Shape(k, equations, effects, sigma_prior)
+    learnt = priors.beta_z_sd_scale is not None
+    first_stage = tuple(j for j, label in enumerate(labels) if learnt and label[0] == "beta_z")
+    shape = Shape(k, equations, effects, sigma_prior, first_stage)
     return Design(
         shape, arrays, labels, unit, blocks.rotation, response_mean, response_sd, std, priors
     )

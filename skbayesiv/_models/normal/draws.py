@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from skbayesiv._models.normal.conditional import (
+    EffectPrior,
     block_means,
     block_step,
+    coefficient_prior,
     dense_products,
     dense_system,
     error_products,
+    own_prior,
 )
 from skbayesiv._models.normal.design import Design
 from skbayesiv._models.normal.log_prior import log_prior
@@ -32,13 +35,13 @@ def draw_posterior(
     generator: np.random.Generator,
     effect_prior: tuple[Array, Array] | None = None,
 ) -> Posterior:
-    """Draw all coefficients given the covariance.
+    """Draw all coefficients given the covariance and the first stages' spread.
 
     Parameters
     ----------
     design : Design
-    position : ndarray of shape (N, D(D+1)/2)
-        Coordinates of the covariance.
+    position : ndarray of shape (N, dim)
+        Coordinates of the covariance and log s_k of first stages that are learnt.
     generator : numpy.random.Generator
     effect_prior : (loc, precision), each of shape (N, K), optional
         Prior of beta_t for each draw in standardised coordinates, where it varies.
@@ -52,17 +55,21 @@ def draw_posterior(
     with one_blas_thread():
         for start in range(0, n_draws, rows):
             at = slice(start, start + rows)
-            prior = None if effect_prior is None else (effect_prior[0][at], effect_prior[1][at])
-            parts.append(_draw_chunk(design, position[at], noise[at], prior))
+            own = own_prior(design.arrays, design.shape)
+            given = own if effect_prior is None else [list(part[at].T) for part in effect_prior]
+            parts.append(_draw_chunk(design, position[at], noise[at], (given[0], given[1])))
     dense, phi, log_likelihood = (np.concatenate(piece) for piece in zip(*parts, strict=True))
     values, centered = _coefficients(design, dense, phi)
+    if design.priors.beta_z_sd_scale is not None:
+        s = np.exp(position[:, design.shape.covariance_dim :])
+        values["beta_z_sd"] = s * design.priors.beta_z_sd_scale
     values.update(_covariances(design, position))
     densities = log_prior(design.priors, values, centered)
     return Posterior(values, densities, {"total": log_likelihood}, centered)
 
 
 def _draw_chunk(
-    design: Design, u: Array, noise: Array, effect_prior: tuple[Array, Array] | None
+    design: Design, u: Array, noise: Array, effect_prior: EffectPrior
 ) -> tuple[Array, Array, Array]:
     """Dense coefficients (N, m), blocks (N, B, D) and log-likelihood (N,) in one batch."""
     shape, arrays = design.shape, design.arrays
@@ -70,12 +77,9 @@ def _draw_chunk(
     log_d, chain = cov.chain(u.T, size)
     omega = cov.precision(log_d, chain, np)
     step = block_step(arrays, omega, np)
-    loc = np.broadcast_to(arrays.loc, (len(u), m)).copy()
-    precision = np.broadcast_to(arrays.precision, (len(u), m)).copy()
-    if effect_prior is not None:
-        at = list(shape.effect_positions)
-        loc[:, at], precision[:, at] = effect_prior
-    dense = _dense_draw(design, omega, step, (loc, precision), noise[:, :m])
+    log_sd = list(u[:, shape.covariance_dim :].T)
+    prior = coefficient_prior(shape, arrays, effect_prior, log_sd, np)
+    dense = _dense_draw(design, omega, step, prior, noise[:, :m])
     sums = dense_products(shape, arrays, dense, None, np)
     mean = block_means(step, sums.mixed)
     standard = noise[:, m:].reshape(len(u), -1, size)
@@ -91,14 +95,14 @@ def _draw_chunk(
 
 
 def _dense_draw(design: Design, omega: Any, step: Any, prior: Any, noise: Array) -> Array:
-    """A^-1 b + L'^-1 noise, with A = L L'."""
+    """m0 + A^-1 c + L'^-1 noise, with A = L L'."""
     if not noise.shape[1]:
         return noise
-    a, b = dense_system(design.shape, design.arrays, omega, step, prior, np)
+    a, _, c = dense_system(design.shape, design.arrays, omega, step, prior, np)
     lower = np.linalg.cholesky(a)
-    half = np.linalg.solve(lower, b[..., None])
+    half = np.linalg.solve(lower, c[..., None])
     upper = np.swapaxes(lower, -1, -2)
-    return np.asarray(np.linalg.solve(upper, half + noise[..., None])[..., 0])
+    return np.asarray(prior[0] + np.linalg.solve(upper, half + noise[..., None])[..., 0])
 
 
 def _coefficients(

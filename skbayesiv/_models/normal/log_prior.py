@@ -30,6 +30,10 @@ def log_prior(priors: Priors, values: Values, centered: Values) -> Values:
         for name, prior in priors.normals()
         if name != "alpha"
     }
+    if priors.beta_z_sd_scale is not None:
+        out["beta_z"] = priors.first_stage(values).log_density(values["beta_z"])
+        log_sd = np.log(values["beta_z_sd"])
+        out["beta_z_sd"] = HALF_CAUCHY.log_pdf(log_sd, priors.beta_z_sd_scale, np).sum(-1)
     if priors.alpha is not None:
         return out | _regression(values, priors, priors.alpha)
     out["sigma"] = HALF_CAUCHY.log_pdf(np.log(values["sigma"]), priors.sigma_scale, np).sum(-1)

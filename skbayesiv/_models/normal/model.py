@@ -28,7 +28,7 @@ from skbayesiv._typing import Array
 
 @dataclass(frozen=True, eq=False)
 class NormalModel(DesignedModel):
-    """Jointly normal errors; the coordinates are the error covariance's."""
+    """Jointly normal errors; coordinates of their covariance and the first stages' spread."""
 
     design: Design
     given_prior: Callable[..., Any] = density.log_likelihood_and_prior
@@ -59,7 +59,7 @@ class NormalModel(DesignedModel):
         }
 
     def target(self) -> Target:
-        """Collapsed posterior of the error covariance."""
+        """Collapsed posterior of the error covariance and the first stages' spread."""
         return Target(density.log_density, self.shape, self.arrays, *start(self.design))
 
     def posterior(
@@ -68,7 +68,7 @@ class NormalModel(DesignedModel):
         generator: np.random.Generator,
         effect_prior: tuple[Array, Array] | None = None,
     ) -> Posterior:
-        """Exact draws of the coefficients given the covariance."""
+        """Exact draws of the coefficients given the coordinates."""
         return draw_posterior(self.design, position, generator, effect_prior)
 
     def two_stage(self) -> TwoStage:

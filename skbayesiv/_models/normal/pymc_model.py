@@ -77,7 +77,7 @@ def state_rows(data: IVData, design: Design, state_effects: Callable[[], Any] | 
         means = [_mean("intercept_y", outcome, priors)[..., None]]
         if columns.treatments:
             first_stage = [
-                (z, mean[columns.z], _normal("beta_z", priors.beta_z)),
+                (z, mean[columns.z], _first_stage(priors)),
                 (x, mean[columns.x], _normal("gamma_t", priors.gamma_t)),
             ]
             means.append(_mean("intercept_t", first_stage, priors))
@@ -99,6 +99,18 @@ def _normal(name: str, prior: Normal | None) -> Any:
     if prior is None or not prior.loc.size:
         return None
     return pm.Normal(name, prior.loc, prior.scale, dims=DIMS.get(name.removesuffix("_centered")))
+
+
+def _first_stage(priors: Priors) -> Any:
+    """Coefficients of the instruments, whose spread may have a prior of its own."""
+    import pymc as pm
+
+    if priors.beta_z_sd_scale is None:
+        return _normal("beta_z", priors.beta_z)
+    dims = DIMS["beta_z_sd"]
+    beta_z_sd = HALF_CAUCHY.to_pymc("beta_z_sd", priors.beta_z_sd_scale, dims=dims)
+    per_sd = priors.beta_z.scale / priors.beta_z_sd_scale  # 1 / sd z
+    return pm.Normal("beta_z", priors.beta_z.loc, per_sd * beta_z_sd, dims=DIMS["beta_z"])
 
 
 def _mean(intercept: str, terms: list[Term], priors: Priors) -> Any:

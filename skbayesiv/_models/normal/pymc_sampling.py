@@ -33,19 +33,22 @@ def sample_rows(model: Any, design: Design, settings: Settings) -> tuple[Draws, 
     Returns
     -------
     draws : Draws
-        Positions are the covariance's coordinates in standardised units.
+        Positions are the density's coordinates in standardised units.
     posterior : Posterior
     """
     tree = run_nuts(model, _initial_values(model, design, settings), settings)
     values = _flat(tree.posterior)
     entries = np.moveaxis(values["cov"] / np.outer(design.response_sd, design.response_sd), 0, -1)
     position = cov.coordinates([list(row) for row in entries], np).T
+    if design.priors.beta_z_sd_scale is not None:
+        log_sd = np.log(values["beta_z_sd"] / design.priors.beta_z_sd_scale)
+        position = np.concatenate([position, log_sd], axis=1)
     shaped = position.reshape(settings.chains, settings.draws, -1)
     return Draws(shaped, statistics(tree)), _posterior(design, values)
 
 
 def _initial_values(model: Any, design: Design, settings: Settings) -> list[dict[str, Array]]:
-    """One point for each chain: jittered covariances, and coefficients drawn given these."""
+    """One point for each chain: jittered coordinates, and coefficients drawn given these."""
     at, spread = start(design)
     generator = np.random.default_rng(settings.seed)
     jitter = generator.uniform(-1.0, 1.0, (settings.chains, at.size))
@@ -93,7 +96,7 @@ def _posterior(design: Design, values: dict[str, Array]) -> Posterior:
         values = empty | values
         for name in ("intercept_y", "intercept_t"):
             centered[name] = values.get(f"{name}_centered", values[name])
-    kept = {"intercept_y", "direct", "sigma", "corr", "cov", *empty}
+    kept = {"intercept_y", "direct", "beta_z_sd", "sigma", "corr", "cov", *empty}
     values = {name: value for name, value in (empty | values).items() if name in kept}
     total = {"total": _log_likelihood(design, values)}
     return Posterior(values, log_prior(design.priors, values, centered), total, centered)

@@ -8,6 +8,7 @@ DIMS = {
     "intercept_t": ("treatment",),
     "beta_t": ("treatment",),
     "beta_z": ("instrument", "treatment"),
+    "beta_z_sd": ("treatment",),
     "gamma_y": ("covariate",),
     "gamma_t": ("covariate", "treatment"),
     "direct": ("instrument",),

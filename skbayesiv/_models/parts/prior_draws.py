@@ -33,15 +33,13 @@ def prior_draws(
     beta_t : ndarray of shape (n_draws, K), optional
         Draws of the effects, where their prior is another than in `priors`.
     """
-    values = {
-        name: prior.draw(n_draws, generator)
-        for name, prior in (
-            ("beta_t", priors.beta_t),
-            ("beta_z", priors.beta_z),
-            ("gamma_y", priors.gamma_y),
-            ("gamma_t", priors.gamma_t),
-        )
-    }
+    values = {"beta_t": priors.beta_t.draw(n_draws, generator)}
+    if priors.beta_z_sd_scale is not None:
+        shape = (n_draws, len(priors.beta_z_sd_scale))
+        values["beta_z_sd"] = HALF_CAUCHY.draw(priors.beta_z_sd_scale, shape, generator)
+    values["beta_z"] = priors.first_stage(values).draw(n_draws, generator)
+    values["gamma_y"] = priors.gamma_y.draw(n_draws, generator)
+    values["gamma_t"] = priors.gamma_t.draw(n_draws, generator)
     if beta_t is not None:
         values["beta_t"] = beta_t
     if priors.direct is not None:

@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike
 from skbayesiv._data.standardised import Standardised
 from skbayesiv._models.parts.names import Coords, entry_name
 from skbayesiv._models.parts.scales import HALF_CAUCHY, HALF_T
-from skbayesiv._typing import Array
+from skbayesiv._typing import Array, Values
 
 AUTO_WIDTH = 2.5
+LEARNED = "learned"
 RANGE = 1e50
 
 
@@ -84,6 +85,11 @@ class Priors:
     intercept_t : Normal of shape (K,), or None without an intercept
     beta_t : Normal of shape (K,)
     beta_z : Normal of shape (Q, K)
+        Where its spread is learnt, the prior at ``beta_z_sd = beta_z_sd_scale``.
+    beta_z_sd_scale : ndarray of shape (K,), or None
+        Scales of the half-Cauchy priors of ``beta_z_sd``, the spread of each treatment's first
+        stage in units of the treatment per standard deviation of an instrument; None where it is
+        fixed.
     gamma_y : Normal of shape (P,)
     gamma_t : Normal of shape (P, K)
     direct : Normal of shape (Q,), or None
@@ -102,6 +108,7 @@ class Priors:
     intercept_t: Normal | None
     beta_t: Normal
     beta_z: Normal
+    beta_z_sd_scale: Array | None
     gamma_y: Normal
     gamma_t: Normal
     direct: Normal | None
@@ -109,6 +116,13 @@ class Priors:
     alpha: Normal | None
     lkj_eta: float
     centered: bool
+
+    def first_stage(self, values: Values) -> Normal:
+        """Prior of beta_z at each draw of `values`, given ``beta_z_sd`` (N, K) where learnt."""
+        if self.beta_z_sd_scale is None:
+            return self.beta_z
+        relative = values["beta_z_sd"] / self.beta_z_sd_scale
+        return Normal(self.beta_z.loc, self.beta_z.scale * relative[:, None, :])
 
     def normals(self) -> Iterator[tuple[str, Normal]]:
         """Names and values of the normal priors in use."""
@@ -122,8 +136,14 @@ class Priors:
         rows: dict[str, PriorRow] = {}
         for name, prior in self.normals():
             label = f"{name} (centered)" if self.centered and "intercept" in name else name
+            learnt = name == "beta_z" and self.beta_z_sd_scale is not None
+            if learnt:
+                rows |= self._spread_rows(coords)
             for index in np.ndindex(prior.loc.shape):
-                row = PriorRow("Normal", float(prior.loc[index]), float(prior.scale[index]))
+                loc, scale = float(prior.loc[index]), float(prior.scale[index])
+                row = PriorRow("Normal", loc, scale)
+                if learnt:
+                    row = PriorRow(f"Normal({loc:g}, beta_z_sd / sd z)", np.nan, np.nan)
                 rows[label + entry_name(name, index, coords)] = row
         for d, equation in enumerate(coords["equation"][: len(self.sigma_scale)]):
             given_t = self.alpha is not None and d == 0
@@ -133,6 +153,15 @@ class Priors:
         if len(self.sigma_scale) > (1 if self.alpha is None else 2):
             rows["corr"] = PriorRow(f"LKJ({self.lkj_eta:g})", np.nan, np.nan)
         return rows
+
+    def _spread_rows(self, coords: Coords) -> dict[str, PriorRow]:
+        """Priors of the first stages' spread, where it is learnt."""
+        assert self.beta_z_sd_scale is not None
+        scales = zip(coords["treatment"], self.beta_z_sd_scale, strict=True)
+        return {
+            f"beta_z_sd[{name}]": PriorRow(HALF_CAUCHY.label, 0.0, float(scale))
+            for name, scale in scales
+        }
 
 
 def build_priors(parameters: PriorParameters, std: Standardised) -> Priors:
@@ -145,7 +174,7 @@ def build_priors(parameters: PriorParameters, std: Standardised) -> Priors:
     """
     c = std.columns
     sd_x, sd_z, sd_t, sd_y = std.sd[c.x], std.sd[c.z], std.sd[c.t], std.sd[c.y]
-    p, q, k = len(sd_x), len(sd_z), len(sd_t)
+    p, k = len(sd_x), len(sd_t)
     wide = AUTO_WIDTH
     intercept_y = intercept_t = None
     if parameters.fit_intercept:
@@ -158,11 +187,13 @@ def build_priors(parameters: PriorParameters, std: Standardised) -> Priors:
     spread = wide * np.append(sd_y, sd_t)
     sigma = positive_or_auto(parameters.sigma_scale, "sigma_scale", (1 + k,), spread)
     check_range(sigma, "sigma_scale", spread)
+    beta_z, beta_z_sd_scale = _first_stage(parameters, sd_t, sd_z)
     return Priors(
         intercept_y=intercept_y,
         intercept_t=intercept_t,
         beta_t=_normal(parameters, "beta_t", (k,), 0.0, wide * sd_y / sd_t),
-        beta_z=_normal(parameters, "beta_z", (q, k), 0.0, wide * sd_t / sd_z[:, None]),
+        beta_z=beta_z,
+        beta_z_sd_scale=beta_z_sd_scale,
         gamma_y=Normal(
             _loc(parameters.gamma_y_loc, "gamma_y_loc", (p,), auto_y),
             np.where(np.isnan(gamma), auto_y, gamma),
@@ -177,6 +208,19 @@ def build_priors(parameters: PriorParameters, std: Standardised) -> Priors:
         lkj_eta=float(parameters.lkj_eta),
         centered=parameters.intercept_prior == "centered" and bool(parameters.fit_intercept),
     )
+
+
+def _first_stage(
+    parameters: PriorParameters, sd_t: Array, sd_z: Array
+) -> tuple[Normal, Array | None]:
+    """Prior of beta_z, and the scales of its spread's prior where that is learnt."""
+    unit = sd_t / sd_z[:, None]
+    given = parameters.beta_z_scale
+    learned = isinstance(given, str) and given == LEARNED
+    if not learned:
+        return _normal(parameters, "beta_z", unit.shape, 0.0, AUTO_WIDTH * unit), None
+    loc = _loc(parameters.beta_z_loc, "beta_z_loc", unit.shape, unit)
+    return Normal(loc, unit), sd_t if unit.size else None
 
 
 def _alpha(sigma_prior: str, scale: Array) -> Normal | None:

@@ -24,8 +24,13 @@ from skbayesiv._data.moments import Moments
 from skbayesiv._data.standardised import standardise
 from skbayesiv._models.history import density as _borrowed
 from skbayesiv._models.history.table import build_history
+from skbayesiv._models.normal import density as _density
 from skbayesiv._models.normal import design as _design
-from skbayesiv._models.normal.density import log_density, log_likelihood_and_prior
+from skbayesiv._models.normal.density import (
+    _spread_prior,
+    log_density,
+    log_likelihood_and_prior,
+)
 from skbayesiv._models.normal.model import NormalModel
 from skbayesiv._models.normal.start import start
 from skbayesiv._models.parts import error_covariance
@@ -104,6 +109,24 @@ def test_parity_sees_a_missing_jacobian(case, monkeypatch):
     assert discrepancy(case) > 1e-3
 
 
+def no_jacobian_of_the_spread(shape, log_sd, xp):
+    """The prior of s in place of log s's."""
+    return _spread_prior(shape, log_sd, xp) - sum(log_sd)
+
+
+def no_determinant_of_the_spread(shape, log_sd, xp):
+    """The coefficients' prior loses its normalising constant."""
+    count = len(shape.learned_positions) // len(log_sd)
+    return _spread_prior(shape, log_sd, xp) + count * sum(log_sd)
+
+
+@pytest.mark.parametrize("bug", [no_jacobian_of_the_spread, no_determinant_of_the_spread])
+@cases("one", "two", "nine")
+def test_parity_sees_a_wrong_prior_of_the_spread(case, bug, monkeypatch):
+    monkeypatch.setattr(_density, "_spread_prior", bug)
+    assert discrepancy(case) > 1e-4
+
+
 # --- JAX: the same value, and the gradient --------------------------------------------------
 
 
@@ -117,7 +140,7 @@ both_algebras = pytest.mark.parametrize("unroll_up_to", [0, 100], ids=["dense", 
 
 
 @both_algebras
-@cases("ols-raw", "three-direct", "two", "two-no-intercept")
+@cases("ols-raw", "three-direct", "two", "two-no-intercept", "three-fixed", "two-fixed")
 def test_jax_density_and_gradient(case, unroll_up_to, monkeypatch):
     """The closed-form gradient, in both forms of the algebra, against finite differences."""
     monkeypatch.setattr(_design, "UNROLL_UP_TO", unroll_up_to)
@@ -175,9 +198,9 @@ def history_for(k, kind):
     return build_history(HierarchicalBayesianIV(**chosen, sigma_t_bar_prior=kind))
 
 
-def rows_marginal(prob, sigma, loc, scale):
-    """log p(rows | Sigma) with beta_t ~ N(loc, scale^2), as one normal of all rows."""
-    dense = stacked(prob)
+def rows_marginal(prob, u, loc, scale):
+    """log p(rows | u) with beta_t ~ N(loc, scale^2), as one normal of all rows."""
+    sigma, dense = sigma_of(u, prob.design.response_sd), stacked(prob, u)
     prior_loc, prior_scale = dense.loc.copy(), dense.scale.copy()
     (at,) = (at for name, _, at in dense.labels if name == "beta_t")
     prior_loc[list(at)], prior_scale[list(at)] = loc, scale
@@ -202,7 +225,7 @@ def given_history(history, k, sigma):
 
 
 @pytest.mark.parametrize("kind", LAWS)
-@cases("one", "one-no-intercept", "three-raw", "two", "two-raw")
+@cases("one", "one-no-intercept", "three-raw", "two", "two-raw", "three-fixed")
 def test_density_with_a_history(case, kind):
     """Both components against the rows' dense normal density, from the same base density."""
     prob, history = problem(case), history_for(case.k, kind)
@@ -216,12 +239,11 @@ def test_density_with_a_history(case, kind):
     for u in points(case).u:
         log_sigma = rng.normal(-1.0, 1.5, case.k)
         raw = unit * np.exp(log_sigma)
-        sigma = sigma_of(u, design.response_sd)
         parts = [given_history(history, k, raw[k]) for k in range(case.k)]
         evidence, loc, scale = map(np.array, zip(*parts, strict=True))
         expected = evidence.sum() + (LAWS[kind](raw, history.sigma_scale) + np.log(raw)).sum()
-        expected += rows_marginal(prob, sigma, loc, scale)
-        base = rows_marginal(prob, sigma, prior.loc, prior.scale)
+        expected += rows_marginal(prob, u, loc, scale)
+        base = rows_marginal(prob, u, prior.loc, prior.scale)
         of_u = collapsed(design, u[None])[0]
         whole = np.concatenate([u, log_sigma])
         near.append(_borrowed.log_borrowed(shape, whole, arrays, np) - expected - of_u + base)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rowwise import CASES, N_POINTS, cases, points, problem, rows_log_density, stacked
+from rowwise import (
+    CASES,
+    N_POINTS,
+    cases,
+    learned_sd,
+    points,
+    problem,
+    rows_log_density,
+    stacked,
+)
 from scipy import stats
 
 from skbayesiv._models.normal.draws import draw_posterior
@@ -37,8 +46,8 @@ def normal_p_value(z):
 
 @cases()
 def test_draws_have_the_conditional_distribution(case):
-    prob, rows, n = problem(case), stacked(problem(case)), 20_000
-    u = points(case).u[1]
+    prob, u, n = problem(case), points(case).u[1], 20_000
+    rows = stacked(prob, u)
     drawn = draw_posterior(prob.design, np.tile(u, (n, 1)), np.random.default_rng(1))
     mean, a = rows.conditional(prob.weight, drawn.values["cov"][0])
     theta = rows.stack(drawn.values | drawn.centered)
@@ -47,12 +56,12 @@ def test_draws_have_the_conditional_distribution(case):
 
 def test_draws_given_another_prior_of_the_effect():
     case, n = CASES["three-direct"], 20_000
-    prob, rows = problem(case), stacked(problem(case))
+    prob, u = problem(case), points(case).u[1]
+    rows = stacked(prob, u)
     unit = prob.design.unit[list(prob.design.shape.effect_positions)]
     loc, scale = np.array([4.0]), np.array([0.5])
     prior = (np.tile(loc / unit, (n, 1)), np.tile((unit / scale) ** 2, (n, 1)))
-    u = np.tile(points(case).u[1], (n, 1))
-    drawn = draw_posterior(prob.design, u, np.random.default_rng(2), prior)
+    drawn = draw_posterior(prob.design, np.tile(u, (n, 1)), np.random.default_rng(2), prior)
     at = next(list(at) for name, _, at in rows.labels if name == "beta_t")
     rows.loc[at], rows.scale[at] = loc, scale
     mean, a = rows.conditional(prob.weight, drawn.values["cov"][0])
@@ -69,3 +78,12 @@ def test_draws_log_likelihood_is_the_rows(case):
     sigma, corr = drawn.values["sigma"], drawn.values["corr"]
     cov = corr * sigma[:, :, None] * sigma[:, None, :]
     np.testing.assert_allclose(drawn.values["cov"], cov, rtol=1e-12)
+    for u, beta_z_sd in zip(points(case).u, drawn.values.get("beta_z_sd", []), strict=False):
+        np.testing.assert_allclose(beta_z_sd, learned_sd(prob, u), rtol=1e-9)
+    assert ("beta_z_sd" in drawn.values) == (learned_sd(prob, points(case).u[0]) is not None)
+
+
+def test_the_spread_is_learnt_only_where_there_is_a_first_stage():
+    learnt = {name for name in CASES if problem(CASES[name]).design.shape.learned_positions}
+    fixed = {"one-fixed", "three-fixed", "two-fixed"}
+    assert learnt == {name for name, case in CASES.items() if case.q} - fixed

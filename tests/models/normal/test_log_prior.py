@@ -19,6 +19,7 @@ FORMS = {
     "raw": {"intercept_prior": "raw"},
     "no intercept": {"fit_intercept": False, "exclusion_scale": 0.3},
     "regression": {"sigma_prior": "regression"},
+    "learned": {"beta_z_scale": "learned", "beta_z_loc": 0.4},
 }
 
 
@@ -39,11 +40,12 @@ def test_log_prior_is_the_density_of_each_draw(form):
     parameters = {"beta_t_loc": [0.5, 1.0], "beta_t_scale": [2.0, 3.0], "gamma_scale": 4.0}
     parameters |= {"beta_z_scale": 5.0, "intercept_y_loc": 1.0, "intercept_y_scale": 20.0}
     parameters |= {"intercept_t_loc": [0.0, 2.0], "intercept_t_scale": 10.0}
-    est = BayesianIV(**parameters, sigma_scale=SIGMA_SCALE, lkj_eta=ETA, **FORMS[form])
+    parameters |= {"sigma_scale": SIGMA_SCALE, "lkj_eta": ETA} | FORMS[form]
+    est = BayesianIV(**parameters)
     columns = Columns(("x0", "x1"), ("z0", "z1", "z2"), ("t0", "t1"), "y")
     moments = Moments.from_data(IVData(x, z, t, y, None, columns))
     model = build_model(est, Sums(moments))
-    drawn = model.posterior(0.5 * rng.normal(size=(200, 6)), rng)
+    drawn = model.posterior(0.5 * rng.normal(size=(200, 8 if form == "learned" else 6)), rng)
     p = drawn.values
     expected = {
         "beta_t": logpdf(p["beta_t"], [0.5, 1.0], [2.0, 3.0]),
@@ -51,6 +53,10 @@ def test_log_prior_is_the_density_of_each_draw(form):
         "gamma_y": logpdf(p["gamma_y"], 0.0, 4.0),
         "gamma_t": logpdf(p["gamma_t"], 0.0, 4.0),
     }
+    if form == "learned":
+        beta_z_sd = p["beta_z_sd"]
+        expected["beta_z"] = logpdf(p["beta_z"], 0.4, beta_z_sd[:, None] / z.std(0)[:, None])
+        expected["beta_z_sd"] = stats.halfcauchy(scale=t.std(0)).logpdf(beta_z_sd).sum(1)
     if form == "no intercept":
         expected["direct"] = logpdf(p["direct"], 0.0, 0.3)
     else:
