@@ -89,6 +89,11 @@ class Partialled:
         return None if codes is None else np.unique(codes[self._used], return_inverse=True)[1]
 
     @property
+    def equation(self) -> Equation:
+        """What it was made from."""
+        return self._equation
+
+    @property
     def _rows(self) -> IVData:
         rows = self._equation.rows
         if rows is None:
