@@ -68,6 +68,8 @@ class ComplierEffects(Report):
         its mean.
     baseline : Reweighted or None
         Mean outcome of compliers without treatment; None if the treatment is not coded 0 and 1.
+    treatment : str
+        Its name.
     propensity : {"cells", "logit"}
         How the probability of assignment was estimated.
     n_cells : int or None
@@ -79,6 +81,7 @@ class ComplierEffects(Report):
     untreated: Reweighted
     share: Reweighted
     baseline: Reweighted | None
+    treatment: str
     propensity: str
     n_cells: int | None
 
@@ -106,7 +109,9 @@ class ComplierEffects(Report):
         how = "a logistic regression on X"
         if self.propensity == "cells":
             how = f"the shares in {self.n_cells} cells of X" if self.n_cells != 1 else "its share"
-        title = f"Compliers, reweighted by the probability of assignment: {how}"
+        title = (
+            f"Compliers with {self.treatment}, reweighted by the probability of assignment: {how}"
+        )
         yield Paragraph(title), Table(self.to_frame(), "%.4g")
 
 
@@ -226,6 +231,7 @@ def effects_of_rows(
         untreated=found(*weights.ratio(y, t, others)),
         share=found(abs(moved[0]), influence[:, 0]),
         baseline=found(*weights.ratio(y * (1.0 - t), 1.0 - t, "all")) if binary else None,
+        treatment=design.data.columns.treatments[0],
         propensity=weights.propensity.kind,
         n_cells=weights.propensity.n_cells,
     )

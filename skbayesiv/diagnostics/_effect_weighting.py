@@ -32,6 +32,8 @@ class EffectWeighting(Report):
 
     Attributes
     ----------
+    treatments : tuple of str
+        Their names.
     assignment : HypothesisTest or None
         That the instruments do not depend on the covariates.
     first_stage : HypothesisTest or None
@@ -48,6 +50,7 @@ class EffectWeighting(Report):
         Of each test.
     """
 
+    treatments: tuple[str, ...]
     assignment: HypothesisTest | None
     first_stage: HypothesisTest | None
     effects: HypothesisTest | None
@@ -102,7 +105,8 @@ class EffectWeighting(Report):
         return pd.DataFrame(rows, columns=columns).set_index("name")
 
     def _blocks(self) -> Iterator[Block]:
-        yield Paragraph("Whose effect"), *(Paragraph(str(one)) for one in self.tests)
+        title = f"How the effect of {', '.join(self.treatments)} is averaged"
+        yield Paragraph(title), *(Paragraph(str(one)) for one in self.tests)
         if self.strata is not None:
             yield (Table(self.strata, "%.4g"),)
         yield (Paragraph(self.statement),)
@@ -203,6 +207,7 @@ def effect_weighting(
 def weighting_of_rows(design: RowDesign, *, size: float = SIZE) -> EffectWeighting:
     """How assignment, first stage and effects differ by the covariates, in checked rows."""
     return EffectWeighting(
+        treatments=design.data.columns.treatments,
         assignment=assignment_test(design),
         first_stage=first_stage_test(design),
         effects=effects_test(design),

@@ -94,6 +94,11 @@ class Partialled:
         return self._equation
 
     @property
+    def contrasts(self) -> Array:
+        """What makes the residuals of z, t and y from an equation's columns."""
+        return self._contrasts
+
+    @property
     def _rows(self) -> IVData:
         rows = self._equation.rows
         if rows is None:
