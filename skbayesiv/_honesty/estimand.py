@@ -1,8 +1,8 @@
 """Rows with covariates -> whether 2SLS is far from the compliers' average.
 
 What is cheap is asked first: an assignment that does not depend on the covariates by the moments,
-as one that was drawn at random, ends the search. Beyond that all must be beyond doubt, and matter: the estimate
-that would be right must differ by more than chance, and by a part of a standard error.
+as one that was drawn at random, ends the search. Beyond that all must be beyond doubt, and matter:
+the estimate that would be right must differ by more than chance, and by a part of a standard error.
 """
 
 from __future__ import annotations

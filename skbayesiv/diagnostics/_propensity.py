@@ -170,7 +170,8 @@ def propensity(design: RowDesign, d: Array, kind: str) -> Propensity:
     if kind not in KINDS:
         raise ValueError(f"propensity must be one of {list(KINDS)}; got {kind!r}.")
     names, rank = design.data.columns.covariates, design.controls.shape[1]
-    most = design.data.n_rows if kind == "cells" else max(design.data.n_rows // ROWS_A_CELL, rank)
+    few = max(int(design.n / ROWS_A_CELL), rank)
+    most = design.data.n_rows if kind == "cells" else few
     codes = None if kind == "logit" else distinct_rows(design.x, most)
     if codes is None:
         return Logit.fit(design, d)
