@@ -91,32 +91,49 @@ def _rows(equation: Equation) -> tuple[IVData | None, float]:
 
 def _found(design: RowDesign, share: float) -> Iterator[EstimandWarning]:
     """Weights that are not the compliers', or a mean of z that is not linear."""
-    if not _sure(assignment_test(design)):
+    if _sure(assignment_test(design)):
+        own = _two_stage(design, design.controls)
+        yield from _weights(design, own, share)
+        yield from _curve(design, own, share)
+
+
+def _weights(design: RowDesign, own: Estimate, share: float) -> Iterator[EstimandWarning]:
+    """First stage or effects differ by what assignment depends on, and so do the two averages."""
+    if not _two_values(design.z):
         return
-    own = _two_stage(design, design.controls)
-    if _two_values(design.z):
-        differ = "the first stage" if _sure(first_stage_test(design)) else ""
-        differ = differ or ("effects" if _sure(effects_test(design)) else "")
-        if differ:
-            other = Estimate(*Reweighting.of(design).ratio(design.y, design.t[:, 0], "all"))
-            if far := _apart(design, own, other, share):
-                yield EstimandWarning(
-                    "The estimate is not the effect on compliers but a mean of the effects given "
-                    f"the covariates, weighted by {WEIGHTS}: assignment depends on the covariates, "
-                    f"and {differ} too. 2SLS is {own.effect:.3g}, the effect on compliers "
-                    f"{other.effect:.3g}, {far:.2g} standard errors away: report "
-                    "skbayesiv.diagnostics.complier_effects, or fit by stratum."
-                )
-    if _sure(reset_test(design)):
-        powers = design.beside(np.hstack(fitted_powers(design)), design.controls)
-        other = _two_stage(design, np.hstack([design.controls, powers]))
-        if far := _apart(design, own, other, share):
-            yield EstimandWarning(
-                "The estimate is no mean of effects on compliers: E[z | x] is not linear in the "
-                f"covariates. 2SLS is {own.effect:.3g}, and {other.effect:.3g} with squares and "
-                f"cubes of the fitted instruments, {far:.2g} standard errors away: add powers and "
-                "products of the covariates, or cut them into strata."
-            )
+    differ = "the first stage" if _sure(first_stage_test(design)) else ""
+    differ = differ or ("effects" if _sure(effects_test(design)) else "")
+    if not differ:
+        return
+    other = Estimate(*Reweighting.of(design).ratio(design.y, design.t[:, 0], "all"))
+    if far := _apart(design, own, other, share):
+        yield EstimandWarning(
+            "The estimate is not the effect on compliers but a mean of the effects given the "
+            f"covariates, weighted by {WEIGHTS}: assignment depends on the covariates, and "
+            f"{differ} too. {_by(design, share)} is {own.effect:.3g}, the effect on compliers "
+            f"{other.effect:.3g}, {far:.2g} standard errors away: report "
+            "skbayesiv.diagnostics.complier_effects, or fit by stratum."
+        )
+
+
+def _curve(design: RowDesign, own: Estimate, share: float) -> Iterator[EstimandWarning]:
+    """E[z | x] is not linear, and with powers of its fitted values the estimate is another."""
+    if not _sure(reset_test(design)):
+        return
+    powers = design.beside(np.hstack(fitted_powers(design)), design.controls)
+    other = _two_stage(design, np.hstack([design.controls, powers]))
+    if far := _apart(design, own, other, share):
+        yield EstimandWarning(
+            "The estimate is no mean of effects on compliers: E[z | x] is not linear in the "
+            f"covariates. {_by(design, share)} is {own.effect:.3g}, and {other.effect:.3g} with "
+            f"squares and cubes of the fitted instruments, {far:.2g} standard errors away: add "
+            "powers and products of the covariates, or cut them into strata."
+        )
+
+
+def _by(design: RowDesign, share: float) -> str:
+    """2SLS, and by how many rows if not by all."""
+    return "2SLS" if share == 1.0 else f"By {design.data.n_rows:,} of the rows 2SLS"
 
 
 def _sure(test: HypothesisTest | None) -> bool:
