@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from scipy import stats
@@ -57,7 +58,7 @@ def weighted_effect(equation: Equation) -> tuple[EstimandWarning, ...]:
         return ()
     design = RowDesign.of(data, fit_intercept=True)
     try:
-        return tuple(_found(design, share))[:1]
+        return tuple(islice(_found(design, share), 1))
     except (ValueError, np.linalg.LinAlgError):  # too few clusters, or one arm only
         return ()
 
