@@ -146,7 +146,14 @@ def estimate_table(replications: int) -> pd.DataFrame:
         cells = [f"{b:+.3f} ({c:.3f})" for b, c in zip(bias, covers, strict=True)]
         rows[name] = [f"{truths[0]:.2f}", *cells[:2], f"{truths[2]:.2f}", *cells[2:]]
         rows[name] += [f"{np.mean(warned):.3f}", str(len(values))]
-    columns = ["on compliers", "2SLS", "reweighted", "on treated compliers", "2SLS ", "reweighted "]
+    columns = [
+        "on compliers",
+        "2SLS",
+        "reweighted",
+        "on treated compliers",
+        "2SLS of these",
+        "reweighted to these",
+    ]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=[*columns, "warned", "samples"])
     return table.rename_axis("design")
 

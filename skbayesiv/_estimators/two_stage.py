@@ -20,7 +20,7 @@ from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import CHECK
 from skbayesiv._estimators.classical_methods import ClassicalMethods
-from skbayesiv._honesty.estimand import weighted_effect
+from skbayesiv._honesty.estimand import may_be_weighted, weighted_effect
 from skbayesiv._honesty.findings import Allows, beyond_doubt, warn_of
 from skbayesiv._linear.covariance import COVARIANCES, suitable
 from skbayesiv._linear.equation import Equation
@@ -252,8 +252,8 @@ class TwoStageLS(ClassicalMethods):
             p = len(self.coef_) + len(self._equation.constant)
             dof = self._equation.n - p + self.n_treatments_ - self.n_instruments_
             if beyond_doubt(self._relevance, dof, self.n_instruments_):
-                known = self.moments_.columns.covariates and data is not None
-                self.warnings_ = weighted_effect(self._evidence(data)) if known else ()
+                look = data is not None and may_be_weighted(self._equation)
+                self.warnings_ = weighted_effect(self._evidence(data)) if look else ()
                 warn_of(self.warnings_)
                 return
         super()._check_interval(data)

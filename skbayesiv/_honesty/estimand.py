@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-from scipy import stats
+from scipy.special import chdtri
 
 from skbayesiv._data.rows import IVData
 from skbayesiv._linear.equation import Equation
@@ -48,13 +48,10 @@ class Estimate:
 
 def weighted_effect(equation: Equation) -> tuple[EstimandWarning, ...]:
     """What is to be said of a fit with covariates, by the rows that are known of it."""
-    c = equation.columns
-    if not c.covariates or len(c.treatments) != 1 or not equation.fit_intercept:
-        return ()
-    if not _may_depend(equation):
+    if not may_be_weighted(equation):
         return ()
     data, share = _rows(equation)
-    if data is None or len(c.covariates) * ROWS_EACH > data.n_rows:
+    if data is None or len(equation.columns.covariates) * ROWS_EACH > data.n_rows:
         return ()
     design = RowDesign.of(data, fit_intercept=True)
     try:
@@ -63,19 +60,22 @@ def weighted_effect(equation: Equation) -> tuple[EstimandWarning, ...]:
         return ()
 
 
-def _may_depend(equation: Equation) -> bool:
+def may_be_weighted(equation: Equation) -> bool:
     """Whether moments let an instrument depend on the covariates: n R2, chi-square if not.
 
     It is right where the instrument's variance does not depend on them either, and costs nothing.
     """
-    c, second = equation.columns, equation.second[1:, 1:]
+    c = equation.columns
+    if not c.covariates or len(c.treatments) != 1 or not equation.fit_intercept:
+        return False
+    second = equation.second[1:, 1:]
     x, z = c.x, c.z
     scale = np.sqrt(np.diag(second))
     unit = np.where(scale > 0.0, scale, np.inf)
     s = second / np.outer(unit, unit)
     on_x = np.linalg.lstsq(s[x, x], s[x, z], rcond=1e-10)[0]
     r2 = (on_x * s[x, z]).sum(axis=0)
-    bound = stats.chi2.isf(SURE / len(c.instruments), len(c.covariates))
+    bound = chdtri(len(c.covariates), SURE / len(c.instruments))
     return bool((equation.n * r2 > bound).any())
 
 

@@ -28,7 +28,7 @@ def whose_effect_or_none(rows: Equation, *, level: float) -> WhoseEffect | None:
 def weighed(found: Compliance, rows: Equation, whose: WhoseEffect | None) -> Compliance:
     """Compliance with a statement of what the estimate is an average of."""
     if whose is not None:
-        return found.weighted_by(whose.weighted) if whose.weighted else found
+        return found.weighted_by(whose.why_weighted) if whose.why_weighted else found
     if found.compliers and assignment_by_moments(rows) < SIZE * RENAMES:
         return found.weighted_by(UNKNOWN)
     return found

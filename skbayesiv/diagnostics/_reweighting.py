@@ -61,7 +61,11 @@ class Reweighting:
 
     @classmethod
     def of(cls, design: RowDesign, kind: str = "auto") -> Reweighting:
-        """Reweight the arms of the one instrument, the larger value of which is assigned."""
+        """Reweight the arms of the one instrument, the larger value of which is assigned.
+
+        A propensity has a constant, whether the outcome's model has one or not.
+        """
+        design = RowDesign(design.data, fit_intercept=True)
         d = assignment(design)
         return cls(design, d, propensity(design, d, kind))
 

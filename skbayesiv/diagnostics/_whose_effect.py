@@ -41,7 +41,7 @@ CROSS = (
 INVALID = (
     "Exclusion, random assignment or monotonicity is violated (Kitagawa, p = {:.2g}): {}. No "
     "estimate here is then an effect on compliers: look for a way in which assignment acts on the "
-    "outcome by itself."
+    "outcome by itself, or for covariates that it depended on."
 )
 
 
@@ -82,7 +82,7 @@ class WhoseEffect(Report):
     size: float
 
     @property
-    def weighted(self) -> str:
+    def why_weighted(self) -> str:
         """Why the estimate is not the compliers' average; empty if nothing says so."""
         why = []
         if self.weighting is not None and self.weighting.weighted:
@@ -136,10 +136,10 @@ class WhoseEffect(Report):
             pairs.insert(0, ("E[z | x] is linear", str(self.linearity).partition(": ")[2]))
         pairs += [(name, f"not computed: {why}") for name, why in self.failed.items()]
         if pairs:
-            yield Paragraph(f"Whose effect of {', '.join(self.treatments)}"), Pairs(tuple(pairs))
+            yield Paragraph(f"Whose effect ({', '.join(self.treatments)})"), Pairs(tuple(pairs))
         if self.compliers is not None:
             yield (self.compliers,)
-        said = [self.weighted] if self.weighted else []
+        said = [self.why_weighted] if self.why_weighted else []
         if not said and self.weighting is not None:
             said = [self.weighting.statement]
         yield from ((Paragraph(sentence),) for sentence in (*said, *self.advice))
@@ -202,7 +202,7 @@ def whose_effect(
     >>> t = z * np.where(stratum, i % 3 == 0, i % 7 > 0)
     >>> y = np.where(stratum, 2.0, 0.5) * t + i % 11 / 10
     >>> found = whose_effect(y, t, z, stratum)
-    >>> print(found.weighted)
+    >>> print(found.why_weighted)
     Assignment depends on the covariates and the first stage differs by them: 2SLS is a mean of the
     effects given x, weighted by rows x Var(z | x) x share, and not the compliers' average. Report
     complier_effects, or fit by stratum.

@@ -211,4 +211,7 @@ def test_errors():
     sums = TwoStageLS(cov_type="unadjusted", check=False).fit_moments(est.moments_)
     with pytest.raises(ValueError, match="or an estimator that kept its rows: moments do not tell"):
         complier_effects(sums)
-    assert_allclose(complier_effects(est).to_frame(), complier_effects(y, t, z, x).to_frame())
+    origin = TwoStageLS(fit_intercept=False, check=False).fit(x, t, y, z=z)
+    for fitted in (est, origin):
+        found = complier_effects(fitted).to_frame()
+        assert_allclose(found, complier_effects(y, t, z, x).to_frame())

@@ -103,7 +103,7 @@ def test_a_diagnosis_shows_the_tests():
     est = BayesianIV(**QUICK).fit(**stratified(n=2000))
     diagnosis = est.diagnose()
     for text in (str(diagnosis), diagnosis._repr_html_()):
-        for part in ("Whose effect of t", "saturated", "assignment by x", "Kitagawa", "by stratum"):
+        for part in ("Whose effect (t)", "saturated", "assignment by x", "Kitagawa", "by stratum"):
             assert part in text
     frame = diagnosis.to_frame()
     assert frame.loc["p-value, assignment by x", "value"] < 1e-6
