@@ -44,6 +44,7 @@ from skbayesiv.diagnostics import (
     conditional_likelihood_ratio_confidence_set,
 )
 from skbayesiv.exceptions import (
+    EstimandWarning,
     FewClustersWarning,
     HeteroskedasticityWarning,
     IgnoredClustersWarning,
@@ -61,6 +62,7 @@ ADVICE = (
     ((WeakInstrumentWarning, ManyInstrumentsWarning), "clr"),
     ((IgnoredClustersWarning, FewClustersWarning), "cr2"),
     ((HeteroskedasticityWarning,), "robust"),
+    ((EstimandWarning,), "robust"),  # of no design here, whose assignments are random
 )
 
 

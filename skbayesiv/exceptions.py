@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 
 __all__ = [
     "ConvergenceWarning",
+    "EstimandWarning",
     "FewClustersWarning",
     "FitFailedWarning",
     "HeteroskedasticityWarning",
@@ -36,6 +37,12 @@ class InferenceWarning(UserWarning):
     """
 
     cause: ClassVar[str] = "see the warning"
+
+
+class EstimandWarning(InferenceWarning):
+    """With covariates the estimate is an average of effects that is not the compliers' own."""
+
+    cause = "weighted effect"
 
 
 class FewClustersWarning(InferenceWarning):

@@ -11,7 +11,7 @@ import pytest
 SCRIPTS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.mark.parametrize("name", ["speed", "coverage"])
+@pytest.mark.parametrize("name", ["speed", "coverage", "estimands"])
 def test_a_benchmark_starts(name):
     """With all that it imports: in a process of its own, for its modules have common names."""
     command = [sys.executable, SCRIPTS / f"{name}.py", "--help"]

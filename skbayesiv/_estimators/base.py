@@ -150,7 +150,8 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
         InferenceWarning
             If the interval of the effect is not what it promises, unless ``check=False``: a
             `WeakInstrumentWarning`, `ManyInstrumentsWarning`, `HeteroskedasticityWarning`,
-            `FewClustersWarning` or `IgnoredClustersWarning`, which says what to report instead.
+            `FewClustersWarning`, `IgnoredClustersWarning` or `EstimandWarning`, which says what to
+            report instead.
             The attribute `warnings_` keeps them.
         UserWarning
             If weights that count rows are not whole numbers.

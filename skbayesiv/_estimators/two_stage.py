@@ -20,7 +20,8 @@ from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import CHECK
 from skbayesiv._estimators.classical_methods import ClassicalMethods
-from skbayesiv._honesty.findings import Allows, beyond_doubt
+from skbayesiv._honesty.estimand import may_be_weighted, weighted_effect
+from skbayesiv._honesty.findings import Allows, beyond_doubt, warn_of
 from skbayesiv._linear.covariance import COVARIANCES, suitable
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.estimate import check_size, estimate, minimum_norm
@@ -251,7 +252,9 @@ class TwoStageLS(ClassicalMethods):
             p = len(self.coef_) + len(self._equation.constant)
             dof = self._equation.n - p + self.n_treatments_ - self.n_instruments_
             if beyond_doubt(self._relevance, dof, self.n_instruments_):
-                self.warnings_ = ()
+                look = data is not None and may_be_weighted(self._equation)
+                self.warnings_ = weighted_effect(self._evidence(data)) if look else ()
+                warn_of(self.warnings_)
                 return
         super()._check_interval(data)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skbayesiv._honesty.estimand import weighted_effect
 from skbayesiv._linear.equation import Equation
 from skbayesiv._linear.estimate import direct_estimate
 from skbayesiv._linear.sampled import SampledRows
@@ -18,6 +19,7 @@ from skbayesiv.diagnostics._partial import Partialled, partial_equation
 from skbayesiv.diagnostics._rank import cragg_donald, kleibergen_paap
 from skbayesiv.diagnostics._reduced_form import reduced_form
 from skbayesiv.diagnostics._strength_block import LEAST_BIAS, weak_f, weak_rank
+from skbayesiv.exceptions import EstimandWarning
 
 # The largest critical value of the effective F, that of one instrument, is 23.1.
 STRONG = 23.2
@@ -135,6 +137,11 @@ class Evidence:
         if p.n_treatments > 1 or p.n_instruments == 1:
             return 0.0
         return bias_by_number(p.n_instruments, self.f)
+
+    @cached_property
+    def weighted_effect(self) -> tuple[EstimandWarning, ...]:
+        """What is to be said of whose effect it is, by the covariates."""
+        return weighted_effect(self.equation)
 
     @cached_property
     def cluster_dof(self) -> float:

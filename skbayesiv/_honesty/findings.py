@@ -62,6 +62,8 @@ def findings(evidence: Evidence | None, allows: Allows) -> tuple[InferenceWarnin
     found = [*_instruments(evidence, allows), *_clusters(evidence, allows)]
     if not found:
         found = [*_spread(evidence, allows)]
+    if not evidence.weakness:
+        found += evidence.weighted_effect
     return tuple(found)
 
 

@@ -40,18 +40,19 @@ class SampledRows:
     limit: int
 
     @cached_property
-    def _drawn(self) -> IVData:
+    def drawn(self) -> IVData:
+        """The sample."""
         return sample_rows(self.data, self.limit)
 
     @cached_property
     def _thinned(self) -> bool:
         """Whether clusters are known by some of their rows."""
-        return self._drawn.grouped and Rows(self._drawn).n_clusters == self.n_clusters
+        return self.drawn.grouped and Rows(self.drawn).n_clusters == self.n_clusters
 
     @cached_property
     def share(self) -> float:
         """Share of the units that were drawn, or of each cluster's rows."""
-        drawn, data = self._drawn, self.data
+        drawn, data = self.drawn, self.data
         if drawn is data:
             return min(data.n_rows / self.total, 1.0)
         if drawn.grouped and not self._thinned:
@@ -85,7 +86,7 @@ class SampledRows:
         A cluster's total T, known by a share f of its rows with scores s, has the expectation
         f^2 TT' + f (1 - f) sum ss'.
         """
-        drawn, f = self._drawn, self.share
+        drawn, f = self.drawn, self.share
         outers = [found.outer for found in Rows(drawn).sums(moments, origin, asked)]
         if not self._thinned or f == 1.0:
             return [outer / f for outer in outers]

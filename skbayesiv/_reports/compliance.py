@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from skbayesiv._data.moments import Moments
 from skbayesiv._linear.equation import Equation
+from skbayesiv.diagnostics._partial import partial_equation
 
 NOBODY = 1e-9
 
@@ -36,6 +38,22 @@ STATEMENTS = {
         "with those who are not: the estimate is not the effect on compliers."
     ),
 }
+# Where the estimate is no average over compliers: who they are all the same.
+WHO = {
+    "treated": (
+        "One-sided non-compliance: nobody was treated {without}. All treated are compliers, so the "
+        "effect on treated compliers is the effect on the treated."
+    ),
+    "untreated": (
+        "One-sided non-compliance: everybody {with_} was treated. All untreated are compliers, so "
+        "the effect on untreated compliers is the effect on the untreated."
+    ),
+    "all": "Everybody complied.",
+    "compliers": (
+        "Two-sided non-compliance: compliers take the treatment {with_} and not {without}. It is "
+        "supposed that nobody does the opposite."
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,6 +71,10 @@ class Compliance:
         Whether it is the smaller value of the assignment that raises the uptake.
     unit : float
         Distance between the two values, by which effects of the assignment compare arms.
+    who : str
+        Who the compliers are, whatever the estimate is an average over.
+    weighted : bool
+        Whether the estimate is no average over compliers, for covariates weigh their effects.
     """
 
     kind: str
@@ -60,11 +82,26 @@ class Compliance:
     arms: pd.DataFrame | None
     flipped: bool = False
     unit: float = 1.0
+    who: str = ""
+    weighted: bool = False
 
     @property
     def compliers(self) -> bool:
         """Whether the effect is that on compliers."""
-        return self.kind != "general"
+        return self.kind != "general" and not self.weighted
+
+    @property
+    def high_is_everybody(self) -> bool:
+        """Whether everybody was treated in one arm, and not nobody in the other."""
+        if self.kind != "one-sided" or self.arms is None:
+            return False
+        return float(self.arms["uptake"].max()) > 1.0 - NOBODY
+
+    def weighted_by(self, why: str) -> Compliance:
+        """The same of an estimate that covariates make a weighted one, and why."""
+        if self.kind == "general":
+            return replace(self, statement=f"{self.statement} {why}")
+        return replace(self, statement=f"{self.who} {why}", weighted=True)
 
 
 def compliance(rows: Equation) -> Compliance:
@@ -85,8 +122,25 @@ def compliance(rows: Equation) -> Compliance:
     names = ["without assignment", "with assignment"]
     flipped = bool(control > assigned)
     without, with_ = names[::-1] if flipped else names
-    statement = STATEMENTS[whose].format(without=without, with_=with_)
-    return Compliance(kind=kind, statement=statement, arms=arms, flipped=flipped, unit=unit)
+    statement, who = (
+        text[whose].format(without=without, with_=with_) for text in (STATEMENTS, WHO)
+    )
+    return Compliance(
+        kind=kind, statement=statement, arms=arms, flipped=flipped, unit=unit, who=who
+    )
+
+
+def assignment_by_moments(rows: Equation) -> float:
+    """p-value that an assignment does not depend on the covariates, given their moments.
+
+    n R2 is chi-square: where it does not depend on them its variance does not either.
+    """
+    c = rows.columns
+    if len(c.instruments) != 1 or not c.covariates or not rows.fit_intercept:
+        return 1.0
+    p, at = partial_equation(rows, checked=True), 1 + c.z.start
+    left = float(rows.squares(p.contrasts[:, :1])[0, 0]) / float(rows.second[at, at])
+    return float(stats.chi2.sf(rows.n * (1.0 - left), p.n_controls - 1))
 
 
 def _kind(control: float, assigned: float) -> tuple[str, str]:

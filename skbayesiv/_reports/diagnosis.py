@@ -20,8 +20,9 @@ from skbayesiv._reports.diagnosis_tables import (
 from skbayesiv._reports.diagnosis_warnings import SENSITIVE, with_prior
 from skbayesiv._reports.fitted import FittedPosterior
 from skbayesiv._reports.iv_summary import strength_or_reason
+from skbayesiv._reports.whose_effect import whose_effect_or_none
 from skbayesiv._results.convergence import MAX_RHAT, MIN_ESS
-from skbayesiv.diagnostics import InstrumentStrength
+from skbayesiv.diagnostics import InstrumentStrength, WhoseEffect
 from skbayesiv.diagnostics._report import Block, Pairs, Paragraph, Report, Verbatim
 
 ONE_CHAIN = "not defined for one chain: set chains to 2 or more"
@@ -50,6 +51,8 @@ class Diagnosis(Report):
         Classical and robust (or clustered) standard errors of the 2SLS effects. Robust ones need
         rows.
     strength : InstrumentStrength or None
+    whose_effect : WhoseEffect or None
+        Tests of whose effect it is, and effects on compliers by reweighting. They need rows.
     note : str
         What could not be computed, and what it needs.
     warnings : tuple of Warning
@@ -64,6 +67,7 @@ class Diagnosis(Report):
     sensitivity: pd.DataFrame | None = None
     std_errors: pd.DataFrame | None = None
     strength: InstrumentStrength | None = None
+    whose_effect: WhoseEffect | None = None
     note: str = ""
     warnings: tuple[Warning, ...] = ()
 
@@ -94,6 +98,9 @@ class Diagnosis(Report):
         if self.strength is not None and self.strength.effective_f is not None:
             f, critical = self.strength.effective_f.f, self.strength.critical_value
             rows.append(("effective F", f, float(critical or np.nan)))
+        if self.whose_effect is not None:
+            for name, p_value in self.whose_effect.to_frame()["p_value"].items():
+                rows.append((f"p-value, {name}", p_value, self.whose_effect.size))
         frame = pd.DataFrame(rows, columns=["name", "value", "limit"])
         return frame.set_index("name").astype(float)
 
@@ -116,6 +123,8 @@ class Diagnosis(Report):
                 yield Paragraph(title), text
         if self.strength is not None:
             yield (self.strength,)
+        if self.whose_effect is not None:
+            yield (self.whose_effect,)
         if self.note:
             yield (Paragraph(self.note),)
 
@@ -151,6 +160,7 @@ def diagnose(est: FittedPosterior, rows: Equation) -> Diagnosis:
         sensitivity=sensitivity,
         std_errors=errors,
         strength=strength,
+        whose_effect=whose_effect_or_none(rows, level=0.95),
         note="\n".join(note for note in (reason, UNCHECKED if unchecked else "") if note),
         warnings=found,
     )

@@ -30,6 +30,7 @@ from skbayesiv._reports.experiment_lines import (
     anderson_rubin_set,
     least_squares_lines,
     own_lines,
+    reweighted_lines,
     two_stage_lines,
 )
 from skbayesiv._reports.fitted import (
@@ -39,8 +40,9 @@ from skbayesiv._reports.fitted import (
     effect_draws,
 )
 from skbayesiv._reports.given_rows import given_rows
+from skbayesiv._reports.whose_effect import not_computed, tested, weighed, whose_effect_or_none
 from skbayesiv._typing import Array
-from skbayesiv.diagnostics import ConfidenceSet
+from skbayesiv.diagnostics import ConfidenceSet, WhoseEffect
 from skbayesiv.diagnostics._fitted import fitted_estimator
 from skbayesiv.diagnostics._report import Block, Paragraph, Report, Table
 from skbayesiv.exceptions import InferenceWarning
@@ -76,6 +78,8 @@ class ExperimentReport(Report):
     anderson_rubin : ConfidenceSet or None
         Effects that the Anderson-Rubin test does not reject, for one treatment; the table has the
         ends of the set.
+    whose_effect : WhoseEffect or None
+        Tests of whose effect it is, and effects on compliers by reweighting; they need rows.
     warnings : tuple of InferenceWarning
         Why the estimator's own interval is not what it promises; its row says so.
     notes : tuple of str
@@ -92,6 +96,7 @@ class ExperimentReport(Report):
     p_above_cost: float | Array | None
     p_in_rope: float | Array | None
     anderson_rubin: ConfidenceSet | None
+    whose_effect: WhoseEffect | None
     warnings: tuple[InferenceWarning, ...]
     notes: tuple[str, ...]
 
@@ -107,7 +112,7 @@ class ExperimentReport(Report):
         yield (Paragraph(self.statement),)
         yield (Table(self._printed()),)
         yield from caveats(self.warnings)
-        for note in self.notes:
+        for note in (*tested(self.whose_effect), *self.notes):
             yield (Paragraph(note),)
 
     def _printed(self) -> pd.DataFrame:
@@ -159,6 +164,11 @@ def experiment_report(
     instrumental-variables estimate in the regression of y (1 - t) on 1 - t [3]_. With covariates
     all of these are linear in them.
 
+    With covariates the estimate is a mean of the effects given x, weighted by rows x Var(z | x) x
+    share. Where assignment depends on them, and first stage or effects differ by them, that is not
+    the effect on compliers, and is not called so; nor where E[z | x] is not linear. The lines that
+    are "reweighted" are the compliers' own averages: see `diagnostics.complier_effects`.
+
     References
     ----------
     .. [1] Imbens, G. W. and Angrist, J. D. (1994). Identification and estimation of local average
@@ -197,7 +207,8 @@ def _report(
     if not rows.classical_only:
         rows = replace(rows, cov_type=_robust_kind(est, rows))
     debiased = not isinstance(est, FittedPosterior) and est._small_sample
-    found, treatments = compliance(rows), rows.columns.treatments
+    treatments, whose = rows.columns.treatments, whose_effect_or_none(rows, level=level)
+    found = weighed(compliance(rows), rows, whose)
     wrong = findings(Evidence.of(rows), est._allows())
     draws = effect_draws(est) if isinstance(est, FittedPosterior) else None
     chances = Chances.from_draws(draws, cost, rope)
@@ -205,8 +216,10 @@ def _report(
     lines = dict(least_squares_lines(rows, found, level, debiased=debiased))
     lines |= dict(own_lines(est, found, level, wrong))
     lines |= dict(two_stage_lines(rows, found, level, debiased=debiased))
+    kind = suitable("robust", clusters=rows.n_clusters > 0)
+    if whose is not None:
+        lines |= dict(reweighted_lines(whose.compliers, found, ERRORS[kind]))
     if len(treatments) == 1:
-        kind = suitable("robust", clusters=rows.n_clusters > 0)
         lines["Anderson-Rubin"] = Line.hull(
             robust_set, ERRORS["unadjusted" if rows.classical_only else kind]
         )
@@ -224,8 +237,9 @@ def _report(
         p_above_cost=number_or_array(chances.above_cost),
         p_in_rope=number_or_array(chances.in_rope),
         anderson_rubin=robust_set,
+        whose_effect=whose,
         warnings=wrong,
-        notes=tuple(_notes(rows, found, unanswered, why)),
+        notes=(*_notes(rows, found, unanswered, why), *not_computed(whose)),
     )
 
 

@@ -15,7 +15,11 @@ from skbayesiv._reports.coefficients import interval_reach
 from skbayesiv._reports.compliance import Compliance
 from skbayesiv._reports.fitted import FittedClassical, FittedPosterior, effect_draws
 from skbayesiv._reports.regressions import instrument_regressions
-from skbayesiv.diagnostics import ConfidenceSet, anderson_rubin_confidence_set
+from skbayesiv.diagnostics import (
+    ComplierEffects,
+    ConfidenceSet,
+    anderson_rubin_confidence_set,
+)
 from skbayesiv.diagnostics._partial import partial_equation
 from skbayesiv.exceptions import InferenceWarning
 
@@ -82,7 +86,8 @@ def least_squares_lines(
         yield name, Line.symmetric(effect, std_error, reduced.dof[at], level, errors)
         for stage in stages:
             name = f"first stage[{instrument} -> {stage.outcome}]"
-            sign = -1.0 if found.flipped else 1.0  # a share counts those whom either value moves
+            # A share counts those whom either value moves.
+            sign = -1.0 if found.flipped and found.compliers else 1.0
             effect, std_error = found.unit * stage.params[at], found.unit * stage.std_errors[at]
             line = Line.symmetric(sign * effect, std_error, stage.dof[at], level, errors)
             yield ("complier share" if found.compliers else name), line
@@ -104,8 +109,9 @@ def own_lines(
     for k, treatment in enumerate(est.moments_.columns.treatments):
         step = np.eye(est.n_treatments_)[k]
         low, high = est.effect_interval(np.zeros_like(step), step, level=level)
+        other = f"weighted effect of {treatment}" if found.weighted else f"effect of {treatment}"
         yield (
-            "effect on compliers" if found.compliers else f"effect of {treatment}",
+            "effect on compliers" if found.compliers else other,
             Line(
                 estimate=float(est.coef_[k]),
                 std_err=float(std_errors[k]),
@@ -134,6 +140,34 @@ def two_stage_lines(
         )
         fit = direct_estimate(of_baseline, debiased=debiased)
         yield "complier baseline", _line_of(fit, first, level, errors)
+
+
+def reweighted_lines(
+    effects: ComplierEffects | None, found: Compliance, errors: str
+) -> Iterator[tuple[str, Line]]:
+    """Effects on compliers by reweighting, where covariates make 2SLS another average."""
+    if effects is None or found.kind == "general":
+        return
+    several = {
+        "compliers": effects.compliers,
+        "treated compliers": effects.treated,
+        "untreated compliers": effects.untreated if found.high_is_everybody else None,
+        "complier share": effects.share,
+        "complier baseline": effects.baseline if found.weighted else None,
+    }
+    for name, one in several.items():
+        if one is not None:
+            low, high = one.interval
+            yield (
+                f"{name}, reweighted",
+                Line(
+                    estimate=one.estimate,
+                    std_err=one.std_error,
+                    lower=low,
+                    upper=high,
+                    errors=errors,
+                ),
+            )
 
 
 def _line_of(fit: Estimate, at: int, level: float, errors: str) -> Line:

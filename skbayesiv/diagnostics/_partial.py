@@ -89,6 +89,16 @@ class Partialled:
         return None if codes is None else np.unique(codes[self._used], return_inverse=True)[1]
 
     @property
+    def equation(self) -> Equation:
+        """What it was made from."""
+        return self._equation
+
+    @property
+    def contrasts(self) -> Array:
+        """What makes the residuals of z, t and y from an equation's columns."""
+        return self._contrasts
+
+    @property
     def _rows(self) -> IVData:
         rows = self._equation.rows
         if rows is None:

@@ -19,6 +19,7 @@ from skbayesiv._reports.borrowing import Borrowing
 from skbayesiv._reports.diagnosis import Diagnosis
 from skbayesiv._reports.exclusion import ExclusionSensitivity
 from skbayesiv._reports.meta_analysis import EffectSummary
+from skbayesiv.diagnostics import complier_effects, whose_effect
 from skbayesiv.diagnostics._report import Report
 
 RNG = np.random.default_rng(0)
@@ -26,6 +27,7 @@ Z = RNG.normal(size=(200, 3))
 T = pd.DataFrame(Z[:, :2] + RNG.normal(size=(200, 2)), columns=["<b>", "mail"])
 Y = T.sum(axis=1) + RNG.normal(size=200)
 SUMMARY = TwoStageLS().fit(None, T, Y, z=Z).summary()
+WHOSE = whose_effect(Y, T, Z[:, :2], Z[:, 2])
 EFFECT = EffectSummary(mean=1.0, sd=0.5, median=1.1, lower=0.0, upper=2.0)
 EARLIER = pd.DataFrame({"<b>": [0.8, 1.2], "mail": [0.1, 0.3]})
 PER_TREATMENT = pd.DataFrame({"beta_t": [0.01, 0.02]}, index=["<b>", "mail"])
@@ -67,6 +69,12 @@ REPORTS = [
         heterogeneity=Heterogeneity(q=1.0, dof=1, p_value=0.3, i2=0.0),
         leave_one_out=pd.DataFrame({"effect": [1.0]}, index=["may"]),
     ),
+]
+REPORTS += [
+    WHOSE,
+    WHOSE.weighting,
+    WHOSE.cross_effects,
+    complier_effects(Y, T[["<b>"]] > 0, Z[:, 0] > 0),
 ]
 each = pytest.mark.parametrize("report", REPORTS, ids=lambda report: type(report).__name__)
 

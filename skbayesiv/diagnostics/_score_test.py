@@ -1,0 +1,53 @@
+"""Score tests that columns may be left out of a regression, robust to unequal variances.
+
+With u the residual of the outcome and h what the controls leave of the columns in question, the
+null says E[h u] = 0. The statistic is
+
+    S' V^-1 S,    S = sum of w h u,    V = its covariance over rows, or over clusters of them,
+
+chi-square with as many degrees of freedom as V has rank. Without clusters it is n less the residual
+sum of squares of the regression of 1 on h u (Wooldridge 2010, section 4.2.3). As u has the null
+imposed it keeps its size where columns are many or have few large values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skbayesiv._typing import Array
+from skbayesiv.diagnostics._reduced_form import ROUNDING, quadratic_form
+from skbayesiv.diagnostics._results import HypothesisTest
+from skbayesiv.diagnostics._row_design import RowDesign
+
+_EXACT = 1e-12  # residuals with so small a share of the outcome's sum of squares are rounding
+
+
+def scores_of(design: RowDesign, added: Array, outcomes: Array, controls: Array) -> Array:
+    """Scores of columns `added` (n, A) in regressions of outcomes (n, D) on controls.
+
+    Shape (n, M): M is A D less what the controls span, and what they explain exactly.
+    """
+    left = design.residual(outcomes, controls)
+    total = outcomes - design.total(outcomes) / design.n
+    varies = design.total(left**2) > _EXACT * design.total(total**2)
+    h, u = design.beside(added, controls), left[:, varies]
+    return np.asarray((h[:, :, None] * u[:, None, :]).reshape(len(h), -1))
+
+
+def score_test(name: str, null: str, design: RowDesign, scores: Array) -> HypothesisTest | None:
+    """Test that scores (n, M) have mean zero; None if there are none."""
+    covariance = design.covariance(scores)
+    scale = np.sqrt(np.diag(covariance))
+    own = scale > 0.0
+    unit = covariance[np.ix_(own, own)] / np.outer(scale[own], scale[own])
+    values = np.linalg.eigvalsh(unit)
+    dof = int((values > ROUNDING * values[-1:]).sum())
+    if not dof:
+        return None
+    if 0 < design.n_clusters <= dof:
+        raise ValueError(
+            f"clusters must number at least {dof + 1} for a test of {dof} restrictions, got "
+            f"{design.n_clusters}. Take fewer covariates, or smaller clusters."
+        )
+    statistic = quadratic_form(design.total(scores)[own] / scale[own], unit)
+    return HypothesisTest.chi2(name, null, statistic, dof)
