@@ -109,6 +109,7 @@ def test_robust_weight_is_found_by_bridge_sampling():
     assert est.exchangeable_probability_ == pytest.approx(near / (near + vague), abs=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS installation:UserWarning")
 def test_density_is_pymcs():
     """Differences over hyper-parameters with the effect held, by hand and by PyMC."""
     est = HierarchicalBayesianIV(**CARRIED, robust_weight=0.3).fit(None, T, Y, z=Z)
