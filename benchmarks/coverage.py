@@ -22,17 +22,12 @@ density that the sampler sees. The normal likelihood is sampled. Intervals are e
 
 from __future__ import annotations
 
-import argparse
-import csv
-import time
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from designs import DESIGNS, Design, Sample
-from joblib import Parallel, delayed
+from designs import DESIGNS, Sample
+from simulation import run
 
 from skbayesiv import BayesianIV, TwoStageLS
 from skbayesiv._data.roles import Roles
@@ -160,13 +155,6 @@ def replicate(name: str, seed: np.random.SeedSequence) -> Outcome:
     return Outcome(covers, widths, warned)
 
 
-def simulate(design: Design, replications: int, seed: list[int], n_jobs: int = 1) -> list[Outcome]:
-    """Outcomes of all replications."""
-    children = np.random.SeedSequence(seed).spawn(replications)
-    with Parallel(n_jobs=n_jobs, batch_size=10) as parallel:
-        return list(parallel(delayed(replicate)(design.name, child) for child in children))
-
-
 def summarise(outcomes: list[Outcome]) -> tuple[dict[str, tuple[float, float]], float]:
     """Coverage and median width of each method, and the share of fits that warned."""
     cells = {
@@ -179,35 +167,12 @@ def summarise(outcomes: list[Outcome]) -> tuple[dict[str, tuple[float, float]], 
     return cells, float(np.mean([one.warned for one in outcomes]))
 
 
-def table(replications: int, seed: int, names: list[str], n_jobs: int) -> Iterator[list[str]]:
-    """Rows of the table, each printed when it is done."""
-    yield ["design", "normal", "warned", *METHODS[1:]]
-    for index, (name, design) in enumerate(DESIGNS.items()):
-        if name not in names:
-            continue
-        begin = time.perf_counter()
-        cells, warned = summarise(simulate(design, replications, [seed, index], n_jobs))
-        texts = [f"{hit:.3f} ({width:.3g})" for hit, width in cells.values()]
-        row = [name, texts[0], f"{warned:.3f}", *texts[1:]]
-        print(*(f"{cell:>15}" for cell in row), f"{time.perf_counter() - begin:6.0f} s", flush=True)
-        yield row
-
-
-def main() -> None:
-    """Run and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--replications", type=int, default=400)
-    parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--only", nargs="+", default=list(DESIGNS), choices=DESIGNS)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
-    rows = list(table(options.replications, options.seed, options.only, options.jobs))
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        with options.output.open("w", newline="") as file:
-            csv.writer(file).writerows(rows)
+def row(name: str, outcomes: list[Outcome]) -> list[str]:
+    """Cells of one design."""
+    found, warned = summarise(outcomes)
+    texts = [f"{hit:.3f} ({width:.3g})" for hit, width in found.values()]
+    return [texts[0], f"{warned:.3f}", *texts[1:]]
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, ["design", "normal", "warned", *METHODS[1:]], DESIGNS, replicate, row)

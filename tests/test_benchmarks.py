@@ -11,7 +11,9 @@ import pytest
 SCRIPTS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.mark.parametrize("name", ["speed", "coverage", "estimands"])
+@pytest.mark.parametrize(
+    "name", ["speed", "coverage", "estimands", "first_stage_prior", "histories"]
+)
 def test_a_benchmark_starts(name):
     """With all that it imports: in a process of its own, for its modules have common names."""
     command = [sys.executable, SCRIPTS / f"{name}.py", "--help"]

@@ -25,7 +25,7 @@ def coverage():
     import coverage
 
     yield coverage
-    for name in ("coverage", "designs"):
+    for name in ("coverage", "designs", "simulation"):
         sys.modules.pop(name, None)
     patch.undo()
 
@@ -69,7 +69,8 @@ def test_warnings_are_worth_following(coverage, name):
     Honest designs are hardly accused, and dishonest ones nearly always.
     """
     design = coverage.DESIGNS[name]
-    cells, warned = coverage.summarise(coverage.simulate(design, FEW, [7, 0]))
+    outcomes = sys.modules["simulation"].simulate(coverage.replicate, design.name, FEW, [7, 0])
+    cells, warned = coverage.summarise(outcomes)
     hit, width = cells["follows"]
     assert hit >= 0.93 - SLACK
     if design.honest:
