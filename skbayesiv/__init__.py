@@ -9,6 +9,7 @@ from skbayesiv._estimators.cross_validation import BayesianIVCV
 from skbayesiv._estimators.experiments import ExperimentFits, fit_experiments
 from skbayesiv._estimators.hierarchical import HierarchicalBayesianIV
 from skbayesiv._estimators.two_stage import TwoStageLS
+from skbayesiv._models.history.likelihoods import EffectLikelihood
 from skbayesiv._reports.borrowing import Borrowing
 from skbayesiv._reports.exclusion import ExclusionSensitivity, exclusion_sensitivity
 from skbayesiv._reports.experiment import ExperimentReport, experiment_report
@@ -19,6 +20,7 @@ __all__ = [
     "BayesianIV",
     "BayesianIVCV",
     "Borrowing",
+    "EffectLikelihood",
     "ExclusionSensitivity",
     "ExperimentFits",
     "ExperimentReport",

@@ -223,10 +223,10 @@ def test_report_text(fitted):
 def test_a_history_that_adds_uncertainty(rows):
     """Halfway between two modes the posterior is wider than without the history."""
     est = HierarchicalBayesianIV(
-        [3.0, 3.0],
+        [2.3, 2.3],
         [0.1, 0.1],
         sigma_t_bar_scale=0.1,
-        robust_weight=0.02,
+        robust_weight=0.05,
         beta_t_scale=2.0,
         **EXACT,
     ).fit(np.random.default_rng(0).normal(size=(600, 1)), **rows)

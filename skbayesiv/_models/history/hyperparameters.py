@@ -38,7 +38,8 @@ ENOUGH = 3  # experiments for a correlation
 LEAST, MOST = 1e-12, 300.0
 NEIGHBOURS = 20
 CHUNK_FLOATS = 1 << 18
-N_DRAWS, ROUNDS = 8192, 3
+N_DRAWS, FEW_DRAWS, ROUNDS = 8192, 4096, 3
+MANY = 32  # experiments, with which the posterior is nearly normal
 DOF = 5.0
 KERNEL = 0.05
 MIN_ESS = 100.0
@@ -290,7 +291,8 @@ class HyperDraws:
 def integrate_likelihoods(history: History) -> HyperDraws:
     """Weighted draws of a history that carries likelihoods."""
     posterior = HyperPosterior(history)
-    u, weight, log_evidence = weighted_draws(posterior.log_density, posterior.start())
+    n = FEW_DRAWS if len(posterior.carried) > MANY else N_DRAWS
+    u, weight, log_evidence = weighted_draws(posterior.log_density, posterior.start(), n)
     order = np.argsort(u[:, 1], kind="stable")
     u, weight = u[order], weight[order]
     hyper, unit = posterior.hyper(u)

@@ -34,7 +34,9 @@ ROUNDING = 1e-13
 class EffectLikelihood:
     """Likelihood of the effect of one treatment in one experiment, first stage integrated out.
 
-    Attributes
+    :class:`HierarchicalBayesianIV` and :func:`fit_experiments` make them, for the next history.
+
+    Parameters
     ----------
     n_instruments : int
         Q.
@@ -45,10 +47,27 @@ class EffectLikelihood:
     unit : float
         Root of the treatment's sum of squares: first stages have a prior sd of `unit` times tau.
 
+    Attributes
+    ----------
+    effect, std_error : float
+        LIML's, where the likelihood is highest under a flat first stage: all that is shown of it.
+    f : float
+        First-stage F.
+
     References
     ----------
     Chamberlain, G. and Imbens, G. (2004). Random effects estimators with many instrumental
     variables. Econometrica 72, 295-306.
+
+    Examples
+    --------
+    >>> from skbayesiv import HierarchicalBayesianIV, TwoStageLS
+    >>> from skbayesiv.datasets import make_noncompliance
+    >>> data = make_noncompliance(300, random_state=0)
+    >>> may = TwoStageLS().fit(None, data.t, data.y, z=data.z)
+    >>> est = HierarchicalBayesianIV.from_estimators([may], names=["may"])
+    >>> est.likelihoods["may"].std_error > 0.0
+    True
     """
 
     n_instruments: int
