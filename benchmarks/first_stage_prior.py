@@ -17,12 +17,19 @@ from designs import Sample, instruments
 from simulation import cells, run
 
 from skbayesiv import BayesianIV
+from skbayesiv._data.roles import Roles
+from skbayesiv._data.rows import read_rows
+from skbayesiv._models.build import build_model, read_sums
+from skbayesiv._models.history.meta_analysis import Mixture
+from skbayesiv._models.normal.conditional import coefficient_prior, conditional, own_prior
+from skbayesiv._models.parts.error_covariance import chain, precision
+from skbayesiv._sampling.nuts import sample as sample_target
 from skbayesiv.diagnostics import anderson_rubin_confidence_set
 
 LEVEL, EFFECT = 0.95, 1.0
+DRAWS, FEW, MANY = 1000, 500, 10  # fewer draws with many instruments
 PRIORS = {
     "fixed, LKJ(1)": {"beta_z_scale": "auto", "lkj_eta": 1.0},
-    "fixed, regression": {"beta_z_scale": "auto", "lkj_eta": 1.0, "sigma_prior": "regression"},
     "learned, LKJ(1)": {"lkj_eta": 1.0},
     "learned, LKJ(1/2)": {},
 }
@@ -42,15 +49,33 @@ DESIGNS = {
 }
 
 
+def quantiles(est: BayesianIV, sample: Sample) -> tuple[float, float]:
+    """Ends of the interval, from the effect's normal distribution at each draw of all else.
+
+    Such a mixture has less Monte Carlo error than the effect's own draws, and needs fewer.
+    """
+    data = read_rows(None, sample.y, sample.t, sample.z, roles=Roles(None, None))
+    model = build_model(est, read_sums(est, data))
+    shape, arrays, (at,) = model.shape, model.arrays, model.shape.effect_positions
+    u = sample_target(model.target(), est._settings(), None).flat.T
+    log_d, rows = chain(u, shape.n_equations)
+    log_sd = list(u[shape.covariance_dim :])
+    prior = coefficient_prior(shape, arrays, own_prior(arrays, shape), log_sd, np)
+    solved = conditional(shape, arrays, precision(log_d, rows, np), prior, np)[2]
+    mean, variance = solved.mean[:, at], solved.variance[:, at, at]
+    mixture = Mixture(np.full(len(mean), 1.0 / len(mean)), mean, variance)
+    ends = (mixture.quantile(p) for p in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    low, high = (end * float(model.effect_unit[0]) for end in ends)
+    return low, high
+
+
 def intervals(sample: Sample, seed: int) -> list[tuple[float, float]]:
     """Interval under each prior, and the width of the Anderson-Rubin set as one about nothing."""
+    draws = FEW if sample.z.shape[1] >= MANY else DRAWS
     found = []
     for parameters in PRIORS.values():
-        est = BayesianIV(
-            draws=700, tune=300, chains=1, random_state=seed, check=False, **parameters
-        )
-        low, high = est.fit(None, sample.t, sample.y, z=sample.z).effect_interval(level=LEVEL)
-        found.append((float(low), float(high)))
+        est = BayesianIV(draws=draws, tune=300, chains=1, random_state=seed, **parameters)
+        found.append(quantiles(est, sample))
     rival = anderson_rubin_confidence_set(sample.y, sample.t, sample.z, level=LEVEL)
     width = sum(upper - lower for lower, upper in rival.intervals)
     return [*found, (0.0, float(width))]
