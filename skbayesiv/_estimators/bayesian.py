@@ -311,7 +311,7 @@ class BayesianIV(PosteriorMethods):
 
     def _allows(self) -> Allows:
         model = self._model
-        return Allows(uneven=model.robust, clusters=model.clustered, many=model.robust)
+        return Allows(uneven=model.robust, clusters=model.clustered, many=model.many_instruments)
 
     def _kept_rows(self) -> Equation | None:
         if self._rows is None:

@@ -106,10 +106,11 @@ def robust_set(evidence: Evidence) -> str:
 def _instruments(evidence: Evidence, allows: Allows) -> Iterator[InferenceWarning]:
     """Weak, or strong but too many."""
     if evidence.weakness:
+        leans = allows.posterior and allows.many
+        then = "leans on its priors" if leans else "can cover far less than it says"
         yield WeakInstrumentWarning(
-            f"The instruments may be weak: {evidence.weakness}. The interval of the effect can "
-            f"then cover far less than it says, or be its prior's: report "
-            f"{robust_set(evidence)}, which needs no strong instruments."
+            f"The instruments may be weak: {evidence.weakness}. The interval of the effect then "
+            f"{then}: report {robust_set(evidence)}, which needs no strong instruments."
         )
         return
     q, report = evidence.design.n_instruments, f"report {robust_set(evidence)}"

@@ -35,6 +35,7 @@ quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarnin
 
 CLASSICAL = TwoStageLS(cov_type="unadjusted")
 NORMAL, GMM = BayesianIV(**QUICK), BayesianIV(likelihood="gmm", **QUICK)
+FIXED = BayesianIV(beta_z_scale="auto", **QUICK)
 HISTORY = HierarchicalBayesianIV([1.0, 1.2], [0.3, 0.3], **QUICK)
 CAUSES = {
     "uneven, too narrow": (NORMAL, uneven(), HeteroskedasticityWarning, "too narrow: report Two"),
@@ -42,7 +43,9 @@ CAUSES = {
     "uneven, with history": (HISTORY, uneven(), HeteroskedasticityWarning, "84%|8.% apart"),
     "weak": (NORMAL, weak(), WeakInstrumentWarning, "anderson_rubin_confidence_set"),
     "weak, robust": (TwoStageLS(), weak(), WeakInstrumentWarning, "below its critical value 23.1"),
-    "weak, gmm": (GMM, weak(), WeakInstrumentWarning, "or be its prior's"),
+    "weak, gmm": (GMM, weak(), WeakInstrumentWarning, "then leans on its priors"),
+    "weak, fixed first stage": (FIXED, weak(), WeakInstrumentWarning, "cover far less than"),
+    "many, fixed first stage": (FIXED, many(), ManyInstrumentsWarning, "bias the estimate by"),
     "five weak": (TwoStageLS(), weak(q=5), WeakInstrumentWarning, "conditional_likelihood_ratio_"),
     "many": (TwoStageLS(), many(), ManyInstrumentsWarning, "bias the estimate by"),
     "many for the rows": (

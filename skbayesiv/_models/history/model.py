@@ -63,6 +63,11 @@ class HistoryModel:
         return self.model.robust
 
     @property
+    def many_instruments(self) -> bool:
+        """As the model of the current experiment."""
+        return self.model.many_instruments
+
+    @property
     def clustered(self) -> bool:
         """As the model of the current experiment."""
         return self.model.clustered

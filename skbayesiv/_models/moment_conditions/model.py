@@ -51,6 +51,7 @@ class CriterionModel(DesignedModel):
 
     has_density: ClassVar[bool] = False
     robust: ClassVar[bool] = True
+    many_instruments: ClassVar[bool] = True
 
     @classmethod
     def build(cls, parameters: PriorParameters, sums: Sums) -> CriterionModel:

@@ -37,6 +37,11 @@ class NormalModel(DesignedModel):
     robust: ClassVar[bool] = False
     clustered: ClassVar[bool] = False
 
+    @property
+    def many_instruments(self) -> bool:
+        """Where the first stage is learnt."""
+        return self.design.priors.beta_z_sd_scale is not None
+
     @classmethod
     def build(cls, parameters: PriorParameters, sums: Sums) -> NormalModel:
         """Compress moments and an estimator's parameters."""

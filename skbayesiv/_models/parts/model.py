@@ -44,6 +44,8 @@ class Model(Protocol):
         Whether the model says how rows are distributed.
     robust : bool
         Whether the errors may have unequal variances.
+    many_instruments : bool
+        Whether the effect is not biased by the number of its instruments.
     clustered : bool
         Whether errors may be correlated within the clusters that were given.
     prior_parameters : dict of str to str
@@ -62,6 +64,9 @@ class Model(Protocol):
 
     @property
     def robust(self) -> bool: ...
+
+    @property
+    def many_instruments(self) -> bool: ...
 
     @property
     def clustered(self) -> bool: ...
