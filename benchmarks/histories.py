@@ -22,9 +22,7 @@ ROWS, EXPERIMENTS, EFFECT = 200, 100, 1.0
 DESIGNS = {
     "F 2, rho .8": (1.0, 0.8, 0.0),
     "F 5, rho .95": (4.0, 0.95, 0.0),
-    "F 2, rho .8, effects vary by .3": (1.0, 0.8, 0.3),
     "F 5, rho .95, effects vary by .2": (4.0, 0.95, 0.2),
-    "F 100, rho .8, effects vary by .2": (99.0, 0.8, 0.2),
 }
 METHODS = ("normal summaries", "likelihoods")
 
