@@ -34,10 +34,17 @@ class Arguments:
 
 
 def draw_arguments(
-    rng, *, treated=True, weights=True, clusters=True, plain=False, in_columns=False
+    rng,
+    *,
+    treated=True,
+    weights=True,
+    clusters=True,
+    plain=False,
+    in_columns=False,
+    make=draw_experiment,
 ):
     """Arguments X, t, z, y, sample_weight and clusters with up to three things wrong."""
-    experiment = draw_experiment(rng, treated=treated, plain=plain)
+    experiment = make(rng, treated=treated, plain=plain)
     steps = int(choose(rng, [0, 1, 2, 3], p=[0.1, 0.45, 0.3, 0.15]))
     kinds = ["numbers"] * 4 + ["type"] * 4 + ["dtype", "shape", "missing"]
     kinds += ["weights"] * 2 * weights + ["clusters"] * 2 * clusters

@@ -114,8 +114,13 @@ def unchanged(result, function, arguments, options):
                 raise Wrong(f"{field.name} is {found}, not {due} as of standardised columns")
 
 
+def fitted_to_moments():
+    return TwoStageLS(cov_type="unadjusted").fit_moments(fitted().moments_)
+
+
 SUBJECTS = {
     "a fit": fitted,
+    "a fit to moments": fitted_to_moments,
     "a design": lambda: partial_out(fitted()),
     "a fit without treatment": lambda: fitted(treated=False),
     "not fitted": TwoStageLS,
@@ -124,15 +129,15 @@ SUBJECTS = {
 BESIDE = [{"t": [1.0]}, {"sample_weight": [1.0]}, {"fit_intercept": False}, {"X": [[1.0]]}]
 
 
-def of_estimator(rng):
+def of_estimator(rng, names=FUNCTIONS, draw=draw_options):
     """A function of a fitted estimator, of a design, or of what is neither."""
-    name = choose(rng, FUNCTIONS)
+    name = choose(rng, names)
     function = getattr(diagnostics, name)
     what = choose(rng, SUBJECTS) if rng.random() < 0.8 else "odd"
     subject = odd(rng) if what == "odd" else SUBJECTS[what]()
-    options, _ = draw_options(rng, inspect.signature(function).parameters)
+    options, _ = draw(rng, inspect.signature(function).parameters)
     options |= choose(rng, BESIDE) if rng.random() < 0.3 else {}
-    fine = what in ("a fit", "a design", "odd")
+    fine = what in ("a fit", "a fit to moments", "a design", "odd")
     return Case(
         f"diagnostics.{name}",
         lambda: function(subject, **options),

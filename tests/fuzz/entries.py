@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 from fuzz import (
     diagnostic,
+    estimand,
     history,
     named,
     posterior,
@@ -37,6 +38,8 @@ ENTRIES = {
     diagnostic.of_estimator: 1,
     diagnostic.critical_value: 0.3,
     diagnostic.results: 0.3,
+    estimand.of_arrays: 4,
+    estimand.of_estimator: 0.7,
     posterior.fit: 6,
     posterior.sampled: 0.1,
     posterior.search: 0.5,
@@ -58,6 +61,7 @@ CHECKED = "takes what the package has checked, and users have no need of it"
 ELSEWHERE = {
     "BayesianIV.to_pymc": "PyMC takes seconds to state a model; it reads rows as `diagnose` does",
     "datasets.fetch_push_experiment": "reads from the network",
+    "EffectLikelihood": "made by `HierarchicalBayesianIV.from_estimators`; see tests/models/history",
     "use_compilation_cache": "sets a folder of the whole process",
     **dict.fromkeys(
         ["Borrowing", "ExclusionSensitivity", "ExperimentFits", "ExperimentReport"], MADE
@@ -66,6 +70,8 @@ ELSEWHERE = {
     **dict.fromkeys(["diagnostics.FirstStage", "diagnostics.InstrumentStrength"], MADE),
     **dict.fromkeys(["diagnostics.KleibergenPaap", "diagnostics.Partialled"], MADE),
     **dict.fromkeys(["diagnostics.ConditionalTest", "diagnostics.TFInterval"], MADE),
+    **dict.fromkeys(["diagnostics.InstrumentLinearity", "diagnostics.InstrumentValidity"], MADE),
+    "diagnostics.Reweighted": MADE,
     **{
         f"{kind}.{method}": CHECKED
         for kind in ("Moments", "FourthMoments")
