@@ -56,7 +56,7 @@ def weighted_effect(equation: Equation) -> tuple[EstimandWarning, ...]:
     design = RowDesign.of(data, fit_intercept=True)
     try:
         return tuple(islice(_found(design, share), 1))
-    except (ValueError, np.linalg.LinAlgError):  # too few clusters, or one arm only
+    except (ValueError, np.linalg.LinAlgError):  # few clusters, one arm, no first stage
         return ()
 
 
@@ -152,6 +152,8 @@ def _two_stage(design: RowDesign, controls: Array) -> Estimate:
     ty = design.residual(np.column_stack([design.t, design.y]), controls)
     on_z = z.T @ (ty * design.weight[:, None])
     moved = float(on_z[:, 0] @ on_z[:, 0])
+    if not moved > 0.0:
+        raise ValueError("t must be moved by z for an effect; its first stage is 0.")
     effect = float(on_z[:, 0] @ on_z[:, 1]) / moved
     return Estimate(effect, z @ on_z[:, 0] * (ty[:, 1] - effect * ty[:, 0]) / moved)
 

@@ -161,8 +161,8 @@ def complier_effects(
     Raises
     ------
     ValueError
-        If z has not two values, or one cell has one arm only, if assignment is certain for some
-        rows, or if there are no rows.
+        If z has not two values or does not move t, if one cell has one arm only or assignment is
+        certain for some rows, or if there are no rows.
 
     Notes
     -----
@@ -215,14 +215,15 @@ def effects_of_rows(
             f"t must be one treatment for complier effects, got {design.t.shape[1]} columns."
         )
     weights = Reweighting.of(design, kind)
-    y, t = design.y, design.t[:, 0]
+    y, t = design.about_mean(design.y), design.t[:, 0]
+    mean = design.y[0] - y[0]
     moved, influence = weights.difference(design.t, "all")
     up = bool(moved[0] >= 0.0)
     raised, others = ("assigned", "not assigned") if up else ("not assigned", "assigned")
 
-    def found(estimate: float, influence: Array) -> Reweighted:
+    def found(estimate: float, influence: Array, origin: float = 0.0) -> Reweighted:
         variance = design.covariance(influence.reshape(-1, 1))[0, 0]
-        return Reweighted(float(estimate), float(np.sqrt(variance)), level)
+        return Reweighted(float(estimate + origin), float(np.sqrt(variance)), level)
 
     binary = bool(np.isin(t, (0.0, 1.0)).all())
     return ComplierEffects(
@@ -230,7 +231,7 @@ def effects_of_rows(
         treated=found(*weights.ratio(y, t, raised)),
         untreated=found(*weights.ratio(y, t, others)),
         share=found(abs(moved[0]), influence[:, 0]),
-        baseline=found(*weights.ratio(y * (1.0 - t), 1.0 - t, "all")) if binary else None,
+        baseline=found(*weights.ratio(y * (1.0 - t), 1.0 - t, "all"), mean) if binary else None,
         treatment=design.data.columns.treatments[0],
         propensity=weights.propensity.kind,
         n_cells=weights.propensity.n_cells,

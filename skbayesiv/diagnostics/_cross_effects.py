@@ -15,7 +15,7 @@ from skbayesiv.diagnostics._instrument_linearity import require_covariates
 from skbayesiv.diagnostics._partial import Partialled
 from skbayesiv.diagnostics._report import Block, Paragraph, Report, Table
 from skbayesiv.diagnostics._results import HypothesisTest
-from skbayesiv.diagnostics._row_design import RowDesign, row_design
+from skbayesiv.diagnostics._row_design import SPANNED, RowDesign, row_design
 from skbayesiv.diagnostics._score_test import score_test
 
 NULL = "no cross effects"
@@ -147,8 +147,9 @@ def cross_effects_of_rows(design: RowDesign) -> CrossEffects:
     test = score_test("Cross effects", NULL, design, np.hstack(parts)) if parts else None
     if test is None:
         raise ValueError(
-            "X must have a covariate that splits the rows in two, in both of which z varies; got "
-            f"none among {list(names)}."
+            "X must have a covariate that splits the rows in two, in both of which z varies and "
+            f"does not explain t exactly; got none among {list(names)}. With few rows take fewer "
+            "covariates or instruments."
         )
     table = {
         (name, side): stage.coefficients(half == value)
@@ -175,6 +176,9 @@ class _FirstStage:
     Attributes
     ----------
     design : RowDesign
+    t : ndarray of shape (n, K)
+        Treatments in units of `sizes`.
+    sizes : ndarray of shape (K,)
     z : ndarray of shape (n, Q)
         Orthonormal instruments, the covariates taken out.
     predicted, left : ndarray of shape (n, K)
@@ -182,6 +186,8 @@ class _FirstStage:
     """
 
     design: RowDesign
+    t: Array
+    sizes: Array
     z: Array
     predicted: Array
     left: Array
@@ -189,9 +195,10 @@ class _FirstStage:
     @classmethod
     def of(cls, design: RowDesign) -> _FirstStage:
         z = design.beside(design.z, design.controls)
-        t = design.residual(design.t, design.controls)
-        predicted = z @ (z.T @ (t * design.weight[:, None]))
-        return cls(design, z, predicted, t - predicted)
+        t, sizes = design.standard(design.t), design.sizes(design.about_mean(design.t))
+        left = design.residual(t, design.controls)
+        predicted = z @ (z.T @ (left * design.weight[:, None]))
+        return cls(design, t, sizes, z, predicted, left - predicted)
 
     def scores(self, half: Array, own: int) -> Array:
         """Scores of the other predictions in a half, in the regression of one treatment.
@@ -205,16 +212,25 @@ class _FirstStage:
         controls = design.basis(base)
         others = np.delete(self.predicted, own, axis=1)
         h = design.beside(side * others, controls)
-        t = design.t[:, [own]]
-        coef = np.linalg.lstsq(base * np.sqrt(w), t * np.sqrt(w), rcond=None)[0][:, 0]
+        t = self.t[:, [own]]
+        coef = _regression(base * np.sqrt(w), t * np.sqrt(w))[:, 0]
         at = 2 * design.controls.shape[1] + own
         slope = coef[at] + coef[-1] * side
         pull = (h * w * slope).T @ self.z
-        return np.asarray(h * design.residual(t, controls) - self.z @ pull.T * self.left[:, [own]])
+        scores = h * design.residual(t, controls) - self.z @ pull.T * self.left[:, [own]]
+        return np.asarray(scores)
 
     def coefficients(self, rows: Array) -> Array:
         """Of each treatment on all predictions, in some rows, shape (K, K)."""
         root = np.sqrt(self.design.weight[rows])[:, None]
         columns = np.hstack([self.predicted, self.design.controls])[rows] * root
-        found = np.linalg.lstsq(columns, self.design.t[rows] * root, rcond=None)[0]
-        return np.asarray(found[: self.design.t.shape[1]].T)
+        found = _regression(columns, self.t[rows] * root)[: len(self.sizes)]
+        return np.asarray(found.T * (self.sizes[:, None] / self.sizes))
+
+
+def _regression(columns: Array, outcomes: Array) -> Array:
+    """Shortest coefficients, of columns in units of their length, that fit as well as any."""
+    length = np.linalg.norm(columns, axis=0)
+    length = np.where(length > 0.0, length, 1.0)
+    found = np.linalg.lstsq(columns / length, outcomes, rcond=np.sqrt(SPANNED))[0]
+    return np.asarray(found / length[:, None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,11 +42,14 @@ class EffectWeighting(Report):
         explain the treatments exactly.
     effects : HypothesisTest or None
         That effects do not differ by the covariates: over-identification by instruments x
-        covariates. None unless there are as many instruments as treatments.
+        covariates. None unless there are as many instruments as treatments, rows or clusters
+        enough, and an outcome that treatments and covariates do not explain exactly.
     strata : DataFrame or None
         With saturated covariates of up to 50 distinct rows, one instrument and one treatment, a row
         for each: rows, mean of the instrument, first stage (share of compliers), weight in 2SLS and
-        effect. The sum of weight x effect is the 2SLS estimate.
+        effect. The sum of weight x effect is the 2SLS estimate. What cannot be told is NaN: first
+        stage and effect where the instrument does not vary, an effect without a first stage, and
+        weights if there is none anywhere.
     size : float
         Of each test.
     """
@@ -218,9 +222,7 @@ def weighting_of_rows(design: RowDesign, *, size: float = SIZE) -> EffectWeighti
 
 def assignment_test(design: RowDesign) -> HypothesisTest | None:
     """Test that the instruments do not depend on the covariates."""
-    constant = np.full((design.data.n_rows, 1), 1.0 / np.sqrt(design.n))
-    x = design.x - design.total(design.x) / design.n
-    scores = scores_of(design, x, design.z, constant)
+    scores = scores_of(design, design.x, design.z, design.constant)
     return score_test("z on X", "assignment does not depend on x", design, scores)
 
 
@@ -232,17 +234,23 @@ def first_stage_test(design: RowDesign) -> HypothesisTest | None:
 
 
 def effects_test(design: RowDesign) -> HypothesisTest | None:
-    """Test that instruments x covariates agree on the effects; None if they add nothing."""
-    z = design.z
+    """Test that instruments x covariates agree on the effects.
+
+    None if they add nothing, if t and X explain y exactly, or if rows or clusters are too few.
+    """
+    z = design.standard(design.z)
     if z.shape[1] != design.t.shape[1]:
         return None
     controls = np.hstack([design.controls, design.beside(z, design.controls)])
     added = design.beside(_interactions(design), controls)
-    if not added.shape[1]:
+    t, y = design.standard(design.t), design.standard(design.y[:, None])
+    regressors = np.hstack([design.controls, design.beside(t, design.controls)])
+    if not added.shape[1] or not design.beside(y, regressors).shape[1]:
         return None
     names = tuple(f"z{i}" for i in range(z.shape[1] + added.shape[1]))
     columns = replace(design.data.columns, instruments=names)
-    data = replace(design.data, z=np.hstack([z, added * np.sqrt(design.n)]), columns=columns)
+    z = np.hstack([z, added * np.sqrt(design.n)])
+    data = replace(design.data, z=z, t=t, y=y[:, 0], columns=columns)
     equation = Equation.from_data(data, fit_intercept=design.fit_intercept)
     try:
         found = wooldridge_overid(partial_equation(equation, checked=True))
@@ -253,8 +261,7 @@ def effects_test(design: RowDesign) -> HypothesisTest | None:
 
 def _interactions(design: RowDesign) -> Array:
     """Products of instruments and covariates about their means, shape (n, Q P)."""
-    x = design.x - design.total(design.x) / design.n
-    z = design.z - design.total(design.z) / design.n
+    x, z = design.standard(design.x), design.standard(design.z)
     return np.asarray((z[:, :, None] * x[:, None, :]).reshape(len(x), -1))
 
 
@@ -271,13 +278,12 @@ def _strata(design: RowDesign) -> pd.DataFrame | None:
     def mean(values: Array) -> Array:
         return np.asarray(np.bincount(codes, w * values) / rows)
 
-    z, t, y = (part - mean(part)[codes] for part in (design.z[:, 0], design.t[:, 0], design.y))
+    z, t, y = design.about_mean(np.column_stack([design.z, design.t, design.y])).T
+    z_size = design.total(z**2)
+    z, t, y = (part - mean(part)[codes] for part in (z, t, y))
     varies, moved, gained = (np.bincount(codes, w * z * part) for part in (z, t, y))
-    some = varies > 1e-12 * design.total(design.z[:, 0] ** 2)
-    share, effect = (
-        np.divide(over, under, out=np.full_like(over, np.nan), where=some)
-        for over, under in ((moved, varies), (gained, np.where(moved == 0.0, np.nan, moved)))
-    )
+    some = varies > 1e-12 * z_size
+    moved, gained, varies = (np.where(some, part, 0.0) for part in (moved, gained, varies))
     first = np.unique(codes, return_index=True)[1]
     names = list(design.data.columns.covariates)
     cells = pd.DataFrame(design.x[first], columns=names)
@@ -286,8 +292,13 @@ def _strata(design: RowDesign) -> pd.DataFrame | None:
     values = {
         "rows": rows,
         "mean z": mean(design.z[:, 0]),
-        "first stage": share,
-        "weight": np.where(some, moved, 0.0) / moved[some].sum(),
-        "effect": effect,
+        "first stage": _divided(moved, varies),
+        "weight": _divided(moved, moved.sum()),
+        "effect": _divided(gained, moved),
     }
     return pd.DataFrame(values, index=index)
+
+
+def _divided(over: Array, under: Any) -> Array:
+    """A ratio, NaN where what is below is zero."""
+    return np.asarray(over / np.where(under == 0.0, np.nan, under))

@@ -147,8 +147,8 @@ def reset_test(design: RowDesign) -> HypothesisTest | None:
 
 def fitted_powers(design: RowDesign) -> list[Array]:
     """Powers (n, 2) of the fitted values of each instrument, about their mean."""
-    fitted = design.z - design.residual(design.z, design.controls)
-    fitted = fitted - design.total(fitted) / design.n
+    z = design.standard(design.z)
+    fitted = design.about_mean(z - design.residual(z, design.controls))
     size = np.sqrt(design.total(fitted**2) / design.n)
     unit = np.divide(fitted, size, out=np.zeros_like(fitted), where=size > 1e-7)
     return [np.column_stack([column**power for power in POWERS]) for column in unit.T]
@@ -168,8 +168,7 @@ def require_covariates(design: RowDesign) -> None:
             "X must have a covariate for a test of how z or t depends on it; got none. Without "
             "covariates there is nothing to test."
         )
-    ones = np.ones((design.data.n_rows, 1))
-    if design.total(design.residual(ones, design.controls) ** 2)[0] > 1e-9 * design.n:
+    if not design.has_constant:
         raise ValueError(
             "fit_intercept must be True, or X have columns that add up to a constant, for a test "
             "of how z or t depends on X; got fit_intercept=False."

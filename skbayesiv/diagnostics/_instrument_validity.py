@@ -34,6 +34,8 @@ from skbayesiv.diagnostics._row_design import RowDesign, row_design
 MOST_VALUES = 20
 BINS = 10
 DRAWS = 2000
+MOST_BINS, MOST_DRAWS = 100, 1_000_000
+BLOCK_DRAWS = 2000
 _LEAST_SD = 0.07  # Kitagawa's trimming constant
 NULL = "exclusion, random assignment and monotonicity"
 
@@ -128,9 +130,10 @@ def instrument_validity(
     propensity : {"auto", "cells", "logit"}, default="auto"
         Of assignment, as in `complier_effects`.
     n_bins : int, default=10
-        Number of quantile bins, all intervals of which are looked at.
+        Number of quantile bins, up to 100, all intervals of which are looked at.
     n_draws : int, default=2000
-        Of the law of the statistic; the p-value has a Monte Carlo error of at most 0.011.
+        Of the law of the statistic, up to a million; of 2000 the p-value has a Monte Carlo standard
+        error of at most 0.011.
     random_state : int, RandomState instance or None, default=0
         Seed of the draws.
 
@@ -141,7 +144,8 @@ def instrument_validity(
     Raises
     ------
     ValueError
-        If z or t has not two values, one cell of X has one arm only, or there are no rows.
+        If z has not two values or t another than 0 and 1, if one cell of X has one arm only or
+        assignment is certain for some rows, or if there are no rows.
 
     Notes
     -----
@@ -180,12 +184,28 @@ def instrument_validity(
     design = row_design(
         y, t, z, X, sample_weight=sample_weight, clusters=clusters, fit_intercept=True
     )
-    for name, value, least in (("n_bins", n_bins, 2), ("n_draws", n_draws, 1)):
-        if not is_whole(value) or value < least:
-            raise ValueError(f"{name} must be a whole number, at least {least}; got {value!r}.")
+    _check_count("n_bins", n_bins, 2, MOST_BINS)
+    _check_count("n_draws", n_draws, 1, MOST_DRAWS)
     return validity_of_rows(
         design, kind=propensity, n_bins=n_bins, n_draws=n_draws, random_state=random_state
     )
+
+
+def _check_count(name: str, value: int, least: int, most: int) -> None:
+    """Raise unless a number is whole and neither too small nor too large."""
+    if not (is_whole(value) and least <= value <= most):
+        raise ValueError(f"{name} must be a whole number from {least} to {most:,}; got {value!r}.")
+
+
+def _random(random_state: Any) -> np.random.RandomState:
+    """Generator of a `random_state`."""
+    try:
+        return check_random_state(random_state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "random_state must be None, a RandomState or a whole number below 2^32; got "
+            f"{random_state!r}."
+        ) from error
 
 
 def validity_of_rows(
@@ -203,7 +223,7 @@ def validity_of_rows(
             f"{design.t.shape[1]} column(s) with values from {design.t.min():g} to "
             f"{design.t.max():g}."
         )
-    weights = Reweighting.of(design, kind)
+    random, weights = _random(random_state), Reweighting.of(design, kind)
     regions = _Regions.of(design, n_bins)
     t = design.t > 0.0
     cells = np.hstack([regions.members & t, regions.members & ~t]).astype(float)
@@ -217,8 +237,7 @@ def validity_of_rows(
     floor = _LEAST_SD / np.sqrt(design.n * share * (1.0 - share))
     error = np.maximum(np.sqrt(((sums @ root) ** 2).sum(axis=1)), floor)
     ratios = sums @ (apart * sign) / error
-    draws = check_random_state(random_state).normal(size=(n_draws, root.shape[1]))
-    largest = (draws @ (sums @ root / error[:, None]).T).max(axis=1)
+    largest = _largest(random, sums @ root / error[:, None], n_draws)
     at = int(np.argmax(ratios))
     arm, region = 1 - at // len(regions.sums), at % len(regions.sums)
     more = (weights.d > 0) == ((arm == 1) == (up > 0.0))
@@ -232,6 +251,14 @@ def validity_of_rows(
         shares=_shares(weights, cells @ sums[at], more),
         n_inequalities=len(sums),
     )
+
+
+def _largest(random: np.random.RandomState, root: Array, n_draws: int) -> Array:
+    """Draws of the largest of normal variables with covariance root root', some at a time."""
+    blocks = np.arange(0, n_draws, BLOCK_DRAWS).tolist()
+    counts = [min(BLOCK_DRAWS, n_draws - first) for first in blocks]
+    draws = (random.normal(size=(count, root.shape[1])) @ root.T for count in counts)
+    return np.concatenate([block.max(axis=1) for block in draws])
 
 
 def _shares(weights: Reweighting, member: Array, more: Any) -> tuple[float, float]:

@@ -167,7 +167,7 @@ class Logit:
 
 def propensity(design: RowDesign, d: Array, kind: str) -> Propensity:
     """Cells where the covariates form few or (1, X) tells them all apart, or else a logit."""
-    if kind not in KINDS:
+    if not (isinstance(kind, str) and kind in KINDS):
         raise ValueError(f"propensity must be one of {list(KINDS)}; got {kind!r}.")
     names, rank = design.data.columns.covariates, design.controls.shape[1]
     few = max(int(design.n / ROWS_A_CELL), rank)

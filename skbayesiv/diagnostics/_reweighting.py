@@ -23,7 +23,7 @@ import numpy as np
 
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._propensity import Propensity, propensity
-from skbayesiv.diagnostics._row_design import RowDesign
+from skbayesiv.diagnostics._row_design import EXACT, RowDesign
 
 # By population: g / e and g / (1 - e), and their derivatives by e.
 type _Odds = tuple[Callable[[Array], Array], Callable[[Array], Array]]
@@ -72,6 +72,7 @@ class Reweighting:
     def difference(self, values: Array, population: str) -> tuple[Array, Array]:
         """Differences (M,) of the arms' means of values (n, M), and their influences (n, M)."""
         w, d, e = self.design.weight, self.d, self.propensity.e
+        values = self.design.about_mean(values)
         means, influences, derivatives = [], [], []
         for arm, (weigh, slope) in zip((d, 1.0 - d), _POPULATIONS[population], strict=True):
             total = w @ (arm * weigh(e))
@@ -87,6 +88,12 @@ class Reweighting:
     def ratio(self, y: Array, t: Array, population: str) -> tuple[float, Array]:
         """Difference in y for each unit of difference in t, and its influence (n,)."""
         (over, under), influence = self.difference(np.column_stack([y, t]), population)
+        if abs(under) <= EXACT * self.design.sizes(self.design.about_mean(t)):
+            who = "" if population == "all" else f", with the covariates of those {population}"
+            raise ValueError(
+                "z must move t for an effect on compliers; got the same mean of t in both arms"
+                f"{who}. Without a first stage there is nothing to divide by."
+            )
         ratio = float(over / under)
         return ratio, np.asarray((influence[:, 0] - ratio * influence[:, 1]) / under)
 

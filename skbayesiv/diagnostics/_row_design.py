@@ -16,6 +16,7 @@ from skbayesiv._data.rows import IVData
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._partial import Partialled, partial_out
 
+EXACT = 1e-12  # of what should be about 1, so little is rounding
 SPANNED = 1e-9  # a column that so small a share of is left is spanned by others
 NEEDS_ROWS = (
     "y must be arrays, or an estimator that kept its rows: moments do not tell how assignment and "
@@ -86,14 +87,40 @@ class RowDesign:
         """Number of clusters; 0 without clusters."""
         return 0 if self.clusters is None else int(self.clusters.max()) + 1
 
+    @property
+    def constant(self) -> Array:
+        """A constant of length 1 in the weights, shape (n, 1)."""
+        return np.full((self.data.n_rows, 1), 1.0 / np.sqrt(self.n))
+
     @cached_property
     def controls(self) -> Array:
         """Orthonormal columns, in the weights, that span (1, X): shape (n, rank)."""
-        constant = np.ones((self.data.n_rows, 1))
         if not self.fit_intercept:
             return self.basis(self.x)
-        centred = self.x - self.weight @ self.x / self.n
-        return np.hstack([constant / np.sqrt(self.n), self.basis(centred)])
+        return np.hstack([self.constant, self.basis(self.standard(self.x))])
+
+    @cached_property
+    def has_constant(self) -> bool:
+        """Whether the controls span a constant."""
+        left = self.residual(self.constant, self.controls)
+        return self.fit_intercept or bool(self.total(left**2)[0] <= SPANNED)
+
+    def about_mean(self, columns: Array) -> Array:
+        """Columns less their mean; exactly zero for a constant, however large."""
+        apart = columns - columns[:1]
+        return np.asarray(apart - self.total(apart) / self.n)
+
+    def sizes(self, columns: Array) -> Array:
+        """Roots of the mean squares of columns, 1 for one that is zero."""
+        largest = np.abs(columns).max(axis=0)
+        unit = columns / np.where(largest > 0.0, largest, 1.0)  # whose squares are numbers
+        sizes = largest * np.sqrt(self.total(unit**2) / self.n)
+        return np.where(largest > 0.0, sizes, 1.0)
+
+    def standard(self, columns: Array) -> Array:
+        """Columns about their mean, if the controls span it, and in units of their spread."""
+        columns = self.about_mean(columns) if self.fit_intercept or self.has_constant else columns
+        return np.asarray(columns / self.sizes(columns))
 
     def basis(self, columns: Array, sizes: Array | None = None) -> Array:
         """Orthonormal columns, in the weights, of the same span.
@@ -113,6 +140,7 @@ class RowDesign:
 
     def beside(self, columns: Array, controls: Array) -> Array:
         """Orthonormal columns of what controls leave of others: none where they span these."""
+        columns = self.standard(columns)
         return self.basis(self.residual(columns, controls), self.weight @ columns**2)
 
     def total(self, values: Array) -> Array:

@@ -17,9 +17,7 @@ import numpy as np
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._reduced_form import ROUNDING, quadratic_form
 from skbayesiv.diagnostics._results import HypothesisTest
-from skbayesiv.diagnostics._row_design import RowDesign
-
-_EXACT = 1e-12  # residuals with so small a share of the outcome's sum of squares are rounding
+from skbayesiv.diagnostics._row_design import EXACT, RowDesign
 
 
 def scores_of(design: RowDesign, added: Array, outcomes: Array, controls: Array) -> Array:
@@ -27,15 +25,20 @@ def scores_of(design: RowDesign, added: Array, outcomes: Array, controls: Array)
 
     Shape (n, M): M is A D less what the controls span, and what they explain exactly.
     """
+    outcomes = design.standard(outcomes)
     left = design.residual(outcomes, controls)
-    total = outcomes - design.total(outcomes) / design.n
-    varies = design.total(left**2) > _EXACT * design.total(total**2)
+    varies = design.total(left**2) > EXACT * design.total(outcomes**2)
     h, u = design.beside(added, controls), left[:, varies]
+    u = u / design.sizes(u)
     return np.asarray((h[:, :, None] * u[:, None, :]).reshape(len(h), -1))
 
 
 def score_test(name: str, null: str, design: RowDesign, scores: Array) -> HypothesisTest | None:
-    """Test that scores (n, M) have mean zero; None if there are none."""
+    """Test that scores (n, M) have mean zero; None if there are none but rounding.
+
+    They are of orthonormal columns and of residuals whose size is about 1.
+    """
+    scores = scores[:, design.total(scores**2) > EXACT]
     covariance = design.covariance(scores)
     scale = np.sqrt(np.diag(covariance))
     own = scale > 0.0

@@ -111,7 +111,11 @@ def test_errors():
         instrument_validity(y, 2 * t, z)
     with pytest.raises(ValueError, match="z must have two values"):
         instrument_validity(y, t, z + (np.arange(800) < 3))
-    with pytest.raises(ValueError, match="n_bins must be a whole number, at least 2; got 1"):
+    with pytest.raises(ValueError, match="n_bins must be a whole number from 2 to 100; got 1"):
         instrument_validity(y, t, z, n_bins=1)
-    with pytest.raises(ValueError, match=r"n_draws must be a whole number, at least 1; got 0.5"):
+    with pytest.raises(ValueError, match=r"n_draws must be .* from 1 to 1,000,000; got 0.5"):
         instrument_validity(y, t, z, n_draws=0.5)
+    with pytest.raises(ValueError, match=r"n_draws must be .* got 10000000000"):
+        instrument_validity(y, t, z, n_draws=10**10)
+    with pytest.raises(ValueError, match=r"random_state must be None, a RandomState or .* got -1"):
+        instrument_validity(y, t, z, random_state=-1)

@@ -154,7 +154,7 @@ def reshape(rng, arguments):
 def leave_out(rng, arguments):
     """Pass None for an argument."""
     name = _plain(rng, arguments)
-    if name is None:
+    if name is None or arguments.must == ERROR:  # which may be of the one that is left out
         return
     arguments.values[name] = None
     fine = name == "sample_weight" or (name == "X" and not arguments.places)

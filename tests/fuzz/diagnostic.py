@@ -136,7 +136,8 @@ def of_estimator(rng, names=FUNCTIONS, draw=draw_options):
     what = choose(rng, SUBJECTS) if rng.random() < 0.8 else "odd"
     subject = odd(rng) if what == "odd" else SUBJECTS[what]()
     options, _ = draw(rng, inspect.signature(function).parameters)
-    options |= choose(rng, BESIDE) if rng.random() < 0.3 else {}
+    beside = choose(rng, BESIDE) if rng.random() < 0.3 else {}
+    options |= {k: v for k, v in beside.items() if k in inspect.signature(function).parameters}
     fine = what in ("a fit", "a fit to moments", "a design", "odd")
     return Case(
         f"diagnostics.{name}",

@@ -61,7 +61,7 @@ CHECKED = "takes what the package has checked, and users have no need of it"
 ELSEWHERE = {
     "BayesianIV.to_pymc": "PyMC takes seconds to state a model; it reads rows as `diagnose` does",
     "datasets.fetch_push_experiment": "reads from the network",
-    "EffectLikelihood": "made by `HierarchicalBayesianIV.from_estimators`; see tests/models/history",
+    "EffectLikelihood": "`from_estimators` makes it of checked fits; see tests/models/history",
     "use_compilation_cache": "sets a folder of the whole process",
     **dict.fromkeys(
         ["Borrowing", "ExclusionSensitivity", "ExperimentFits", "ExperimentReport"], MADE

@@ -15,7 +15,7 @@ from fuzz.outcome import numbers
 from fuzz.reference import Scaled, used
 from fuzz.two_stage import answer_of, owing
 from fuzz.use import printed
-from fuzz.values import odd, shown
+from fuzz.values import odd, seed, shown
 
 from skbayesiv import diagnostics
 
@@ -31,7 +31,7 @@ FUNCTIONS = {
 }
 BY_COVARIATES = ["cross_effects", "effect_weighting", "instrument_linearity"]
 # Open intervals of outcomes; strata whose instrument does not vary, or that have no compliers.
-INFINITE = (r"(^|validity)\.(low|high)$", r"strata\.(first stage|effect)\[")
+INFINITE = (r"(^|validity)\.(low|high)$", r"strata\.(first stage|effect|weight)\[")
 OPTIONS = {
     "propensity": ["cells", "logit", "auto", "probit"],
     "level": [0.9, 0.5, 1e-9, 1 - 1e-9],
@@ -39,7 +39,7 @@ OPTIONS = {
     "fit_intercept": [True, False],
     "n_bins": [2, 5, 19, 1],
     "n_draws": [1, 50, 0, 2.0],
-    "random_state": [0, 1, -1],
+    "random_state": [0, 1, -1],  # None draws from the generator that all share
 }
 # Numbers that have no units, and those of compliers, that have these of y and t.
 TEST = r"(statistic|p_value)$|strata\.(weight|rows)\["
@@ -103,8 +103,10 @@ def of_arrays(rng):
     answer = None if wrong else answer_of(arguments, parameters)
     applies = answer is not None and has_answer(name, arguments, options)
     owed = owing(case, [arguments.must] if applies else [arguments.must, EITHER], answer)
-    sure = answer is not None and answer.is_certain
-    check = (lambda result: unchanged(rng, result, function, arguments, options)) if sure else nothing
+    sure = answer is not None and answer.is_certain and keeps_digits(arguments, parameters)
+    check = (
+        (lambda result: unchanged(rng, result, function, arguments, options)) if sure else nothing
+    )
     return dataclasses.replace(owed, check=check)
 
 
@@ -124,7 +126,8 @@ def draw_options(rng, known):
     wrong |= out.get("n_draws") in (0, 2.0) or out.get("random_state") == -1
     if not options or rng.random() > 0.1:
         return out, wrong
-    return out | {choose(rng, options): odd(rng)}, True
+    name = choose(rng, options)
+    return out | {name: seed(rng) if name == "random_state" else odd(rng)}, True
 
 
 def has_answer(name, arguments, options):
@@ -139,6 +142,14 @@ def has_answer(name, arguments, options):
     two = t.shape[1] == z.shape[1] == 1 and len(np.unique(z)) == 2
     binary = np.isin(t, (0.0, 1.0)).all() or name != "instrument_validity"
     return bool(two and binary and not x.shape[1])
+
+
+def keeps_digits(arguments, parameters):
+    """Whether no covariate, nearly constant, is the constant, and no row outweighs all others."""
+    weight = arguments.numbers["sample_weight"]
+    some = np.ones(1) if weight is None else np.asarray(weight, dtype=float)
+    some = some[some > 0.0]
+    return parameters["fit_intercept"] is True and some.max() < 1e6 * some.min()
 
 
 def clean(rng, numbers, fit_intercept):
@@ -208,6 +219,4 @@ def of_estimator(rng):
     """A function of a fitted estimator, a design, sums, or of what is neither."""
     case = diagnostic.of_estimator(rng, FUNCTIONS, draw_options)
     sums = "a fit to moments" in case.notes
-    return dataclasses.replace(
-        case, must=ERROR if sums else case.must, infinite=INFINITE
-    )
+    return dataclasses.replace(case, must=ERROR if sums else case.must, infinite=INFINITE)
