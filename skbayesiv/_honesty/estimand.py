@@ -100,7 +100,7 @@ def _found(design: RowDesign, share: float) -> Iterator[EstimandWarning]:
 
 def _weights(design: RowDesign, own: Estimate, share: float) -> Iterator[EstimandWarning]:
     """First stage or effects differ by what assignment depends on, and so do the two averages."""
-    if not _two_values(design.z):
+    if not design.two_arms:
         return
     differ = "the first stage" if _sure(first_stage_test(design)) else ""
     differ = differ or ("effects" if _sure(effects_test(design)) else "")
@@ -139,11 +139,6 @@ def _by(design: RowDesign, share: float) -> str:
 
 def _sure(test: HypothesisTest | None) -> bool:
     return test is not None and test.p_value < SURE
-
-
-def _two_values(z: Array) -> bool:
-    """Whether there is one instrument of two values."""
-    return z.shape[1] == 1 and bool(((z == z.min()) | (z == z.max())).all())
 
 
 def _two_stage(design: RowDesign, controls: Array) -> Estimate:

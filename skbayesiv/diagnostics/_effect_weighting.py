@@ -36,10 +36,10 @@ class EffectWeighting(Report):
     treatments : tuple of str
         Their names.
     assignment : HypothesisTest or None
-        That the instruments do not depend on the covariates.
+        That the instruments do not depend on the covariates; None if these are constant.
     first_stage : HypothesisTest or None
-        That the instruments move the treatments as much whatever the covariates; None if they
-        explain the treatments exactly.
+        That the instruments move the treatments as much whatever the covariates; None if there is
+        nothing to test, or z and X explain the treatments exactly.
     effects : HypothesisTest or None
         That effects do not differ by the covariates: over-identification by instruments x
         covariates. None unless there are as many instruments as treatments, rows or clusters

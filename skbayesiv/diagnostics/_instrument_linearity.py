@@ -16,6 +16,10 @@ from skbayesiv.diagnostics._score_test import score_test, scores_of
 
 POWERS = (2, 3)
 NAME, NULL = "RESET of z on X", "E[z | x] is linear in x"
+NO_CONSTANT = (
+    "fit_intercept must be True, or X have columns that add up to a constant, for a test of how z "
+    "or t depends on X; got fit_intercept=False."
+)
 SATURATED = "saturated: E[z | x] is linear by construction"
 
 
@@ -169,7 +173,4 @@ def require_covariates(design: RowDesign) -> None:
             "covariates there is nothing to test."
         )
     if not design.has_constant:
-        raise ValueError(
-            "fit_intercept must be True, or X have columns that add up to a constant, for a test "
-            "of how z or t depends on X; got fit_intercept=False."
-        )
+        raise ValueError(NO_CONSTANT)

@@ -106,10 +106,9 @@ def assignment(design: RowDesign) -> Array:
             "instrument at a time."
         )
     z = design.z[:, 0]
-    low, high = z.min(), z.max()
-    if not ((z == low) | (z == high)).all():
+    if not design.two_arms:
         raise ValueError(
-            f"z must have two values, such as 0 and 1; got {len(np.unique(z))} from {low:g} to "
-            f"{high:g}. Compare two of them, or use a threshold."
+            f"z must have two values, such as 0 and 1; got {len(np.unique(z))} from {z.min():g} to "
+            f"{z.max():g}. Compare two of them, or use a threshold."
         )
-    return np.asarray((z == high).astype(float))
+    return np.asarray((z == z.max()).astype(float))

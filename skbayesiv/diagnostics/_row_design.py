@@ -88,6 +88,12 @@ class RowDesign:
         return 0 if self.clusters is None else int(self.clusters.max()) + 1
 
     @property
+    def two_arms(self) -> bool:
+        """Whether there is one instrument, of two values."""
+        low, high = self.z.min(), self.z.max()
+        return self.z.shape[1] == 1 and bool(((self.z == low) | (self.z == high)).all())
+
+    @property
     def constant(self) -> Array:
         """A constant of length 1 in the weights, shape (n, 1)."""
         return np.full((self.data.n_rows, 1), 1.0 / np.sqrt(self.n))

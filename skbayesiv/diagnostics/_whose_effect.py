@@ -16,9 +16,9 @@ from skbayesiv.diagnostics._cross_effects import CrossEffects, cross_effects_of_
 from skbayesiv.diagnostics._effect_weighting import EffectWeighting, weighting_of_rows
 from skbayesiv.diagnostics._fitted import Fitted
 from skbayesiv.diagnostics._instrument_linearity import (
+    NO_CONSTANT,
     InstrumentLinearity,
     linearity_of_rows,
-    require_covariates,
 )
 from skbayesiv.diagnostics._instrument_validity import InstrumentValidity, validity_of_rows
 from skbayesiv.diagnostics._partial import Partialled
@@ -188,6 +188,11 @@ def whose_effect(
     -------
     WhoseEffect
 
+    Raises
+    ------
+    ValueError
+        If there are no rows. What the rows do not allow is said in `failed`.
+
     References
     ----------
     Each function of this sub-package has its own.
@@ -245,11 +250,10 @@ def whose_effect_of_rows(
 
     seen = RowDesign(sample_rows(design.data, MOST_ROWS), design.fit_intercept)
     covariates = bool(design.data.columns.covariates)
-    if covariates:
-        covariates = attempt(True, "covariates", require_covariates) is None and not failed
+    if covariates and not design.has_constant:
+        covariates, failed["covariates"] = False, NO_CONSTANT
     k = design.t.shape[1]
-    one = k == 1 and design.z.shape[1] == 1 and design.fit_intercept
-    two_arms = one and _n_values(design.z) == 2
+    two_arms = k == 1 and design.two_arms and design.fit_intercept
     binary = two_arms and bool(np.isin(design.t, (0.0, 1.0)).all())
     return WhoseEffect(
         treatments=design.data.columns.treatments,
@@ -263,9 +267,3 @@ def whose_effect_of_rows(
         failed=failed,
         size=size,
     )
-
-
-def _n_values(values: npt.NDArray[np.float64]) -> int:
-    """Number of values of a column, 3 for more."""
-    low, high = values.min(), values.max()
-    return 3 if not ((values == low) | (values == high)).all() else 1 + int(low < high)

@@ -172,6 +172,18 @@ def test_weights_are_rows(propensity):
     assert_allclose(one.to_frame(), two.to_frame(), rtol=1e-9)
 
 
+def test_a_large_mean_costs_no_digits():
+    y, t, z, x = continuous()
+    y = np.round(y)
+    one, two = (complier_effects(y + mean, t, z, x).to_frame() for mean in (0.0, 1e12))
+    two.loc["complier baseline", ["estimate", "lower", "upper"]] -= 1e12
+    assert_allclose(two, one, rtol=1e-8, atol=1e-3)
+    assert_allclose(two.iloc[:4], one.iloc[:4], rtol=1e-8)
+    constant = complier_effects(np.full(500, 0.1), t, z, x).to_frame()
+    assert (constant.iloc[:3] == 0.0).all(axis=None)
+    assert_allclose(constant.loc["complier baseline", "estimate"], 0.1)
+
+
 def test_a_dose_has_a_first_stage_and_no_baseline():
     y, t, z, x = continuous()
     found = complier_effects(y, t * 2.0 + 0.1 * x[:, 0], z, x)
@@ -199,6 +211,10 @@ def test_errors():
     y, t, z, x = continuous()
     with pytest.raises(ValueError, match=r"propensity must be one of .* got 'probit'"):
         complier_effects(y, t, z, x, propensity="probit")
+    with pytest.raises(ValueError, match=r"propensity must be one of .* got array"):
+        complier_effects(y, t, z, x, propensity=np.array(["cells", "logit"]))
+    with pytest.raises(ValueError, match=r"z must move t .* got the same mean of t in both arms\."):
+        complier_effects(np.arange(8.0), [0, 0, 1, 1] * 2, [0, 1] * 4)
     with pytest.raises(ValueError, match="z must have two values, such as 0 and 1; got 500"):
         complier_effects(y, t, x[:, 0], x[:, 1])
     with pytest.raises(ValueError, match="z must be one assignment of two values, got 2 columns"):

@@ -61,6 +61,8 @@ def test_invariance():
     y, t, z, x = draw(1, cross=0.2)
     one = cross_effects(y, t, z, x).test.statistic
     assert_allclose(cross_effects(y, 3.0 * t, z @ PI, 10.0 * x + 5.0).test.statistic, one)
+    far = cross_effects(y, 1e-100 * t, 1e7 + 1e-3 * z, 1e6 + x).test.statistic
+    assert_allclose(far, one, rtol=1e-5)
     order = np.random.default_rng(0).permutation(800)
     assert_allclose(cross_effects(y, t[order], z[order], x[order]).test.statistic, one)
     w = np.random.default_rng(1).integers(1, 3, 800)
@@ -84,3 +86,7 @@ def test_errors():
         cross_effects(y, t[:, 0], z, x)
     with pytest.raises(ValueError, match=r"X must have a covariate .*; got none"):
         cross_effects(y, t, z)
+    with pytest.raises(
+        ValueError, match=r"does not explain t exactly; got none among \['x0', 'x1'"
+    ):
+        cross_effects(y, z @ PI, z, x)

@@ -123,6 +123,62 @@ def test_invariance():
         assert_allclose(weighted, function(y[again], t[again], z[again], x[again]), rtol=1e-9)
 
 
+def shifted(y, t, z, x, shift):
+    """The same data in other units, or about another mean."""
+    return {
+        "z far from zero": (y, t, z + 1e7, x),
+        "tiny z": (y, t, 1e-30 * z, x),
+        "huge z": (y, t, 1e140 * z, x),
+        "tiny t": (y, 1e-100 * t, z, x),
+        "t far from zero": (y, t + 1e6, z, x),
+        "X far from zero": (y, t, z, x + 1e7),
+        "tiny X": (y, t, z, 1e-100 * x),
+    }[shift]
+
+
+SHIFTS = ["z far from zero", "tiny z", "huge z", "tiny t", "t far from zero"]
+SHIFTS += ["X far from zero", "tiny X"]
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_units_and_means_do_not_matter(shift):
+    data = curved()
+    there = shifted(*data, shift)
+    one, two = (effect_weighting(*each).to_frame() for each in (data, there))
+    assert_allclose(two[["statistic", "p_value"]], one[["statistic", "p_value"]], rtol=1e-5)
+    one, two = (instrument_linearity(*each).test.statistic for each in (data, there))
+    assert_allclose(two, one, rtol=1e-5)
+    strata = arrays(stratified())
+    one, two = (effect_weighting(*each).strata for each in (strata, shifted(*strata, shift)))
+    assert_allclose(two["weight"], one["weight"], rtol=1e-5)
+
+
+def test_exact_outcomes_have_no_test_of_effects():
+    _, t, z, x = curved()
+    for exact in (x[:, 0], 1e150 * t, t - x[:, 1]):
+        assert effect_weighting(exact, t, z, x).effects is None
+
+
+def test_few_rows_that_are_fitted_exactly_are_no_test():
+    """Each row has a residual of zero, or no product of z and X that the controls do not fit."""
+    x = np.array([0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 2.0])
+    z = np.array([0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0])
+    t = np.array([0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0])
+    order = np.array([3, 1, 6, 0, 5, 2, 4])
+    one = effect_weighting(x, t, z, x).to_frame()
+    two = effect_weighting(x[order], t[order], 7.0 - 4.0 * z[order], x[order]).to_frame()
+    assert_allclose(two[["statistic", "p_value"]], one[["statistic", "p_value"]], rtol=1e-9)
+
+
+def test_strata_without_a_first_stage_have_no_weights():
+    x, z, t = (np.tile(values, 20) for values in ([0, 0, 0, 0, 1, 1, 1, 1], [0, 1], [0, 0, 1, 1]))
+    z = np.resize(z, 160)
+    t = np.resize(t, 160)
+    strata = effect_weighting(z + 0.5 * t, t, z, x).strata
+    assert (strata["first stage"] == 0.0).all()
+    assert strata[["weight", "effect"]].isna().all(axis=None)
+
+
 def rejections(function, draw, reps=400):
     return np.mean([[p < 0.05 for p in function(*draw(seed))] for seed in range(reps)], axis=0)
 
