@@ -222,8 +222,9 @@ def effects_of_rows(
     raised, others = ("assigned", "not assigned") if up else ("not assigned", "assigned")
 
     def found(estimate: float, influence: Array, origin: float = 0.0) -> Reweighted:
-        variance = design.covariance(influence.reshape(-1, 1))[0, 0]
-        return Reweighted(float(estimate + origin), float(np.sqrt(variance)), level)
+        size = design.sizes(influence)  # whose square may be no number
+        variance = design.covariance((influence / size).reshape(-1, 1))[0, 0]
+        return Reweighted(float(estimate + origin), float(size * np.sqrt(variance)), level)
 
     binary = bool(np.isin(t, (0.0, 1.0)).all())
     return ComplierEffects(

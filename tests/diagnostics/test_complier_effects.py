@@ -184,6 +184,14 @@ def test_a_large_mean_costs_no_digits():
     assert_allclose(constant.loc["complier baseline", "estimate"], 0.1)
 
 
+def test_units_whose_squares_overflow():
+    y, t, z, x = continuous()
+    dose = 2.0 * t + 0.1 * x[:, 0]
+    one = complier_effects(y, dose, z, x).to_frame().iloc[:3]
+    two = complier_effects(1e100 * y, 1e-100 * dose, z, x).to_frame().iloc[:3]
+    assert_allclose(two, 1e200 * one, rtol=1e-8)
+
+
 def test_a_dose_has_a_first_stage_and_no_baseline():
     y, t, z, x = continuous()
     found = complier_effects(y, t * 2.0 + 0.1 * x[:, 0], z, x)

@@ -167,9 +167,9 @@ def clean(rng, numbers, fit_intercept):
             out[name] = table.astype(float)[rows]
         elif table.shape[1]:
             scaled = Scaled.of(table, weight, fit_intercept)
-            root = np.sqrt(weight / weight.sum())[:, None]
-            out[name] = (scaled.table / root).astype(float)[rows]
-            sizes[name] = scaled.length
+            sizes[name] = np.where(scaled.length > 0, scaled.length, 1)
+            # Not of the weighted table: equal values must stay equal.
+            out[name] = ((table - scaled.mean) / sizes[name]).astype(float)[rows]
     if kept is not None:
         out["sample_weight"] = kept.astype(float)[rows]
     if numbers["clusters"] is not None:
