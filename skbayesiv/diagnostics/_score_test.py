@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from skbayesiv._typing import Array
-from skbayesiv.diagnostics._reduced_form import ROUNDING, quadratic_form
+from skbayesiv.diagnostics._reduced_form import ROUNDING
 from skbayesiv.diagnostics._results import HypothesisTest
 from skbayesiv.diagnostics._row_design import EXACT, RowDesign
 
@@ -43,8 +43,9 @@ def score_test(name: str, null: str, design: RowDesign, scores: Array) -> Hypoth
     scale = np.sqrt(np.diag(covariance))
     own = scale > 0.0
     unit = covariance[np.ix_(own, own)] / np.outer(scale[own], scale[own])
-    values = np.linalg.eigvalsh(unit)
-    dof = int((values > ROUNDING * values[-1:]).sum())
+    values, vectors = np.linalg.eigh(unit)
+    keep = values > ROUNDING * values[-1:]
+    dof = int(keep.sum())
     if not dof:
         return None
     if 0 < design.n_clusters <= dof:
@@ -52,5 +53,6 @@ def score_test(name: str, null: str, design: RowDesign, scores: Array) -> Hypoth
             f"clusters must number at least {dof + 1} for a test of {dof} restrictions, got "
             f"{design.n_clusters}. Take fewer covariates, or smaller clusters."
         )
-    statistic = quadratic_form(design.total(scores)[own] / scale[own], unit)
-    return HypothesisTest.chi2(name, null, statistic, dof)
+    # The sum of scores lies in the range of their covariance, whatever rounding says.
+    total = vectors[:, keep].T @ (design.total(scores)[own] / scale[own])
+    return HypothesisTest.chi2(name, null, float((total**2 / values[keep]).sum()), dof)

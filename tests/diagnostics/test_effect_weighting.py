@@ -170,6 +170,15 @@ def test_few_rows_that_are_fitted_exactly_are_no_test():
     assert_allclose(two[["statistic", "p_value"]], one[["statistic", "p_value"]], rtol=1e-9)
 
 
+def test_a_row_that_outweighs_all_others_leaves_numbers():
+    y, t, z, x = (part[:15] for part in curved())
+    weight = np.where(np.arange(15) == 7, 1e7, 1.0)
+    for test in effect_weighting(
+        y, t, z > 0.5, np.column_stack([x > 0, x]), sample_weight=weight
+    ).tests:
+        assert np.isfinite(test.statistic)
+
+
 def test_strata_without_a_first_stage_have_no_weights():
     x, z, t = (np.tile(values, 20) for values in ([0, 0, 0, 0, 1, 1, 1, 1], [0, 1], [0, 0, 1, 1]))
     z = np.resize(z, 160)

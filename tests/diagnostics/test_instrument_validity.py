@@ -96,6 +96,17 @@ def test_invariance():
     assert instrument_validity(y, t, z, random_state=1).statistic == one.statistic
 
 
+def test_outcomes_that_nobody_has_do_not_change_the_p_value():
+    """They make an atom at zero, where the statistic is."""
+    _, t, z = draw(0)
+    y = (np.arange(800) == np.flatnonzero((t == 1) & (z == 1))[0]) * 5.0
+    p = instrument_validity(y, t, z).p_value
+    order = np.random.default_rng(0).permutation(800)
+    for scale in (1.0, 7.0):
+        other = instrument_validity(scale * y[order] - 3.0, t[order], 3.0 + 4.0 * z[order]).p_value
+        assert other == pytest.approx(p, abs=0.05)
+
+
 def test_clusters_make_it_less_sure():
     y, t, z = draw(3, direct=1.0)
     again = np.tile(np.arange(800), 5)
