@@ -138,7 +138,7 @@ def recast(rng, arguments):
 def reshape(rng, arguments):
     """Give an argument another shape, or make it read-only."""
     name = _plain(rng, arguments)
-    if name is None:
+    if name is None or arguments.must == ERROR:  # another change of shape may undo the first
         return
     if rng.random() < 0.3:
         arguments.values[name] = read_only(arguments.values[name])
