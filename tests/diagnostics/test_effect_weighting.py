@@ -171,7 +171,7 @@ def test_few_rows_that_are_fitted_exactly_are_no_test():
 
 
 def test_a_row_that_outweighs_all_others_leaves_numbers():
-    y, t, z, x = (part[:15] for part in curved())
+    y, t, z, x = (part[:15] for part in curved(20))
     weight = np.where(np.arange(15) == 7, 1e7, 1.0)
     for test in effect_weighting(
         y, t, z > 0.5, np.column_stack([x > 0, x]), sample_weight=weight
