@@ -54,10 +54,10 @@ print(instrument_strength(y, t, two, X))
 print(anderson_rubin_confidence_set(y, t, two, X))
 
 # %%
-# The Bayesian model, all priors scaled by the data. ``sigma_prior="regression"`` is the prior of
-# the error covariance to take when instruments are weak.
+# The Bayesian model with its defaults: all priors are scaled by the data, and the spread of the
+# first stage's coefficients is learnt, for instruments may be weak.
 
-bayes = BayesianIV(sigma_prior="regression", random_state=0).fit(X, t, y, z=two)
+bayes = BayesianIV(random_state=0).fit(X, t, y, z=two)
 bayes.summary(["beta_t", "beta_z", "sigma"], round_to=4)
 
 # %%
