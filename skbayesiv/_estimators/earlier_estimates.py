@@ -13,7 +13,7 @@ import numpy as np
 from skbayesiv._honesty.evidence import Evidence
 from skbayesiv._linear.equation import Equation
 from skbayesiv._models.history.likelihoods import EffectLikelihood
-from skbayesiv._models.parts.model import TwoStage
+from skbayesiv._models.parts.model import Model, TwoStage
 from skbayesiv._reports.fitted import FittedIV, FittedPosterior
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import fitted_estimator
@@ -89,19 +89,24 @@ def effect_likelihood(equation: Equation, *, robust: bool) -> EffectLikelihood |
     return own if own.proper and SMALLEST < own.std_error < LARGEST else None
 
 
+def said_by_model(equation: Equation, model: Model, exclusion_scale: Any) -> Said:
+    """What the experiment of a model says, with direct effects where it allows them."""
+    direct = bool(np.any(np.asarray(exclusion_scale) != 0.0))
+    return said(equation, model.two_stage(), robust=model.robust, direct=direct)
+
+
 def said_by(est: FittedIV) -> Said:
     """What a fitted estimator's experiment says: TwoStageLS keeps its own estimate and error."""
-    equation, robust = est._rows_or_moments(), est._allows().uneven
+    equation = est._rows_or_moments()
     if isinstance(est, FittedPosterior):
-        direct = bool(np.any(np.asarray(getattr(est, "exclusion_scale", 0.0)) != 0.0))
-        return said(equation, est._model.two_stage(), robust=robust, direct=direct)
+        return said_by_model(equation, est._model, getattr(est, "exclusion_scale", 0.0))
     own = TwoStage(*map(np.asarray, est._effect_and_error()))
-    found = said(equation, own, robust=robust)
+    found = said(equation, own, robust=est._allows().uneven)
     return Said(*own, found.likelihood, found.weakness)
 
 
 @dataclass(frozen=True, eq=False)
-class Earlier:
+class HistoryTables:
     """Parameters of a history: tables of effects and errors, and likelihoods by name."""
 
     effects: Any
@@ -109,7 +114,7 @@ class Earlier:
     likelihoods: dict[str, EffectLikelihood] | None
 
 
-def earlier_experiments(estimators: Any, names: Sequence[str] | None = None) -> Earlier:
+def history_tables(estimators: Any, names: Sequence[str] | None = None) -> HistoryTables:
     """What fitted estimators say as a history.
 
     The tables have one row for each estimator and one column for each treatment that any of them
@@ -148,7 +153,7 @@ def earlier_experiments(estimators: Any, names: Sequence[str] | None = None) -> 
     tables = pd.DataFrame(effects, index=index), pd.DataFrame(errors, index=index)
     several = tables[0].shape[1] > 1
     warn_of_weak(found, several=several)
-    return Earlier(*tables, None if several else likelihoods_of(found))
+    return HistoryTables(*tables, None if several else likelihoods_of(found))
 
 
 def likelihoods_of(found: dict[Any, Said]) -> dict[Any, EffectLikelihood]:

@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.bayesian import BayesianIV
-from skbayesiv._estimators.earlier_estimates import Said, likelihoods_of, said
+from skbayesiv._estimators.earlier_estimates import Said, likelihoods_of, said_by_model
 from skbayesiv._honesty.evidence import Evidence
 from skbayesiv._linear.equation import Equation
 from skbayesiv._models.build import check_sums, sums_by_group
@@ -183,8 +183,7 @@ def fit_experiments(
 def _said(template: BayesianIV, model: Model, sums: Sums) -> Said:
     """What one experiment says without prior and history."""
     equation = Equation.from_sums(sums.moments, sums.fourth, fit_intercept=template.fit_intercept)
-    direct = bool(np.any(np.asarray(template.exclusion_scale) != 0.0))
-    return said(equation, model.two_stage(), robust=model.robust, direct=direct)
+    return said_by_model(equation, model, template.exclusion_scale)
 
 
 def _attempt[T](step: Callable[..., T], *arguments: Any) -> T | str:

@@ -19,7 +19,7 @@ from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import BaseIV
 from skbayesiv._estimators.bayesian import BayesianIV
 from skbayesiv._estimators.earlier_estimates import (
-    earlier_experiments,
+    history_tables,
     said_by,
     unused_name,
     warn_of_weak,
@@ -309,7 +309,7 @@ class HierarchicalBayesianIV(BayesianIV):
                 "likelihoods": estimators.likelihoods or None,
             }
         else:
-            tables = vars(earlier_experiments(estimators, names))
+            tables = vars(history_tables(estimators, names))
         return cls(**tables, **parameters)
 
     def next_prior(self, name: str | None = None) -> Self:

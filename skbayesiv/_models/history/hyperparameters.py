@@ -87,9 +87,9 @@ class HyperPosterior:
 
     @cached_property
     def _summaries(self) -> tuple[Array, Array]:
-        """Effects of the carried about `loc`, and their standard errors."""
+        """Effects of the carried, and their standard errors."""
         at, h = self.carried, self.history
-        return h.effects[at, 0] - h.loc[0], h.std_errors[at, 0]
+        return h.effects[at, 0], h.std_errors[at, 0]
 
     @cached_property
     def _rest(self) -> Any:
@@ -177,7 +177,7 @@ class HyperPosterior:
         centre, sd = self.population(hyper)
         precision = sd**-2.0 + s**-2.0
         width = precision**-0.5
-        middle = (centre * sd**-2.0 + (b + self.history.loc[0]) * s**-2.0) / precision
+        middle = (centre * sd**-2.0 + b * s**-2.0) / precision
         reach = np.arcsinh((REACH * sd + np.abs(middle - centre)) / width)
         x = np.linspace(-1.0, 1.0, NODES)[:, None, None]
         step = reach * x

@@ -76,8 +76,8 @@ class EffectLikelihood:
     unit: float
 
     @cached_property
-    def _limited(self) -> tuple[float, float, float]:
-        """Smallest root of |M - root Omega| = 0, and LIML's effect and standard error."""
+    def _limited(self) -> tuple[float, float]:
+        """LIML's effect and standard error, from the smallest root of |M - root Omega| = 0."""
         lower = np.linalg.cholesky(self.covariance)
         half = np.linalg.solve(lower, self.explained)
         roots, vectors = np.linalg.eigh(np.linalg.solve(lower, half.T))
@@ -88,17 +88,17 @@ class EffectLikelihood:
             towards = np.array([1.0, -effect])
             explained = self.explained[1, 1] - root * self.covariance[1, 1]
             error = float(np.sqrt(towards @ self.covariance @ towards / explained))
-        return root, effect, error
+        return effect, error
 
     @property
     def effect(self) -> float:
         """Where the likelihood is highest under a flat first stage: LIML."""
-        return self._limited[1]
+        return self._limited[0]
 
     @property
     def std_error(self) -> float:
         """Standard error of LIML."""
-        return self._limited[2]
+        return self._limited[1]
 
     @property
     def least_squares(self) -> float:
