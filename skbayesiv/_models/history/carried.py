@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skbayesiv._data.rows import IVData
 from skbayesiv._models.history.draws import MAX_BETA_J, draw_beta_j, log_priors
-from skbayesiv._models.history.evidence import log_evidence
+from skbayesiv._models.history.evidence import probability_of_first
 from skbayesiv._models.history.hyperparameters import Hyper, HyperDraws, integrate_likelihoods
 from skbayesiv._models.history.model import HistoryModel
 from skbayesiv._models.history.predicted import (
@@ -176,9 +176,8 @@ def choose(
         return np.concatenate([log_vague(shape, part.T, arrays, np) for part in _parts(u)])
 
     log_odds = np.log1p(-robust_weight) - np.log(robust_weight)
-    log_odds += log_evidence(near, current, generator)
-    log_odds -= log_evidence(vague, position[:, shape.current.dim :], generator)
-    probability = float(np.exp(-np.logaddexp(0.0, -log_odds)))
+    far = vague, position[:, shape.current.dim :]
+    probability = probability_of_first(log_odds, (near, current), far, generator)
     return component, generator.uniform(size=len(position)) < probability, probability
 
 

@@ -19,7 +19,7 @@ from skbayesiv._models.history.density import (
     log_vague,
     vague_prior,
 )
-from skbayesiv._models.history.evidence import log_evidence
+from skbayesiv._models.history.evidence import probability_of_first
 from skbayesiv._models.history.integrated import integrate
 from skbayesiv._models.history.sums import in_chunks
 from skbayesiv._models.history.table import History
@@ -87,9 +87,9 @@ def choose_component(
     known = np.array([experiments.n for experiments in history.earlier])
     evidence = sum(grid.log_evidence for grid in grids) + known @ np.log(unit)
     log_odds = np.log1p(-robust_weight) - np.log(robust_weight) - evidence
-    log_odds += log_evidence(_in_parts(log_borrowed, shape, arrays), near, generator)
-    log_odds -= log_evidence(_in_parts(log_vague, shape, arrays), vague, generator)
-    probability = float(np.exp(-np.logaddexp(0.0, -log_odds)))
+    first = _in_parts(log_borrowed, shape, arrays), near
+    second = _in_parts(log_vague, shape, arrays), vague
+    probability = probability_of_first(log_odds, first, second, generator)
     exchangeable = generator.uniform(size=len(near)) < probability
     sigma = np.stack([grid.sigma[grid.draw(len(near), generator)] for grid in grids], axis=-1)
     log_sigma = np.log(sigma / unit)

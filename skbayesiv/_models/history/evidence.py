@@ -9,6 +9,17 @@ import numpy as np
 
 from skbayesiv._typing import Array
 
+Sampled = tuple[Callable[[Array], Array], Array]
+
+
+def probability_of_first(
+    log_odds: float, first: Sampled, second: Sampled, generator: np.random.Generator
+) -> float:
+    """Posterior probability of the first of two densities with their draws, from prior log odds."""
+    log_odds += log_evidence(*first, generator)
+    log_odds -= log_evidence(*second, generator)
+    return float(np.exp(-np.logaddexp(0.0, -log_odds)))
+
 
 def log_evidence(
     log_density: Callable[[Array], Array], draws: Array, generator: np.random.Generator
