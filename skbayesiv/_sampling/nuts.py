@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from skbayesiv._sampling.compilation_cache import follow_environment
+from skbayesiv._sampling.forks import claim_jax
 from skbayesiv._sampling.libraries import load_jax
+from skbayesiv._sampling.proposal import near_mode
 from skbayesiv._sampling.target import MAX_TREE_DEPTH, PIECES, Draws, Settings, Target
 from skbayesiv._sampling.threads import one_blas_thread
 from skbayesiv._typing import Array
@@ -32,15 +34,21 @@ def sample(
     settings : Settings
     track : callable, optional
         Wraps the loop over the run's `PIECES` equal pieces, to show its progress.
+
+    Raises
+    ------
+    RuntimeError
+        In a fork of a process that has used JAX.
     """
+    claim_jax()
     load_jax()
     import jax
     import numpyro.infer.hmc  # noqa: F401  (sets JAX options, so it comes before tracing)
 
     generator = np.random.default_rng(settings.seed)
-    jitter = generator.uniform(-1.0, 1.0, (settings.chains, target.start.size))
-    starts = target.start + jitter * target.spread
-    numbers = target.spread**2, np.float64(settings.target_accept), target.arrays
+    start, spread = near_mode(target)
+    starts = start + generator.uniform(-1.0, 1.0, (settings.chains, start.size)) * spread
+    numbers = spread**2, np.float64(settings.target_accept), target.arrays
     static = target.log_density, target.shape, settings.tune
     total = settings.tune + settings.draws
     length, pieces = (total, [0]) if track is None else (-(-total // PIECES), track(range(PIECES)))
@@ -94,10 +102,11 @@ def _kernel(
     log_density: Any, shape: Any, tune: int, mass: Any, accept: Any, arrays: Any
 ) -> tuple[Any, Any]:
     """NumPyro's NUTS on one target: functions ``init(start, key)`` and ``step(state)``."""
+    import jax.numpy as jnp
     from numpyro.infer.hmc import hmc
 
     def potential(u: Any) -> Any:
-        return -log_density(shape, u, arrays)
+        return -log_density(shape, u, arrays, jnp)
 
     init, step = hmc(potential, algo="NUTS")
 
