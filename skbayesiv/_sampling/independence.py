@@ -88,9 +88,8 @@ def _sample_stack(targets: Sequence[Target], settings: Settings) -> list[Draws]:
     for level in range(1, COMPONENTS + 1):
         mixture = _adapted(stack, mixture, level, settings)
         x, log_p, ratio = _proposed(stack, mixture, n, [settings.seed, level, ROUNDS])
-        weight = normalised(ratio)
-        k = pareto_k(weight)
-        good = (k <= GOOD_K) & (effective_share(weight) >= GOOD_SHARE)
+        k = pareto_k(ratio)
+        good = (k <= GOOD_K) & (effective_share(normalised(ratio)) >= GOOD_SHARE)
         done = good | (level == COMPONENTS)
         if done.any():
             chains = _chains(x[done], log_p[done], ratio[done], k[done], settings)
@@ -127,12 +126,17 @@ def effective_share(weight: Array) -> Array:
     return np.asarray(1.0 / np.maximum((weight**2).sum(axis=1), 1e-300) / weight.shape[1])
 
 
-def pareto_k(weight: Array) -> Array:
-    """Shape (J,) of the tails of weights (J, n)."""
+def pareto_k(ratio: Array) -> Array:
+    """Shapes (J,) of the tails of weights, given their logs (J, n)."""
     from arviz_stats.base.array import array_stats
 
+    none = np.isneginf(ratio.max(axis=1))
+    each = zip(none, normalised(ratio), strict=True)
     return np.array(
-        [float(array_stats.pareto_khat(row[None], r_eff=1.0, tail="right")) for row in weight]
+        [
+            np.inf if no else float(array_stats.pareto_khat(row[None], r_eff=1.0, tail="right"))
+            for no, row in each
+        ]
     )
 
 

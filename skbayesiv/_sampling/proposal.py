@@ -38,11 +38,12 @@ DOF, WIDE_DOF = 5.0, 1.0
 WIDE_WEIGHT, WIDE_FACTOR = 0.05, 2.0  # of the wide component: its weight, and sds of all others
 EM_STEPS = 3
 LEAST_WEIGHT, RIDGE = 0.02, 1e-4
-NEWTON_STEPS, STEP, LONGEST = 8, 0.5, 3.0
+NEWTON_STEPS, STEP, LONGEST = 16, 0.5, 3.0
 LEAST_CURVATURE, MOST_CURVATURE = 0.05, 400.0  # in a step, relative to the scale so far
 FRACTIONS = np.array([1.0, 0.5, 0.25, 0.1, 2.0])
 NEW_WEIGHT, NEW_MASS = 0.2, 0.3
-TINY = 1e-300
+SETTLED = 0.5  # change of log curvature
+TINY, ROUNDING = 1e-300, 1e-9
 
 Density = Callable[[Array], Array]
 
@@ -56,15 +57,18 @@ class Mixture:
     weight : ndarray of shape (J, K)
     centre : ndarray of shape (J, K, dim)
     scatter : ndarray of shape (J, K, dim, dim)
+    least : ndarray of shape (J, dim, dim)
+        What is added to a scatter, so that no component collapses.
     """
 
     weight: Array
     centre: Array
     scatter: Array
+    least: Array
 
     def take(self, at: NDArray[np.intp]) -> Mixture:
         """Some of the J."""
-        return Mixture(self.weight[at], self.centre[at], self.scatter[at])
+        return Mixture(self.weight[at], self.centre[at], self.scatter[at], self.least[at])
 
     def draw(self, n: int, generator: np.random.Generator) -> Array:
         """Draws (J, n, dim), of all from the same random numbers."""
@@ -104,12 +108,11 @@ class Mixture:
     def fitted(self, x: Array, weight: Array) -> Mixture:
         """Fit to weighted draws, starting from this one."""
         found = self
-        floor = RIDGE * self.scatter[:, :1] * np.eye(x.shape[-1])
         for _ in range(EM_STEPS):
-            found = found._em_step(x, weight, floor)
+            found = found._em_step(x, weight)
         return found
 
-    def _em_step(self, x: Array, weight: Array, floor: Array) -> Mixture:
+    def _em_step(self, x: Array, weight: Array) -> Mixture:
         dim = x.shape[-1]
         parts = [
             log_t(DOF, self.centre[:, k], self.scatter[:, k], x)
@@ -124,9 +127,9 @@ class Mixture:
         centre = (pull @ x) / np.maximum(pull.sum(axis=-1, keepdims=True), TINY)
         off = x[:, None] - centre[:, :, None]
         scatter = np.swapaxes(pull[..., None] * off, -1, -2) @ off
-        scatter = scatter / np.maximum(total, TINY)[..., None, None] + floor
+        scatter = scatter / np.maximum(total, TINY)[..., None, None] + self.least[:, None]
         total = np.maximum(total, LEAST_WEIGHT)
-        return Mixture(total / total.sum(axis=1, keepdims=True), centre, scatter)
+        return Mixture(total / total.sum(axis=1, keepdims=True), centre, scatter, self.least)
 
     def extended(self, x: Array, ratio: Array) -> Mixture:
         """One more component, at the draws with the largest log weights `ratio` (J, n)."""
@@ -146,6 +149,7 @@ class Mixture:
             np.concatenate([self.weight * (1.0 - NEW_WEIGHT), share], axis=1),
             np.concatenate([self.centre, centre[:, None]], axis=1),
             np.concatenate([self.scatter, scatter[:, None]], axis=1),
+            self.least,
         )
 
 
@@ -162,10 +166,11 @@ def log_t(dof: float, centre: Array, scatter: Array, x: Array) -> tuple[Array, A
 
 
 def normalised(ratio: Array) -> Array:
-    """Weights (J, n) that add to one, from their logs."""
+    """Weights (J, n) that add to one, from their logs; equal ones where there are none."""
     top = ratio.max(axis=1, keepdims=True)
-    weight = np.exp(ratio - np.where(np.isfinite(top), top, 0.0))
-    return np.asarray(weight / np.maximum(weight.sum(axis=1, keepdims=True), TINY))
+    none = np.isneginf(top)
+    weight = np.exp(np.where(none, 0.0, ratio) - np.where(none, 0.0, top))
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
 def at_mode(log_density: Density, start: Array, spread: Array) -> Mixture:
@@ -198,11 +203,14 @@ def at_mode(log_density: Density, start: Array, spread: Array) -> Mixture:
         better = found[rows, best] > value[:, 0]
         centre = np.where(better[:, None], tried[rows, best], centre)
         half = factor @ (axes * curvature[:, None, :] ** -0.5)
-        factor = np.linalg.cholesky(half @ np.swapaxes(half, -1, -2))
-        if (length < 0.1).all():
+        factor = np.swapaxes(np.linalg.qr(np.swapaxes(half, -1, -2), mode="r"), -1, -2)
+        settled = (np.abs(np.log(curvature)) < SETTLED).all(axis=1) & (length < 0.1)
+        if settled.all():
             break
     scatter = factor @ np.swapaxes(factor, -1, -2)
-    return Mixture(np.ones((len(start), 1)), centre[:, None], scatter[:, None])
+    least = RIDGE * scatter * np.eye(dim) + ROUNDING * spread[:, :, None] ** 2 * np.eye(dim)
+    scatter = scatter + least
+    return Mixture(np.ones((len(start), 1)), centre[:, None], scatter[:, None], least)
 
 
 def _stencil(dim: int) -> Array:
@@ -216,7 +224,7 @@ def _stencil(dim: int) -> Array:
 def _derivatives(value: Array, dim: int) -> tuple[Array, Array]:
     """Gradient (J, dim) and Hessian (J, dim, dim) from values at the stencil."""
     first, second = np.triu_indices(dim, 1)
-    centre = value[:, :1]
+    centre = np.where(np.isfinite(value[:, :1]), value[:, :1], 0.0)
     value = np.where(np.isfinite(value), value, centre - 50.0)
     plus, minus, both, neither = np.split(value[:, 1:], np.cumsum([dim, dim, len(first)]), axis=1)
     gradient = (plus - minus) / (2 * STEP)

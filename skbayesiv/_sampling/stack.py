@@ -58,7 +58,7 @@ class Stack:
         parts = np.array_split(x, min(pieces, x.shape[1]), axis=1)
         with np.errstate(all="ignore"), one_blas_thread():
             value = np.concatenate([self._evaluate(part) for part in parts], axis=1)
-        return np.where(np.isnan(value), -np.inf, value)
+        return np.where(np.isfinite(value), value, -np.inf)
 
     def _evaluate(self, x: Array) -> Array:
         u = np.ascontiguousarray(np.moveaxis(x, -1, 0))
