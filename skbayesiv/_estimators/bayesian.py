@@ -58,9 +58,9 @@ class BayesianIV(PosteriorMethods):
         t = a_t + z'\beta_z + x'\gamma_t + e_t, \qquad
         (e_y, e_t) \sim N(0, \Sigma).
 
-    The rows are compressed once to their moments; all coefficients are integrated out, NUTS
-    samples the error covariance and the first stages' spread, and each of these draws gets an
-    exact draw of the coefficients.
+    The rows are compressed once to their moments; all coefficients are integrated out, the error
+    covariance and the first stages' spread are sampled, and each of these draws gets an exact
+    draw of the coefficients.
     After the pass over the data nothing depends on the number of rows.
 
     Parameters
@@ -124,9 +124,11 @@ class BayesianIV(PosteriorMethods):
     chains : int, default=4
     target_accept : float, default=0.8
         Acceptance rate that the step size is tuned to.
-    backend : {"numpyro", "pymc"}, default="numpyro"
-        NumPyro's NUTS on the collapsed posterior, or PyMC's on the model of all rows, which is
-        slower by orders of magnitude and there to compare with.
+    backend : {"numpyro", "independence", "pymc"}, default="numpyro"
+        NumPyro's NUTS on the collapsed posterior; or independent proposals there, accepted or
+        rejected, which need no compilation and no JAX, take milliseconds, have no use for `tune`
+        and `target_accept`, and warn where they do not cover the posterior; or PyMC's NUTS on the
+        model of all rows, which is slower by orders of magnitude and there to compare with.
     random_state : int, RandomState instance or None, default=None
     treatment : str, int or list of these, optional
         Columns of X that hold the treatment, by name or position; together with `instruments`.
