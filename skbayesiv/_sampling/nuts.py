@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from skbayesiv._sampling.compilation_cache import follow_environment
+from skbayesiv._sampling.compiling import say_compiling, told_of_compiling
 from skbayesiv._sampling.forks import claim_jax
 from skbayesiv._sampling.libraries import load_jax
 from skbayesiv._sampling.proposal import near_mode
@@ -56,7 +57,10 @@ def sample(
     parts = []
     with jax.enable_x64(True), one_blas_thread():
         keys = jax.random.split(jax.random.key(settings.seed), settings.chains)
-        state = begin(*static, keys, starts, *numbers)
+        with told_of_compiling(track):
+            state = begin(*static, keys, starts, *numbers)
+            if track is not None:
+                advance(*static, 0, state, *numbers)  # makes no step, but compiles
         for _ in pieces:
             for steps in _calls(length):
                 state, out = advance(*static, steps, state, *numbers)
@@ -136,6 +140,7 @@ def _begin(
     """First states of all chains."""
     import jax
 
+    say_compiling()
     init, _ = _kernel(log_density, shape, tune, mass, accept, arrays)
     return jax.lax.map(lambda pair: init(*pair), (starts, keys))
 
@@ -159,6 +164,7 @@ def _advance(
     import jax.numpy as jnp
     from numpyro.infer.util import ParamInfo
 
+    say_compiling()
     init, step = _kernel(log_density, shape, tune, mass, accept, arrays)
     # NumPyro's `step` takes its options from `init`; what it computes here is not used. Given
     # its potential and gradient, `init` does not put another copy of them in the program.
