@@ -24,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skbayesiv._sampling.proposal import Mixture, at_mode, normalised
 from skbayesiv._sampling.stack import Stack, kind
@@ -34,7 +35,8 @@ COMPONENTS, ROUNDS = 4, 2
 PER_DIM = 100
 THIN, WARM_UP = 3, 20
 GOOD_K, GOOD_SHARE = 0.6, 0.5  # of a proposal that is not refined further
-AT_ONCE = 1 << 16  # draws of all targets
+AT_ONCE = 1 << 18  # proposals for all targets
+FEW_CHAINS = 32
 IMPOSSIBLE = -1e300  # log weight of a point without density
 
 
@@ -146,12 +148,8 @@ def _chains(x: Array, log_p: Array, ratio: Array, k: Array, settings: Settings) 
     ratio = np.maximum(ratio, IMPOSSIBLE).reshape(shape)
     log_u = np.log(np.random.default_rng([settings.seed, 0]).uniform(size=shape[1:]))
     bound = ratio - log_u
-    at = np.array(
-        [
-            [_path(*chain) for chain in zip(*own, strict=True)]
-            for own in zip(ratio, bound, strict=True)
-        ]
-    )
+    lanes = -1, shape[2]
+    at = _paths(ratio.reshape(lanes), bound.reshape(lanes)).reshape(shape)
     before = np.take_along_axis(ratio, at[..., THIN * WARM_UP - 1 : -1], axis=-1)
     rate = np.exp(np.minimum(ratio[..., THIN * WARM_UP :] - before, 0.0))
     rate = rate.reshape(*shape[:2], settings.draws, THIN).mean(axis=-1)
@@ -161,8 +159,27 @@ def _chains(x: Array, log_p: Array, ratio: Array, k: Array, settings: Settings) 
     return [_draws(*own) for own in zip(position, lp, rate, k, strict=True)]
 
 
+def _paths(ratio: Array, bound: Array) -> NDArray[np.intp]:
+    """Which proposal each chain is at, step by step (chains, n).
+
+    It moves to a proposal whose bound is above the log weight of where it is. A loop over numbers
+    is fastest for a few chains, one over arrays for many.
+    """
+    if len(ratio) <= FEW_CHAINS:
+        return np.array([_path(*chain) for chain in zip(ratio, bound, strict=True)])
+    at, current = np.zeros(ratio.shape, dtype=np.intp), ratio[:, 0]
+    columns = zip(np.ascontiguousarray(ratio.T), np.ascontiguousarray(bound.T), strict=True)
+    now = at[:, 0]
+    for i, (proposed, most) in enumerate(columns):
+        moves = current < most
+        current = np.where(moves, proposed, current)
+        now = np.where(moves, i, now)
+        at[:, i] = now
+    return at
+
+
 def _path(ratio: Array, bound: Array) -> list[int]:
-    """Which proposal a chain is at, step by step: it moves from a log weight below the bound."""
+    """The same of one chain."""
     at, current, path = 0, ratio[0], []
     for i, (proposed, most) in enumerate(zip(ratio.tolist(), bound.tolist(), strict=True)):
         if current < most:

@@ -127,6 +127,18 @@ def test_nuts_starts_at_the_mode(likelihood):
     assert np.allclose(draws.std(axis=0), sd, rtol=0.4)
 
 
+def test_few_and_many_chains_take_the_same_paths(monkeypatch):
+    rng = np.random.default_rng(0)
+    ratio = rng.normal(size=(40, 300))
+    bound = ratio + rng.exponential(size=ratio.shape)
+    many = independence._paths(ratio, bound)
+    monkeypatch.setattr(independence, "FEW_CHAINS", 40)
+    assert np.array_equal(many, independence._paths(ratio, bound))
+    at = many[3, 17:19]
+    expected = 18 if bound[3, 18] > ratio[3, at[0]] else at[0]
+    assert at[1] == expected
+
+
 def test_weights_of_points_without_density():
     """A start that is impossible is left at the first chance."""
     ratio = np.array([-np.inf, -np.inf, 0.0, -np.inf])
