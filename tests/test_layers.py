@@ -43,6 +43,7 @@ ONLY_IN = {
     "jax": {
         "_sampling/nuts.py",
         "_sampling/compilation_cache.py",
+        "_sampling/splitmix.py",
         "_models/normal/conditional.py",
         "_models/normal/density.py",
         "_models/moment_conditions/density.py",
