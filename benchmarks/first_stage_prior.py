@@ -63,7 +63,11 @@ def quantiles(est: BayesianIV, sample: Sample) -> tuple[float, float]:
     log_sd = list(u[shape.covariance_dim :])
     prior = coefficient_prior(shape, arrays, own_prior(arrays, shape), log_sd, np)
     solved = conditional(shape, arrays, precision(log_d, rows, np), prior, np)[2]
-    mean, variance = solved.mean[:, at], solved.variance[:, at, at]
+    loc, deviation, square = (
+        part[at] if shape.unrolled else part[..., at]
+        for part in (prior[0], solved.deviation, solved.square)
+    )
+    mean, variance = loc + deviation, square - deviation**2
     points = mean[:, None] + np.sqrt(variance)[:, None] * STRATA
     low, high = np.quantile(points, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) * model.effect_unit[0]
     return float(low), float(high)

@@ -21,6 +21,12 @@ NOTEBOOK = {
 }
 
 
+@pytest.fixture(params=["numpyro", "independence"])
+def backend(request):
+    """Samplers of a target, one after the other."""
+    return request.param
+
+
 def pytest_configure(config):
     """Let all workers, and what they start, share compiled programs through a folder.
 

@@ -18,14 +18,14 @@ def metropolis(target, settings, track=None):
     def step(state, noise):
         at, value = state
         proposal = at + 0.8 * target.spread * noise[:dim]
-        proposed = target.log_density(target.shape, proposal, target.arrays)
+        proposed = target.log_density(target.shape, proposal, target.arrays, jnp)
         accept = jnp.log(noise[dim]) < proposed - value
         state = jnp.where(accept, proposal, at), jnp.where(accept, proposed, value)
         return state, state[0]
 
     def chain(noise):
         start = jnp.asarray(target.start)
-        state = start, target.log_density(target.shape, start, target.arrays)
+        state = start, target.log_density(target.shape, start, target.arrays, jnp)
         return jax.lax.scan(step, state, noise)[1]
 
     rng = np.random.default_rng(settings.seed)

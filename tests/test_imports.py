@@ -16,7 +16,7 @@ FIT = """
 import skbayesiv
 from skbayesiv.datasets import load_push_experiment
 X, t, y, z = load_push_experiment(return_X_t_y_z=True)
-skbayesiv.BayesianIV(random_state=0).fit(X, t, y, z=z)
+skbayesiv.BayesianIV(backend="{}", random_state=0).fit(X, t, y, z=z)
 """
 NEVER = {"pymc", "pytensor", "arviz", "arviz_plots", "matplotlib"}
 LATER = {
@@ -31,14 +31,16 @@ LATER = {
     "sklearn.metrics",
     "sklearn.model_selection",
 }
-# What draws by NumPyro, and their tree, need.
-SAMPLING = {"jax", "numpyro", "xarray"}
 
 
 @pytest.mark.parametrize(
     ("script", "absent"),
-    [(LIGHT, NEVER | LATER), (FIT, NEVER | LATER - SAMPLING)],
-    ids=["import", "fit"],
+    [
+        (LIGHT, NEVER | LATER),
+        (FIT.format("numpyro"), NEVER | LATER - {"jax", "numpyro", "xarray"}),
+        (FIT.format("independence"), NEVER | LATER - {"xarray"}),
+    ],
+    ids=["import", "numpyro", "independence"],
 )
 def test_imports(script, absent):
     code = f"{script}\nimport sys\nprint(sorted({absent!r} & set(sys.modules)))"

@@ -9,7 +9,6 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-from joblib import Parallel, delayed
 from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.utils._param_validation import StrOptions
@@ -24,12 +23,12 @@ from skbayesiv._estimators.bayesian import BayesianIV
 from skbayesiv._honesty.findings import Allows
 from skbayesiv._linear.equation import Equation
 from skbayesiv._models.build import LIKELIHOODS, Fold, check_sums, training_sums
-from skbayesiv._models.sampling import sample_model
+from skbayesiv._models.sampling import Sampled, sample_models
 from skbayesiv._results.predictive import mean_log_predictive
 from skbayesiv._sampling.backends import needs_rows
-from skbayesiv._sampling.target import Settings
 from skbayesiv._typing import Array, Values
 
+DEFAULT = BayesianIV(backend="independence")
 SCORES = ("r2", "log_predictive_density")
 LAYOUT = ("n_features_in_", "feature_names_in_", "_features_", "n_treatments_", "n_instruments_")
 
@@ -55,7 +54,9 @@ class BayesianIVCV(BaseIV):
     Parameters
     ----------
     estimator : BayesianIV or HierarchicalBayesianIV, optional
-        Template with all other parameters, its backend included; ``BayesianIV()`` when None.
+        Template with all other parameters, its backend included;
+        ``BayesianIV(backend="independence")``, which samples all candidates and folds at once, when
+        None.
     beta_t_scale : array-like of float, default=(0.1, 1.0, 10.0)
         Candidates, in units of y per unit of t.
     cv : int, splitter or iterable, default=5
@@ -64,7 +65,7 @@ class BayesianIVCV(BaseIV):
         R^2 of E[y | X, z], or the held-out joint log density of (y, t), which
         ``likelihood="gmm"`` does not define.
     n_jobs : int, optional
-        Threads, as in joblib.
+        Threads, as in joblib, for a backend that samples them one by one.
 
     Attributes
     ----------
@@ -123,7 +124,7 @@ class BayesianIVCV(BaseIV):
 
     @property
     def _template(self) -> BayesianIV:
-        return BayesianIV() if self.estimator is None else self.estimator
+        return DEFAULT if self.estimator is None else self.estimator
 
     @property
     def treatment(self) -> Any:
@@ -197,22 +198,21 @@ class BayesianIVCV(BaseIV):
         for sums in training:
             check_sums(self._template, sums)
         candidates = [self._candidate(scale) for scale in scales]
-        settings = candidates[0]._settings()
-        scores = Parallel(n_jobs=self.n_jobs, require="sharedmem")(
-            delayed(self._score)(clone(est), training[k], settings, data, fold)
-            for est in candidates
-            for k, fold in enumerate(folds)
-        )
+        backend, settings = candidates[0].backend, candidates[0]._settings()
+        models = [est._build_model(sums) for est in candidates for sums in training]
+        rows = [data.take(fold[0]) for fold in folds] * len(scales) if needs_rows(backend) else None
+        sampled = sample_models(models, backend, settings, rows, self.n_jobs)
+        held = [data.take(fold[1]) for fold in folds]
+        scores = [self._score(est, next(sampled), own) for est in candidates for own in held]
         return np.reshape(scores, (len(scales), len(folds)))
 
-    def _score(
-        self, est: BayesianIV, training: Sums, settings: Settings, data: IVData, fold: Fold
-    ) -> float:
-        """Sample a candidate given a fold's training rows, and score it on the others."""
-        rows = data.take(fold[0]) if needs_rows(est.backend) else None
-        _, posterior = sample_model(est._build_model(training), est.backend, settings, rows)
-        est._set_coefficients(posterior.values)
-        return _SCORERS[self.scoring](est, posterior.values, data.take(fold[1]))
+    def _score(self, est: BayesianIV, sampled: Sampled | Exception, held: IVData) -> float:
+        """Score the posterior of a candidate on the rows that it did not see."""
+        if isinstance(sampled, Exception):
+            raise sampled
+        values = sampled[1].values
+        est._set_coefficients(values)
+        return _SCORERS[self.scoring](est, values, held)
 
     summary = _of_best("summary")
     predict_interval = _of_best("predict_interval")

@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 
 from skbayesiv._honesty.evidence import Evidence
-from skbayesiv._linear.equation import Equation
 from skbayesiv._models.history.likelihoods import EffectLikelihood
 from skbayesiv._models.parts.model import Model, TwoStage
 from skbayesiv._reports.fitted import FittedIV, FittedPosterior
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import fitted_estimator
-from skbayesiv.diagnostics._partial import partial_equation
 from skbayesiv.diagnostics._reduced_form import reduced_form
 from skbayesiv.exceptions import OURS, WeakInstrumentWarning
 
@@ -43,12 +41,14 @@ class Said:
     weakness: str
 
 
-def said(equation: Equation, estimate: TwoStage, *, robust: bool, direct: bool = False) -> Said:
+def said(
+    evidence: Evidence | None, estimate: TwoStage, *, robust: bool, direct: bool = False
+) -> Said:
     """What the rows or sums of an experiment say.
 
     Parameters
     ----------
-    equation : Equation
+    evidence : Evidence or None
     estimate : (effects, std_errors)
         Two-stage least squares, and errors that allow for what the experiment's fit allows for.
     robust : bool
@@ -56,9 +56,8 @@ def said(equation: Equation, estimate: TwoStage, *, robust: bool, direct: bool =
     direct : bool
         Whether `estimate` allows for direct effects.
     """
-    likelihood = effect_likelihood(equation, robust=robust)
+    likelihood = None if evidence is None else effect_likelihood(evidence, robust=robust)
     if likelihood is None:
-        evidence = Evidence.of(equation)
         return Said(*estimate, None, "" if evidence is None else evidence.weakness)
     if direct:
         likelihood = likelihood.widen(float(estimate.std_errors[0]))
@@ -66,15 +65,15 @@ def said(equation: Equation, estimate: TwoStage, *, robust: bool, direct: bool =
     return Said(effect, error, likelihood, "")
 
 
-def effect_likelihood(equation: Equation, *, robust: bool) -> EffectLikelihood | None:
+def effect_likelihood(evidence: Evidence, *, robust: bool) -> EffectLikelihood | None:
     """Likelihood of one effect; None of several, or where numbers do not give one.
 
     Of a covariance that is robust it takes the part along the first stage.
     """
-    if len(equation.columns.treatments) != 1:
+    p = evidence.design
+    if p.n_treatments != 1:
         return None
     try:
-        p = partial_equation(equation, checked=True)
         form = reduced_form(p, robust=robust and not p.classical_only, debiased=True)
     except (ValueError, np.linalg.LinAlgError):
         return None
@@ -89,19 +88,19 @@ def effect_likelihood(equation: Equation, *, robust: bool) -> EffectLikelihood |
     return own if own.proper and SMALLEST < own.std_error < LARGEST else None
 
 
-def said_by_model(equation: Equation, model: Model, exclusion_scale: Any) -> Said:
+def said_by_model(evidence: Evidence | None, model: Model, exclusion_scale: Any) -> Said:
     """What the experiment of a model says, with direct effects where it allows them."""
     direct = bool(np.any(np.asarray(exclusion_scale) != 0.0))
-    return said(equation, model.two_stage(), robust=model.robust, direct=direct)
+    return said(evidence, model.two_stage(), robust=model.robust, direct=direct)
 
 
 def said_by(est: FittedIV) -> Said:
     """What a fitted estimator's experiment says: TwoStageLS keeps its own estimate and error."""
-    equation = est._rows_or_moments()
+    evidence = Evidence.of(est._rows_or_moments())
     if isinstance(est, FittedPosterior):
-        return said_by_model(equation, est._model, getattr(est, "exclusion_scale", 0.0))
+        return said_by_model(evidence, est._model, getattr(est, "exclusion_scale", 0.0))
     own = TwoStage(*map(np.asarray, est._effect_and_error()))
-    found = said(equation, own, robust=est._allows().uneven)
+    found = said(evidence, own, robust=est._allows().uneven)
     return Said(*own, found.likelihood, found.weakness)
 
 

@@ -1,14 +1,13 @@
-"""Thousands of experiments: one pass over the rows, one compiled sampler, one tree."""
+"""Thousands of experiments: one pass over the rows, all posteriors in sweeps, one tree."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.sums import Sums
@@ -19,7 +18,7 @@ from skbayesiv._linear.equation import Equation
 from skbayesiv._models.build import check_sums, sums_by_group
 from skbayesiv._models.history.likelihoods import EffectLikelihood
 from skbayesiv._models.parts.model import Model
-from skbayesiv._models.sampling import sample_model
+from skbayesiv._models.sampling import attempt, sample_models
 from skbayesiv._results.stacked import Stack
 from skbayesiv._typing import Array
 from skbayesiv.exceptions import (
@@ -31,6 +30,7 @@ from skbayesiv.exceptions import (
 
 MAX_SPLIT_RHAT = 1.05
 SHOWN = 10
+DEFAULT = BayesianIV(chains=2, draws=500, backend="independence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +96,14 @@ def fit_experiments(
         As in :meth:`Moments.from_frame`: raise on null and NaN, or leave out the rows that have
         either in a column named here.
     estimator : BayesianIV, optional
-        Template with priors and sampler settings; ``BayesianIV(chains=2, draws=500, tune=500)``
-        when None. All experiments share its random numbers and, of a
+        Template with priors and sampler settings;
+        ``BayesianIV(chains=2, draws=500, backend="independence")`` when None, which samples many
+        experiments at once. All experiments share its random numbers and, of a
         :class:`HierarchicalBayesianIV`, its history. With ``likelihood="gmm"`` there may be no
         covariates, and with ``backend="pymc"``, which is slow, it must be this likelihood: the
         other needs rows.
     n_jobs : int, optional
-        Threads, as in joblib.
+        Threads, as in joblib, for a backend that samples the experiments one by one.
 
     Returns
     -------
@@ -123,8 +124,8 @@ def fit_experiments(
         If the instruments of some experiments are weak, with their names, unless the estimator has
         ``check=False``.
     ConvergenceWarning
-        If the split R-hat of an effect exceeds 1.05, or a transition diverged, with the
-        experiments' names.
+        If the split R-hat of an effect exceeds 1.05, a transition diverged, or
+        ``backend="independence"`` does not cover a posterior, with the experiments' names.
 
     Examples
     --------
@@ -140,7 +141,7 @@ def fit_experiments(
     (3, 1)
     >>> next_one = HierarchicalBayesianIV.from_estimators(fits)
     """
-    template = BayesianIV(chains=2, draws=500, tune=500) if estimator is None else estimator
+    template = DEFAULT if estimator is None else estimator
     if not isinstance(template, BayesianIV):
         raise TypeError(
             "estimator must be a BayesianIV or HierarchicalBayesianIV; got "
@@ -164,7 +165,7 @@ def fit_experiments(
         raise ValueError(f"frame must have rows in a group of {by!r}; got none.")
     if not next(iter(sums.values())).columns.treatments:
         raise ValueError(f"treatment must name a column; got {treatment!r}.")
-    models, failures = _part({key: _attempt(_model, template, own) for key, own in sums.items()})
+    models, failures = _part({key: attempt(_model, template, own) for key, own in sums.items()})
     _check_some(models, failures)
     stack, failed = _sample(template, models, n_jobs)
     failures = {key: reason for key in sums if (reason := (failures | failed).get(key))}
@@ -172,32 +173,35 @@ def fit_experiments(
     _warn_of_failures(failures, len(sums))
     _warn_of_convergence(stack, [key for key in sums if key not in failures])
     fitted = {key: own for key, own in sums.items() if key not in failures}
-    weak = _weak(template, fitted)
+    evidence = {key: _evidence(template, own) for key, own in fitted.items()}
+    weak = _weak(evidence) if template.check else {}
     _warn_of_weakness(weak, len(sums))
-    found = {key: _said(template, models[key], own) for key, own in fitted.items()}
+    found = {
+        key: said_by_model(own, models[key], template.exclusion_scale)
+        for key, own in evidence.items()
+    }
     return _collect(
         stack, {key: own.moments for key, own in sums.items()}, found, failures, weak, by
     )
 
 
-def _said(template: BayesianIV, model: Model, sums: Sums) -> Said:
-    """What one experiment says without prior and history."""
-    equation = Equation.from_sums(sums.moments, sums.fourth, fit_intercept=template.fit_intercept)
-    return said_by_model(equation, model, template.exclusion_scale)
+def _evidence(template: BayesianIV, sums: Sums) -> Evidence | None:
+    """What one experiment's data say of its instruments and its effect."""
+    return Evidence.of(
+        Equation.from_sums(sums.moments, sums.fourth, fit_intercept=template.fit_intercept)
+    )
 
 
-def _attempt[T](step: Callable[..., T], *arguments: Any) -> T | str:
-    """Result of a step, or the reason why one experiment's numbers do not allow it."""
-    try:
-        return step(*arguments)
-    except (ValueError, ArithmeticError, RuntimeError) as error:
-        return str(error) or type(error).__name__
-
-
-def _part[T](results: dict[Any, T | str]) -> tuple[dict[Any, T], dict[Any, str]]:
+def _part[T](results: dict[Any, T | Exception]) -> tuple[dict[Any, T], dict[Any, str]]:
     """Results, and reasons why there are none, by experiment."""
-    good = {key: value for key, value in results.items() if not isinstance(value, str)}
-    return good, {key: value for key, value in results.items() if isinstance(value, str)}
+    good = {key: value for key, value in results.items() if not isinstance(value, Exception)}
+    return good, {
+        key: _reason(value) for key, value in results.items() if isinstance(value, Exception)
+    }
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _model(template: BayesianIV, sums: Sums) -> Model:
@@ -209,14 +213,13 @@ def _sample(
     template: BayesianIV, models: dict[Any, Model], n_jobs: int | None
 ) -> tuple[Stack, dict[Any, str]]:
     """Draws of all experiments, taken as they come, and the reasons why some have none."""
-    stack, failures, settings = Stack(len(models)), {}, template._settings()
-    sampled = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
-        delayed(_attempt)(sample_model, model, template.backend, settings)
-        for model in models.values()
+    stack, failures = Stack(len(models)), {}
+    sampled = sample_models(
+        list(models.values()), template.backend, template._settings(), n_jobs=n_jobs
     )
     for (key, model), result in zip(models.items(), sampled, strict=True):
-        if isinstance(result, str):
-            failures[key] = result
+        if isinstance(result, Exception):
+            failures[key] = _reason(result)
         else:
             stack.put(str(key), model.coords, *result)
     return stack, failures
@@ -258,18 +261,9 @@ def _check_some(fitted: Sized, failures: dict[Any, str]) -> None:
         raise ValueError(f"No experiment can be fitted. Experiment {key!r}: {reason}")
 
 
-def _weak(template: BayesianIV, groups: dict[Any, Sums]) -> dict[Any, str]:
+def _weak(evidence: dict[Any, Evidence | None]) -> dict[Any, str]:
     """Why experiments' instruments may be weak, of those that are."""
-    if not template.check:
-        return {}
-    found = {}
-    for key, own in groups.items():
-        evidence = Evidence.of(
-            Equation.from_sums(own.moments, own.fourth, fit_intercept=template.fit_intercept)
-        )
-        if evidence is not None and evidence.weakness:
-            found[key] = evidence.weakness
-    return found
+    return {key: own.weakness for key, own in evidence.items() if own and own.weakness}
 
 
 def _warn_of_weakness(weak: dict[Any, str], total: int) -> None:
@@ -298,15 +292,16 @@ def _warn_of_failures(failures: dict[Any, str], total: int) -> None:
 
 
 def _warn_of_convergence(stack: Stack, keys: list[Any]) -> None:
-    """Warn of experiments whose chains disagree or diverged."""
+    """Warn of experiments whose chains disagree, diverged or do not cover the posterior."""
     rhat = split_rhat(stack.effects).max(axis=-1)
-    bad = ~(rhat <= MAX_SPLIT_RHAT) | stack.diverging.any((0, 1))
+    bad = np.logical_or(~(rhat <= MAX_SPLIT_RHAT), stack.suspect)
     if bad.any():
         names = [keys[i] for i in np.flatnonzero(bad)]
         warnings.warn(
             f"The sampler has not converged in {len(names)} of {len(keys)} experiments "
             f"({', '.join(map(str, names[:SHOWN]))}): raise draws, tune or target_accept of the "
-            "estimator, or use a tighter prior.",
+            'estimator, use a tighter prior or, in the place of backend="independence", '
+            '"numpyro".',
             ConvergenceWarning,
             skip_file_prefixes=OURS,
         )

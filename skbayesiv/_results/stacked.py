@@ -9,6 +9,7 @@ import numpy as np
 from skbayesiv._models.history.draws import MAX_BETA_J
 from skbayesiv._models.parts.names import DIMS, Coords
 from skbayesiv._models.parts.posterior import Posterior
+from skbayesiv._results.convergence import not_covered
 from skbayesiv._results.tree import dataset
 from skbayesiv._sampling.target import Draws
 from skbayesiv._typing import Array, Values
@@ -54,9 +55,10 @@ class Stack:
         return self._written(self._posterior)["beta_t"]
 
     @property
-    def diverging(self) -> Array:
-        """Which transitions diverged, shape (chains, draws, experiments)."""
-        return self._written(self._stats)["diverging"]
+    def suspect(self) -> Array:
+        """Experiments with transitions that diverged or a proposal that is no cover, (J,)."""
+        stats = self._written(self._stats)
+        return np.logical_or(stats["diverging"].any((0, 1)), not_covered(stats))
 
     def tree(self) -> Any:
         """Groups posterior and sample_stats with a dimension experiment after chain and draw."""

@@ -8,7 +8,8 @@ import sys
 FORKED = (
     'backend="numpyro" cannot sample in a fork of a process that has used JAX, whose threads are '
     'not there. Start processes by multiprocessing.get_context("spawn") or "forkserver", or by '
-    'joblib\'s default backend "loky"; backend="pymc" and TwoStageLS work in a fork.'
+    'joblib\'s default backend "loky"; backend="independence", backend="pymc" and TwoStageLS work '
+    "in a fork."
 )
 
 

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from skbayesiv._sampling.compilation_cache import follow_environment
+from skbayesiv._sampling.forks import claim_jax
 from skbayesiv._sampling.libraries import load_jax
+from skbayesiv._sampling.proposal import near_mode
 from skbayesiv._sampling.splitmix import splitmix
 from skbayesiv._sampling.target import MAX_TREE_DEPTH, PIECES, Draws, Settings, Target
 from skbayesiv._sampling.threads import one_blas_thread
@@ -36,27 +38,32 @@ def sample(
     settings : Settings
     track : callable, optional
         Wraps the loop over the run's `PIECES` equal pieces, to show its progress.
+
+    Raises
+    ------
+    RuntimeError
+        In a fork of a process that has used JAX.
     """
+    claim_jax()
     load_jax()
     import jax
     import numpyro.infer.hmc  # noqa: F401  (sets JAX options, so it comes before tracing)
 
     generator = np.random.default_rng(settings.seed)
-    jitter = generator.uniform(-1.0, 1.0, (settings.chains, target.start.size))
-    starts = target.start + jitter * target.spread
+    start, spread = near_mode(target)
+    starts = start + generator.uniform(-1.0, 1.0, (settings.chains, start.size)) * spread
     keys = generator.integers(2**32, size=(settings.chains, 2), dtype=np.uint32)
-    numbers = starts, keys, target.spread**2, np.float64(settings.target_accept), target.arrays
+    numbers = starts, keys, spread**2, np.float64(settings.target_accept), target.arrays
     static = target.log_density, target.shape, settings.tune
     total = settings.tune + settings.draws
     length, pieces = (total, [0]) if track is None else (-(-total // PIECES), track(range(PIECES)))
     advance = _program()
     parts = []
     with jax.enable_x64(True), one_blas_thread():
-        states, begin = _blank(target.start.size, settings.chains), True
+        states = _blank(start.size, settings.chains)
         for _ in pieces:
             for steps in _calls(length):
-                states, out = advance(*static, begin, steps, states, *numbers)
-                begin = False
+                states, out = advance(*static, not parts, steps, states, *numbers)
                 parts.append((out, steps))
             if track is not None:
                 jax.block_until_ready(out)  # JAX hands out arrays before they are computed
@@ -103,7 +110,7 @@ def _kernel(
     from numpyro.infer.util import ParamInfo
 
     def potential(u: Any) -> Any:
-        return -log_density(shape, u, arrays)
+        return -log_density(shape, u, arrays, jnp)
 
     init, advance = hmc(potential, algo="NUTS")
 

@@ -20,21 +20,41 @@ class Target:
 
     Attributes
     ----------
-    log_density : callable (shape, u, arrays) -> scalar
-        A module-level function, so that its compiled program can be found again.
+    log_density : callable (shape, u, arrays, xp) -> scalar
+        A module-level function, so that its compiled program can be found again. `xp` is
+        `jax.numpy`, or NumPy, where u may have the shape (dim, N) for N values at once.
     shape : hashable
         Everything static.
     arrays : pytree of arrays
         Everything that changes without recompiling.
     start, spread : ndarray of shape (dim,)
         A point in the bulk of the posterior and a rough standard deviation in each direction.
+    stacks : bool, default=False
+        Whether `arrays` may have axes (J, 1) in front under NumPy, with u of shape (dim, J, N).
+    factors : tuple of Target, optional
+        Where the coordinates come in independent parts, one after the other: a target of each.
     """
 
-    log_density: Callable[[Any, Any, Any], Any]
+    log_density: Callable[[Any, Any, Any, Any], Any]
     shape: Hashable
     arrays: Any
     start: Array
     spread: Array
+    stacks: bool = False
+    factors: tuple[Target, ...] = ()
+
+
+def side_by_side(log_density: Callable[[Any, Any, Any, Any], Any], *factors: Target) -> Target:
+    """The product of targets of the same shape and arrays, by its log density."""
+    first = factors[0]
+    return Target(
+        log_density,
+        first.shape,
+        first.arrays,
+        np.concatenate([factor.start for factor in factors]),
+        np.concatenate([factor.spread for factor in factors]),
+        factors=factors,
+    )
 
 
 @dataclass(frozen=True)
@@ -61,7 +81,7 @@ class Draws:
     position : ndarray of shape (chains, draws, dim)
     stats : dict of str to ndarray of shape (chains, draws)
         ``diverging``, ``tree_depth``, ``n_steps``, ``acceptance_rate``, ``energy``, ``lp``,
-        ``step_size``, in ArviZ's names.
+        ``step_size`` or ``pareto_k``, in ArviZ's names.
     """
 
     position: Array

@@ -55,9 +55,10 @@ def assert_matches(draws, exact):
 
 
 @pytest.mark.parametrize("eta", [1.0, 2.0])
-def test_push_posterior_is_exact(push, notebook, eta):
+def test_push_posterior_is_exact(push, notebook, eta, backend):
     y, t, z = push
-    est = BayesianIV(**(notebook | {"lkj_eta": eta}), random_state=1).fit(None, t, y, z=z)
+    own = notebook | {"lkj_eta": eta, "backend": backend}
+    est = BayesianIV(**own, random_state=1).fit(None, t, y, z=z)
     assert_matches(flat(est), REFERENCE[f"eta={eta:g}"])
     assert int(est.idata_.sample_stats["diverging"].sum()) == 0
     draws = est.idata_.posterior["beta_t"].to_numpy()
@@ -89,7 +90,7 @@ def test_published_exact_values():
 
 
 @unchecked
-def test_weak_instrument_posterior_is_exact():
+def test_weak_instrument_posterior_is_exact(backend):
     """First-stage F near 1: the posterior is far from normal and nothing diverges."""
     rng = np.random.default_rng(3)
     n = 100
@@ -109,6 +110,7 @@ def test_weak_instrument_posterior_is_exact():
         lkj_eta=1.0,
         intercept_prior="raw",
         draws=4000,
+        backend=backend,
         random_state=0,
     ).fit(None, t, y, z=z)
     exact, _ = posterior(cross_products(y, t, z), prior, points=121, width=24.0)
@@ -130,10 +132,10 @@ def moderate():
 
 
 @pytest.mark.parametrize("data", ["push", "moderate"])
-def test_posterior_with_a_learnt_first_stage_is_exact(push, notebook, data):
+def test_posterior_with_a_learnt_first_stage_is_exact(push, notebook, data, backend):
     """Against quadrature over the covariance and the spread, in other code."""
     y, t, z = push if data == "push" else moderate()
-    own = {"beta_z_scale": "learned", "lkj_eta": 0.5}
+    own = {"beta_z_scale": "learned", "lkj_eta": 0.5, "backend": backend}
     if data == "moderate":
         notebook = notebook | {"intercept_y_loc": 0.0, "beta_t_scale": 2.0}
     own = notebook | own

@@ -71,8 +71,10 @@ def report(fitted):
     return fitted.borrowing()
 
 
-def test_push_posterior_is_exact(push, fitted):
+def test_push_posterior_is_exact(push, notebook, backend):
     y, t, z = push
+    parameters = HYPER | notebook | {"backend": backend, "draws": 2000, "random_state": 2}
+    fitted = HierarchicalBayesianIV(EFFECTS, ERRORS, **parameters).fit(None, t, y, z=z)
     expected, sigma, weight = exact(cross_products(y, t, z))
     p = fitted.idata_.posterior
     draws = {
@@ -208,12 +210,13 @@ def test_leave_one_out_is_a_refit(push, notebook, report):
     assert table.loc["2", "effect sd"] == pytest.approx(sd, rel=0.08)
 
 
-def test_robust_mixture_is_exact(push, notebook):
+def test_robust_mixture_is_exact(push, notebook, backend):
     """The posterior probability of exchangeability equals the ratio of two evidences."""
     y, t, z = push
     shifted = y + 2.7 * t
     parameters = HYPER | notebook | {"sigma_t_bar_prior": "half-normal", "robust_weight": 0.2}
-    est = HierarchicalBayesianIV(EFFECTS, ERRORS, **parameters, draws=2000, random_state=0)
+    parameters |= {"backend": backend, "draws": 2000, "random_state": 0}
+    est = HierarchicalBayesianIV(EFFECTS, ERRORS, **parameters)
     with pytest.warns(PriorDataConflictWarning):
         est.fit(None, t, shifted, z=z)
     gram = cross_products(shifted, t, z)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from rowwise import collapsed
@@ -395,7 +396,7 @@ def off_law_of_sigma_bar(log_density):
     log_sigma = np.linspace(-12.0, 9.0, 3001)
     with jax.enable_x64(True):
         at = np.column_stack([np.zeros((3001, 3)), log_sigma])  # at one covariance
-        value = np.asarray(jax.jit(jax.vmap(lambda u: log_density(shape, u, arrays)))(at))
+        value = np.asarray(jax.jit(jax.vmap(lambda u: log_density(shape, u, arrays, jnp)))(at))
     weight = np.exp(value - np.max(value))
     below = (np.cumsum(weight) - 0.5 * weight) / weight.sum()
     probability = np.linspace(0.02, 0.98, 25)
@@ -403,8 +404,8 @@ def off_law_of_sigma_bar(log_density):
     return np.abs(np.interp(np.log(quantiles), log_sigma, below) - probability).max()
 
 
-def without_sigma_bars_jacobian(shape, u, arrays):
-    return history_density.log_density(shape, u, arrays) - u[3]
+def without_sigma_bars_jacobian(shape, u, arrays, xp):
+    return history_density.log_density(shape, u, arrays, xp) - u[3]
 
 
 def test_sigma_bar_without_rows():

@@ -55,7 +55,7 @@ def test_unknown_backend_names_the_known_ones(rows, monkeypatch):
 THREADS = []
 
 
-def note_threads(shape, u, arrays):
+def note_threads(shape, u, arrays, xp):
     """A density that looks at the BLAS when it is traced, and wants no program compiled."""
     pools = [info for info in threadpool_info() if info["user_api"] == "blas"]
     THREADS.extend(pool["num_threads"] for pool in pools)

@@ -12,7 +12,7 @@ afterwards with their exact weights.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from skbayesiv._models.history.sums import MAX_EXACT, Earlier, Experiments, Tabl
 from skbayesiv._models.history.table import History
 from skbayesiv._models.parts.model import EffectModel
 from skbayesiv._models.parts.scales import SCALE_PRIORS
-from skbayesiv._sampling.target import Target
+from skbayesiv._sampling.target import Target, side_by_side
 
 HISTORY_BUCKETS = (8, 64, MAX_EXACT)
 
@@ -90,21 +90,21 @@ def hierarchical_target(
     base: Target, shape: HierarchicalShape, arrays: HierarchicalArrays
 ) -> Target:
     """What the sampler needs, from the current experiment's own target."""
-    start = [base.start, np.log(arrays.sigma_scale) - 1.0]
-    spread = [base.spread, np.ones_like(arrays.sigma_scale)]
-    if shape.mixture:
-        start.append(base.start)
-        spread.append(base.spread)
-    return Target(log_density, shape, arrays, np.concatenate(start), np.concatenate(spread))
+    start = np.append(base.start, np.log(arrays.sigma_scale) - 1.0)
+    spread = np.append(base.spread, np.ones_like(arrays.sigma_scale))
+    stacks = isinstance(arrays.earlier, Experiments)
+    near = Target(log_borrowed, shape, arrays, start, spread, stacks)
+    if not shape.mixture:
+        return replace(near, log_density=log_density)
+    vague = Target(log_vague, shape, arrays, base.start, base.spread, stacks)
+    return side_by_side(log_density, near, vague)
 
 
-def log_density(shape: HierarchicalShape, u: Any, arrays: HierarchicalArrays) -> Any:
+def log_density(shape: HierarchicalShape, u: Any, arrays: HierarchicalArrays, xp: Any) -> Any:
     """Log posterior density of (current coordinates, log sigma_bar), or of the product."""
-    import jax.numpy as jnp
-
-    value = log_borrowed(shape, u, arrays, jnp)
+    value = log_borrowed(shape, u, arrays, xp)
     if shape.mixture:
-        value = value + log_vague(shape, u[shape.dim :], arrays, jnp)
+        value = value + log_vague(shape, u[shape.dim :], arrays, xp)
     return value
 
 
@@ -120,24 +120,25 @@ def log_borrowed(shape: HierarchicalShape, u: Any, arrays: HierarchicalArrays, x
         loc.append(given.mean)
         precision.append(1.0 / (given.variance + xp.exp(2.0 * log_sigma)))
         kind = SCALE_PRIORS[shape.sigma_bar_prior]
-        prior = kind.log_pdf(log_sigma, arrays.sigma_scale[k], xp)
+        prior = kind.log_pdf(log_sigma, arrays.sigma_scale[..., k], xp)
         total = total + given.log_evidence + prior + log_sigma
     return total + shape.given_prior(shape.current, u, arrays.current, loc, precision, xp)
 
 
 def log_vague(shape: HierarchicalShape, u: Any, arrays: HierarchicalArrays, xp: Any) -> Any:
     """Log density of the current coordinates under the vague prior."""
-    loc, precision = vague_prior(shape, arrays)
-    return shape.given_prior(shape.current, u, arrays.current, list(loc), list(precision), xp)
+    each = [arrays.current.loc, arrays.current.precision]
+    loc, precision = ([part[..., j] for j in shape.current.effect_positions] for part in each)
+    return shape.given_prior(shape.current, u, arrays.current, loc, precision, xp)
 
 
 def vague_prior(shape: HierarchicalShape, arrays: HierarchicalArrays) -> tuple[Any, Any]:
     """Loc and precision of the vague prior of the effects, each of shape (K,)."""
     at = np.array(shape.current.effect_positions)
-    return arrays.current.loc[at], arrays.current.precision[at]
+    return arrays.current.loc[..., at], arrays.current.precision[..., at]
 
 
 def given_log_sigma(arrays: HierarchicalArrays, k: int, log_sigma: Any, xp: Any) -> GivenSigma:
     """History of treatment k given log sigma_bar."""
-    sums = type(arrays.earlier)(*(values[k] for values in arrays.earlier)).sums(log_sigma, xp)
-    return given_sigma(sums, arrays.loc[k], arrays.scale[k], xp)
+    sums = arrays.earlier.of_treatment(k).sums(log_sigma, xp)
+    return given_sigma(sums, arrays.loc[..., k], arrays.scale[..., k], xp)

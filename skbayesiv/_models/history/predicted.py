@@ -9,14 +9,14 @@ is sampled side by side, as with any other history.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from skbayesiv._models.history.meta_analysis import Mixture
 from skbayesiv._models.parts.model import EffectModel
-from skbayesiv._sampling.target import Target
+from skbayesiv._sampling.target import Target, side_by_side
 from skbayesiv._typing import Array
 
 
@@ -56,34 +56,40 @@ def predicted_arrays(model: EffectModel, prediction: Mixture) -> PredictedArrays
 
 def predicted_target(base: Target, shape: PredictedShape, arrays: PredictedArrays) -> Target:
     """What the sampler needs, from the current experiment's own target."""
-    times = 2 if shape.vague else 1
-    return Target(
-        log_density, shape, arrays, np.tile(base.start, times), np.tile(base.spread, times)
+    near = Target(log_predicted, shape, arrays, base.start, base.spread, base.stacks)
+    return (
+        side_by_side(log_density, near, replace(near, log_density=log_vague))
+        if shape.vague
+        else near
     )
 
 
-def log_density(shape: PredictedShape, u: Any, arrays: PredictedArrays) -> Any:
-    """Log posterior density of the current coordinates or, with a vague component, both's."""
+def log_density(shape: PredictedShape, u: Any, arrays: PredictedArrays, xp: Any) -> Any:
+    """Log density of both components' coordinates, where there is a vague one."""
+    vague = log_vague(shape, u[shape.current.dim :], arrays, xp)
+    return log_predicted(shape, u, arrays, xp) + vague
+
+
+def log_predicted(shape: PredictedShape, u: Any, arrays: PredictedArrays, xp: Any) -> Any:
+    """Log density of the current coordinates under the prediction, a mixture."""
+    if xp is np:
+        return np.logaddexp.reduce(log_components(shape, u, arrays), axis=0)
     import jax
-    import jax.numpy as jnp
 
     def under(loc: Any, precision: Any) -> Any:
-        return shape.given_prior(shape.current, u, arrays.current, [loc], [precision], jnp)
+        return shape.given_prior(shape.current, u, arrays.current, [loc], [precision], xp)
 
     each = jax.vmap(under)(arrays.loc, arrays.precision)
-    value = jax.scipy.special.logsumexp(arrays.log_weight + each)
-    if shape.vague:
-        value = value + log_vague(shape, u[shape.current.dim :], arrays, jnp)
-    return value
+    return jax.scipy.special.logsumexp(arrays.log_weight + each)
 
 
 def log_components(shape: PredictedShape, u: Array, arrays: PredictedArrays) -> Array:
-    """Log density (M, N) of each component and of coordinates u (dim, N)."""
-    each = zip(arrays.log_weight, arrays.loc, arrays.precision, strict=True)
+    """Log density (M, ...) of each component and of coordinates u (dim, ...)."""
+    each = (arrays.log_weight, arrays.loc, arrays.precision)
     return np.stack(
         [
             weight + shape.given_prior(shape.current, u, arrays.current, [loc], [precision], np)
-            for weight, loc, precision in each
+            for weight, loc, precision in zip(*(np.moveaxis(a, -1, 0) for a in each), strict=True)
         ]
     )
 
@@ -91,5 +97,5 @@ def log_components(shape: PredictedShape, u: Array, arrays: PredictedArrays) -> 
 def log_vague(shape: PredictedShape, u: Any, arrays: PredictedArrays, xp: Any) -> Any:
     """Log density of the current coordinates under the vague prior."""
     (at,) = shape.current.effect_positions
-    loc, precision = arrays.current.loc[at], arrays.current.precision[at]
+    loc, precision = arrays.current.loc[..., at], arrays.current.precision[..., at]
     return shape.given_prior(shape.current, u, arrays.current, [loc], [precision], xp)

@@ -83,6 +83,10 @@ class Experiments(NamedTuple):
         """Number of the measured ones."""
         return self.known.sum(-1)
 
+    def of_treatment(self, k: int) -> Experiments:
+        """One treatment's, where they are stacked."""
+        return Experiments(*(values[..., k, :] for values in self))
+
     def pad(self, length: int) -> Experiments:
         """Fill up to a length."""
         more = 0, length - len(self.effects)
@@ -142,6 +146,10 @@ class Table(NamedTuple):
         coef[:, 0, 0] += 2.0 * log_unit
         coef[:, 3, 0] -= 2.0 * self.n * log_unit
         return Table(self.n, self.low - log_unit, self.high - log_unit, coef)
+
+    def of_treatment(self, k: int) -> Table:
+        """One treatment's, where they are stacked."""
+        return Table(*(values[k] for values in self))
 
     def sums(self, log_sigma: Any, xp: Any) -> Sums:
         """Sums at log sigma_bar, of shape (...)."""

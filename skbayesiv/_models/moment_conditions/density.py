@@ -49,7 +49,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skbayesiv._data.standardised import CANONICAL_BITS
-from skbayesiv._models.parts.small_matrices import Matrix, cholesky
+from skbayesiv._models.parts.small_matrices import Matrix, cholesky, solve_lower
 from skbayesiv._typing import Array
 
 UNROLL_UP_TO = 8
@@ -92,13 +92,11 @@ class CriterionArrays(NamedTuple):
     precision: Any  # (K,)
 
 
-def log_density(shape: CriterionShape, u: Any, arrays: CriterionArrays) -> Any:
-    """Log quasi-posterior density of the standardised effects u, shape (K,)."""
-    import jax.numpy as jnp
-
-    loc = [arrays.loc[j] for j in shape.effect_positions]
-    precision = [arrays.precision[j] for j in shape.effect_positions]
-    return log_likelihood_and_prior(shape, u, arrays, loc, precision, jnp)
+def log_density(shape: CriterionShape, u: Any, arrays: CriterionArrays, xp: Any) -> Any:
+    """Log quasi-posterior density of the standardised effects u, shape (K, ...)."""
+    loc = [arrays.loc[..., j] for j in shape.effect_positions]
+    precision = [arrays.precision[..., j] for j in shape.effect_positions]
+    return log_likelihood_and_prior(shape, u, arrays, loc, precision, xp)
 
 
 def log_likelihood_and_prior(
@@ -122,7 +120,7 @@ def log_likelihood_and_prior(
 
 def log_criterion(shape: CriterionShape, beta: list[Any], arrays: CriterionArrays, xp: Any) -> Any:
     """(m - q) / 2 log(1 - Q / m), the log quasi-likelihood of the effects."""
-    a = [1.0, *(arrays.centre[i] - b for i, b in enumerate(beta))]
+    a = [1.0, *(arrays.centre[..., i] - b for i, b in enumerate(beta))]
     square = (_unrolled if shape.unrolled else _dense)(shape, a, arrays, xp)
     share = xp.minimum(square / xp.maximum(arrays.units, 1.0), LARGEST_SHARE)
     return 0.5 * spare_units(shape, arrays, xp) * xp.log1p(-share)
@@ -137,28 +135,21 @@ def _unrolled(shape: CriterionShape, a: list[Any], arrays: CriterionArrays, xp: 
     """Q, the algebra of the Q x Q system written out (one fused kernel)."""
     q, size = range(shape.n_instruments), range(len(a))
     w = arrays.weight
-    g = [sum(arrays.moment[r, i] * a[i] for i in size) for r in q]
+    g = [sum(arrays.moment[..., r, i] * a[i] for i in size) for r in q]
     pairs = [(i, j, (1.0 if i == j else 2.0) * a[i] * a[j]) for i in size for j in range(i + 1)]
     s: Matrix = [[None for _ in q] for _ in q]
     for r in q:
         for c in range(r + 1):
-            entry = sum(w[r, c, i, j] * product for i, j, product in pairs)
-            s[r][c] = s[c][r] = entry + arrays.direct[r, c] if shape.exclusion else entry
-    return _square(cholesky(s, xp), g)
-
-
-def _square(lower: Matrix, g: list[Any]) -> Any:
-    """g'A^-1 g with A = L L', by forward substitution."""
-    white: list[Any] = []
-    for i, row in enumerate(lower):
-        white.append((g[i] - sum(row[j] * white[j] for j in range(i))) / row[i])
-    return sum(value * value for value in white)
+            entry = sum(w[..., r, c, i, j] * product for i, j, product in pairs)
+            own = entry + arrays.direct[..., r, c] if shape.exclusion else entry
+            s[r][c] = s[c][r] = own
+    return sum(value * value for value in solve_lower(cholesky(s, xp), g))
 
 
 def _dense(shape: CriterionShape, a: list[Any], arrays: CriterionArrays, xp: Any) -> Any:
     """The same with LAPACK; entries of `a` may be arrays of draws."""
     contrast = xp.stack(xp.broadcast_arrays(*a), axis=-1)
-    g = contrast @ arrays.moment.T
+    g = (arrays.moment @ contrast[..., None])[..., 0]
     wide = weight_matrix(arrays.weight, contrast, xp) + arrays.direct
     return (g * xp.linalg.solve(wide, g[..., None])[..., 0]).sum(-1)
 
@@ -170,4 +161,4 @@ def contrasts(arrays: CriterionArrays, beta: Array) -> Array:
 
 def weight_matrix(weight: Any, contrast: Any, xp: Any) -> Any:
     """S(beta) of shape (..., Q, Q) at contrasts of shape (..., 1 + K)."""
-    return xp.einsum("qrij,...i,...j->...qr", weight, contrast, contrast)
+    return xp.einsum("...qrij,...i,...j->...qr", weight, contrast, contrast)

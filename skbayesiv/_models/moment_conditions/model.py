@@ -80,7 +80,8 @@ class CriterionModel(DesignedModel):
 
     def target(self) -> Target:
         """Quasi-posterior of the effects."""
-        return Target(density.log_density, self.shape, self.arrays, *start(self.design))
+        at, spread = start(self.design)
+        return Target(density.log_density, self.shape, self.arrays, at, spread, stacks=True)
 
     def posterior(
         self,

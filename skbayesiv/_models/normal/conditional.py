@@ -20,10 +20,12 @@ from skbayesiv._models.parts.small_matrices import (
     invert_lower,
     log_determinant,
     product,
+    solve_lower,
     times_vector,
 )
 
 EffectPrior = tuple[Any, Any]
+ROUNDING = 1e-14  # of eigenvalues of a positive definite matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +60,21 @@ class DenseSums:
     spread: Matrix | None
 
 
+def over_blocks(values: Any) -> Any:
+    """Sum over the blocks, which are last; one by itself is faster than as a sum."""
+    return values[..., 0] if values.shape[-1] == 1 else values.sum(-1)
+
+
 def block_step(arrays: Arrays, omega: Matrix, xp: Any) -> BlockStep:
     """Solve every D x D block A_p = g_p Omega + diag(kappa_p) at once."""
     size = range(len(omega))
     wide = [[entry[..., None] for entry in row] for row in omega]
     g, kappa = arrays.block_gram, arrays.block_precision
-    a = [[g * wide[d][e] + (kappa[:, d] if d == e else 0.0) for e in size] for d in size]
+    a = [[g * wide[d][e] + (kappa[..., d] if d == e else 0.0) for e in size] for d in size]
     factor = cholesky(a, xp)
     variance = gram_of_lower(invert_lower(factor))
-    h = [arrays.block_cross[:, d] for d in size]
-    b = [w + kappa[:, d] * arrays.block_loc[:, d] for d, w in enumerate(times_vector(wide, h))]
+    h = [arrays.block_cross[..., d] for d in size]
+    b = [w + kappa[..., d] * arrays.block_loc[..., d] for d, w in enumerate(times_vector(wide, h))]
     mean = times_vector(variance, b)
     gain = product(variance, wide)
     return BlockStep(
@@ -77,8 +84,8 @@ def block_step(arrays: Arrays, omega: Matrix, xp: Any) -> BlockStep:
         reduce=product(wide, gain),
         mean=mean,
         pull=times_vector(wide, mean),
-        quadratic=sum(b[d] * mean[d] for d in size).sum(-1),
-        log_det=log_determinant(factor, xp).sum(-1),
+        quadratic=over_blocks(sum(b[d] * mean[d] for d in size)),
+        log_det=over_blocks(log_determinant(factor, xp)),
     )
 
 
@@ -92,11 +99,11 @@ def error_products(
     for d in size:
         for e in range(d + 1):
             blocks = sums.mixed[d] * mb[e] + mb[d] * sums.mixed[e] + g * mb[d] * mb[e]
-            blocks = blocks - mb[d] * h[:, e] - mb[e] * h[:, d]
+            blocks = blocks - mb[d] * h[..., e] - mb[e] * h[..., d]
             if sums.spread is not None:
                 blocks = blocks + _block_spread(g, step, sums.spread, d, e)
-            value = arrays.response[d, e] - sums.cross[d][e] - sums.cross[e][d]
-            out[d][e] = out[e][d] = value + sums.gram[d][e] + blocks.sum(-1)
+            value = arrays.response[..., d, e] - sums.cross[d][e] - sums.cross[e][d]
+            out[d][e] = out[e][d] = value + sums.gram[d][e] + over_blocks(blocks)
     return out
 
 
@@ -126,32 +133,42 @@ class Solved:
 
     quadratic: Any
     log_det: Any
-    mean: Any
     deviation: Any
-    variance: Any
-    factor: Any
+    square: Any  # E[(theta_j - m0_j)^2]
     products: DenseSums
+
+
+def unrolled_system(
+    shape: Shape, arrays: Arrays, omega: Matrix, step: BlockStep, prior: tuple[Any, Any], xp: Any
+) -> tuple[Matrix, list[Any], list[Any]]:
+    """Cholesky factor of A, h and c of few dense coefficients, the blocks eliminated."""
+    loc, precision = prior
+    eq, m, size = shape.equations, range(len(shape.equations)), range(shape.n_equations)
+    g, h = arrays.gram, arrays.cross
+    gx = [arrays.block_mixed[..., j, :] for j in m]
+    a: Matrix = [[None for _ in m] for _ in m]
+    for j in m:
+        for k in range(j + 1):
+            taken = over_blocks(gx[j] * gx[k] * step.reduce[eq[j]][eq[k]])
+            a[j][k] = a[k][j] = g[..., j, k] * omega[eq[j]][eq[k]] - taken
+    b = [
+        sum(h[..., j, e] * omega[eq[j]][e] for e in size) - over_blocks(gx[j] * step.pull[eq[j]])
+        for j in m
+    ]
+    c = [of_data - of_prior for of_data, of_prior in zip(b, times_vector(a, loc), strict=True)]
+    for j in m:
+        a[j][j] = a[j][j] + precision[j]
+    return cholesky(a, xp), b, c
 
 
 def solve_unrolled(
     shape: Shape, arrays: Arrays, omega: Matrix, step: BlockStep, prior: tuple[Any, Any], xp: Any
 ) -> Solved:
     """Solve the dense coefficients with their algebra written out (one fused kernel)."""
-    loc, precision = prior
-    eq, m, size = shape.equations, range(len(shape.equations)), range(shape.n_equations)
-    g, gx, h = arrays.gram, arrays.block_mixed, arrays.cross
-    a: Matrix = [[None for _ in m] for _ in m]
-    for j in m:
-        for k in range(j + 1):
-            taken = (gx[j] * gx[k] * step.reduce[eq[j]][eq[k]]).sum(-1)
-            a[j][k] = a[k][j] = g[j, k] * omega[eq[j]][eq[k]] - taken
-    b = [
-        sum(h[j, e] * omega[eq[j]][e] for e in size) - (gx[j] * step.pull[eq[j]]).sum(-1) for j in m
-    ]
-    c = [of_data - of_prior for of_data, of_prior in zip(b, times_vector(a, loc), strict=True)]
-    for j in m:
-        a[j][j] = a[j][j] + precision[j]
-    factor = cholesky(a, xp)
+    loc, m, size = prior[0], range(len(shape.equations)), range(shape.n_equations)
+    g, h = arrays.gram, arrays.cross
+    gx = [arrays.block_mixed[..., j, :] for j in m]
+    factor, b, c = unrolled_system(shape, arrays, omega, step, prior, xp)
     variance = gram_of_lower(invert_lower(factor))
     deviation = times_vector(variance, c)
     mean = [loc[j] + deviation[j] for j in m]
@@ -159,14 +176,19 @@ def solve_unrolled(
     in_eq = [shape.members(d) for d in size]
     products = DenseSums(
         gram=[
-            [sum((g[j, k] * second[j][k] for j in in_eq[d] for k in in_eq[e]), 0.0) for e in size]
+            [
+                sum((g[..., j, k] * second[j][k] for j in in_eq[d] for k in in_eq[e]), 0.0)
+                for e in size
+            ]
             for d in size
         ],
-        cross=[[sum((mean[j] * h[j, e] for j in in_eq[d]), 0.0) for e in size] for d in size],
-        mixed=[sum((gx[j] * mean[j] for j in in_eq[d]), 0.0 * step.mean[d]) for d in size],
+        cross=[[sum((mean[j] * h[..., j, e] for j in in_eq[d]), 0.0) for e in size] for d in size],
+        mixed=[sum((gx[j] * _wide(mean[j]) for j in in_eq[d]), 0.0 * step.mean[d]) for d in size],
         spread=[
             [
-                sum((gx[j] * gx[k] * variance[j][k] for j in in_eq[d] for k in in_eq[e]), 0.0)
+                sum(
+                    (gx[j] * gx[k] * _wide(variance[j][k]) for j in in_eq[d] for k in in_eq[e]), 0.0
+                )
                 for e in size
             ]
             for d in size
@@ -174,7 +196,13 @@ def solve_unrolled(
     )
     quadratic = sum((c[j] * deviation[j] + (b[j] + c[j]) * loc[j] for j in m), 0.0)
     log_det = log_determinant(factor, xp) if shape.equations else 0.0
-    return Solved(quadratic, log_det, mean, deviation, variance, factor, products)
+    square = [variance[j][j] + deviation[j] ** 2 for j in m]
+    return Solved(quadratic, log_det, deviation, square, products)
+
+
+def _wide(entry: Any) -> Any:
+    """An entry with an axis for the blocks."""
+    return entry[..., None]
 
 
 def dense_system(
@@ -185,11 +213,15 @@ def dense_system(
     eq, size = np.asarray(shape.equations, dtype=int), range(shape.n_equations)
     stacked = xp.stack([xp.stack(row, axis=-1) for row in omega], axis=-2)
     members = [shape.members(d) for d in size]
-    gx = [arrays.block_mixed[np.asarray(rows, dtype=int)] for rows in members]
+    gx = [arrays.block_mixed[..., np.asarray(rows, dtype=int), :] for rows in members]
     taken = xp.concatenate(
         [
             xp.concatenate(
-                [(gx[d] * step.reduce[d][e][..., None, :]) @ gx[e].T for e in size], axis=-1
+                [
+                    (gx[d] * step.reduce[d][e][..., None, :]) @ xp.swapaxes(gx[e], -1, -2)
+                    for e in size
+                ],
+                axis=-1,
             )
             for d in size
         ],
@@ -207,11 +239,11 @@ def dense_products(shape: Shape, arrays: Arrays, mean: Any, variance: Any, xp: A
     size = range(shape.n_equations)
     rows = [np.asarray(shape.members(d), dtype=int) for d in size]
     part = [mean[..., r] for r in rows]
-    gx = [arrays.block_mixed[r] for r in rows]
+    gx = [arrays.block_mixed[..., r, :] for r in rows]
 
     def gram(d: int, e: int) -> Any:
-        g = arrays.gram[np.ix_(rows[d], rows[e])]
-        value = ((part[d] @ g) * part[e]).sum(-1)
+        g = arrays.gram[..., rows[d][:, None], rows[e]]
+        value = (_times(part[d], g) * part[e]).sum(-1)
         if variance is None:
             return value
         return value + (g * variance[..., rows[d][:, None], rows[e]]).sum((-2, -1))
@@ -222,8 +254,8 @@ def dense_products(shape: Shape, arrays: Arrays, mean: Any, variance: Any, xp: A
 
     return DenseSums(
         gram=[[gram(d, e) for e in size] for d in size],
-        cross=[[part[d] @ arrays.cross[rows[d], e] for e in size] for d in size],
-        mixed=[part[d] @ gx[d] for d in size],
+        cross=[[(part[d] * arrays.cross[..., rows[d], e]).sum(-1) for e in size] for d in size],
+        mixed=[_times(part[d], gx[d]) for d in size],
         spread=None if variance is None else [[spread(d, e) for e in size] for d in size],
     )
 
@@ -244,12 +276,15 @@ def solve_dense(
     return Solved(
         quadratic=(c * deviation + (h + c) * prior[0]).sum(-1),
         log_det=2.0 * xp.log(diagonal).sum(-1),
-        mean=mean,
         deviation=deviation,
-        variance=variance,
-        factor=factor,
+        square=xp.diagonal(variance, axis1=-2, axis2=-1) + deviation**2,
         products=dense_products(shape, arrays, mean, variance, xp),
     )
+
+
+def _times(vector: Any, matrix: Any) -> Any:
+    """Product of vectors (..., a) and matrices (..., a, b)."""
+    return (vector[..., None, :] @ matrix)[..., 0, :]
 
 
 def _solve_triangular(factor: Any, right: Any) -> Any:
@@ -261,7 +296,7 @@ def _solve_triangular(factor: Any, right: Any) -> Any:
 def own_prior(arrays: Arrays, shape: Shape) -> EffectPrior:
     """Prior of beta_t where no other is given."""
     at = shape.effect_positions
-    return [arrays.loc[j] for j in at], [arrays.precision[j] for j in at]
+    return [arrays.loc[..., j] for j in at], [arrays.precision[..., j] for j in at]
 
 
 def coefficient_prior(
@@ -279,12 +314,12 @@ def coefficient_prior(
     Returns
     -------
     loc, precision
-        Lists of m scalars where the algebra is written out, else arrays (..., m).
+        Lists of m entries where the algebra is written out, else arrays (..., m).
     """
-    if not shape.unrolled or xp is np:
+    if not shape.unrolled:
         return _prior_vectors(shape, arrays, effect_prior, log_sd, xp)
-    loc = [arrays.loc[j] for j in range(len(shape.equations))]
-    precision = [arrays.precision[j] for j in range(len(shape.equations))]
+    loc = [arrays.loc[..., j] for j in range(len(shape.equations))]
+    precision = [arrays.precision[..., j] for j in range(len(shape.equations))]
     for i, j in enumerate(shape.effect_positions):
         loc[j], precision[j] = effect_prior[0][i], effect_prior[1][i]
     factor = [xp.exp(-2.0 * value) for value in log_sd]
@@ -334,11 +369,54 @@ def conditional(
     solved : Solved
     """
     step = block_step(arrays, omega, xp)
-    solve = solve_unrolled if shape.unrolled and xp is not np else solve_dense
+    solve = solve_unrolled if shape.unrolled else solve_dense
     solved = solve(shape, arrays, omega, step, prior, xp)
-    size = range(shape.n_equations)
-    trace = sum(omega[d][e] * arrays.response[d, e] for d in size for e in size)
-    value = step.quadratic - step.log_det + solved.quadratic - solved.log_det - trace
+    value = _value(arrays, omega, step, solved.quadratic, solved.log_det)
     means = block_means(step, solved.products.mixed)
     errors = error_products(arrays, step, solved.products, means)
-    return 0.5 * value, errors, solved
+    return value, errors, solved
+
+
+def log_marginal(
+    shape: Shape, arrays: Arrays, omega: Matrix, prior: tuple[Any, Any], xp: Any
+) -> Any:
+    """The value of `conditional` alone; not finite where A is not positive definite in floats."""
+    step = block_step(arrays, omega, xp)
+    if shape.unrolled:
+        lower, h, c = unrolled_system(shape, arrays, omega, step, prior, xp)
+        white = solve_lower(lower, c)
+        parts = zip(white, h, c, prior[0], strict=True)
+        quadratic = sum((w * w + (hj + cj) * loc for w, hj, cj, loc in parts), 0.0)
+        log_det = log_determinant(lower, xp) if shape.equations else 0.0
+        return _value(arrays, omega, step, quadratic, log_det)
+    return _value(arrays, omega, step, *_dense_marginal(shape, arrays, omega, step, prior))
+
+
+def _dense_marginal(
+    shape: Shape, arrays: Arrays, omega: Matrix, step: BlockStep, prior: tuple[Any, Any]
+) -> tuple[Any, Any]:
+    """`Solved.quadratic` and `log_det` with LAPACK, under NumPy."""
+    a, h, c = dense_system(shape, arrays, omega, step, prior, np)
+    factor = _factor(a)
+    white = np.linalg.solve(factor, c[..., None])[..., 0]
+    log_det = 2.0 * np.log(np.diagonal(factor, axis1=-2, axis2=-1)).sum(-1)
+    return (white**2 + (h + c) * prior[0]).sum(-1), log_det
+
+
+def _value(arrays: Arrays, omega: Matrix, step: BlockStep, quadratic: Any, log_det: Any) -> Any:
+    size = range(len(omega))
+    trace = sum(omega[d][e] * arrays.response[..., d, e] for d in size for e in size)
+    return 0.5 * (step.quadratic - step.log_det + quadratic - log_det - trace)
+
+
+def _factor(a: Any) -> Any:
+    """Cholesky factors of a batch under NumPy, with infinite diagonals where there is none."""
+    try:
+        return np.linalg.cholesky(a)
+    except np.linalg.LinAlgError:
+        eye = np.eye(a.shape[-1])
+        good = np.isfinite(a).all((-2, -1))
+        values = np.linalg.eigvalsh(np.where(good[..., None, None], a, eye))
+        good &= values[..., 0] > ROUNDING * values[..., -1]
+        factor = np.linalg.cholesky(np.where(good[..., None, None], a, eye))
+        return np.where(good[..., None, None] | (eye == 0.0), factor, np.inf)

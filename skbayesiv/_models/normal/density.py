@@ -22,7 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from skbayesiv._models.normal.conditional import coefficient_prior, conditional, own_prior
+from skbayesiv._models.normal.conditional import (
+    coefficient_prior,
+    conditional,
+    log_marginal,
+    own_prior,
+)
 from skbayesiv._models.normal.design import Arrays, Shape
 from skbayesiv._models.parts import error_covariance as cov
 from skbayesiv._models.parts.scales import HALF_CAUCHY
@@ -41,15 +46,9 @@ def _marginal(shape: Shape) -> Any:
 
     def forward(omega: Matrix, prior: tuple[Any, Any], arrays: Arrays) -> Any:
         value, errors, solved = conditional(shape, arrays, omega, prior, jnp)
-        variance = solved.variance
-        diagonal = (
-            [variance[j][j] for j in range(len(variance))]
-            if shape.unrolled
-            else (jnp.diagonal(variance))
-        )
         d_prior = (
             jax.tree.map(jnp.multiply, prior[1], solved.deviation),
-            jax.tree.map(lambda d, v: -0.5 * (v + d**2), solved.deviation, diagonal),
+            jax.tree.map(lambda square: -0.5 * square, solved.square),
         )
         d_omega = [[-0.5 * entry for entry in row] for row in errors]
         return value, (d_omega, d_prior, arrays)
@@ -64,11 +63,9 @@ def _marginal(shape: Shape) -> Any:
     return marginal
 
 
-def log_density(shape: Shape, u: Any, arrays: Arrays) -> Any:
-    """Log posterior density of the coordinates u, shape (dim,)."""
-    import jax.numpy as jnp
-
-    return log_likelihood_and_prior(shape, u, arrays, *own_prior(arrays, shape), jnp)
+def log_density(shape: Shape, u: Any, arrays: Arrays, xp: Any) -> Any:
+    """Log posterior density of the coordinates u, shape (dim, ...)."""
+    return log_likelihood_and_prior(shape, u, arrays, *own_prior(arrays, shape), xp)
 
 
 def log_likelihood_and_prior(
@@ -81,12 +78,12 @@ def log_likelihood_and_prior(
     omega = cov.precision(log_d, rows, xp)
     given = coefficient_prior(shape, arrays, (loc, precision), log_sd, xp)
     if xp is np:
-        value = conditional(shape, arrays, omega, given, np)[0]
+        value = log_marginal(shape, arrays, omega, given, np)
     else:
         value = _marginal(shape)(omega, given, arrays)
     value = value + 0.5 * sum(xp.log(p) for p in precision) + _spread_prior(shape, log_sd, xp)
-    scale = [arrays.sigma_scale[d] for d in range(size)]
-    alpha_scale = [arrays.alpha_scale[k] for k in range(shape.n_treatments)]
+    scale = [arrays.sigma_scale[..., d] for d in range(size)]
+    alpha_scale = [arrays.alpha_scale[..., k] for k in range(shape.n_treatments)]
     prior = cov.log_prior(shape.sigma_prior, log_d, rows, scale, arrays.lkj_eta, alpha_scale, xp)
     return value - arrays.n * sum(log_d) + prior
 

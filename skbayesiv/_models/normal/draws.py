@@ -16,13 +16,14 @@ from skbayesiv._models.normal.conditional import (
     dense_system,
     error_products,
     own_prior,
+    unrolled_system,
 )
 from skbayesiv._models.normal.design import Design
 from skbayesiv._models.normal.log_prior import log_prior
 from skbayesiv._models.parts import error_covariance as cov
 from skbayesiv._models.parts.intercepts import at_means
 from skbayesiv._models.parts.posterior import Posterior
-from skbayesiv._models.parts.small_matrices import invert_lower
+from skbayesiv._models.parts.small_matrices import invert_lower, solve_lower, solve_transposed
 from skbayesiv._sampling.threads import one_blas_thread
 from skbayesiv._typing import Array
 
@@ -98,11 +99,16 @@ def _dense_draw(design: Design, omega: Any, step: Any, prior: Any, noise: Array)
     """m0 + A^-1 c + L'^-1 noise, with A = L L'."""
     if not noise.shape[1]:
         return noise
-    a, _, c = dense_system(design.shape, design.arrays, omega, step, prior, np)
+    problem = design.shape, design.arrays, omega, step, prior, np
+    if design.shape.unrolled:
+        factor, _, c = unrolled_system(*problem)
+        half = [of_c + e for of_c, e in zip(solve_lower(factor, c), noise.T, strict=True)]
+        parts = zip(prior[0], solve_transposed(factor, half), strict=True)
+        return np.stack([loc + deviation for loc, deviation in parts], axis=-1)
+    a, _, c = dense_system(*problem)
     lower = np.linalg.cholesky(a)
-    half = np.linalg.solve(lower, c[..., None])
-    upper = np.swapaxes(lower, -1, -2)
-    return np.asarray(prior[0] + np.linalg.solve(upper, half + noise[..., None])[..., 0])
+    white = np.linalg.solve(lower, c[..., None]) + noise[..., None]
+    return np.asarray(prior[0] + np.linalg.solve(np.swapaxes(lower, -1, -2), white)[..., 0])
 
 
 def _coefficients(

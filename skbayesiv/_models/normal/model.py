@@ -65,7 +65,8 @@ class NormalModel(DesignedModel):
 
     def target(self) -> Target:
         """Collapsed posterior of the error covariance and the first stages' spread."""
-        return Target(density.log_density, self.shape, self.arrays, *start(self.design))
+        at, spread = start(self.design)
+        return Target(density.log_density, self.shape, self.arrays, at, spread, stacks=True)
 
     def posterior(
         self,

@@ -43,6 +43,23 @@ def invert_lower(lower: Matrix) -> Matrix:
     return inverse
 
 
+def solve_lower(lower: Matrix, b: list[Any]) -> list[Any]:
+    """L^-1 b, by forward substitution."""
+    x: list[Any] = []
+    for i, row in enumerate(lower):
+        x.append((b[i] - sum(row[j] * x[j] for j in range(i))) / row[i])
+    return x
+
+
+def solve_transposed(lower: Matrix, b: list[Any]) -> list[Any]:
+    """L'^-1 b, by backward substitution."""
+    size = len(lower)
+    x: list[Any] = [None] * size
+    for i in reversed(range(size)):
+        x[i] = (b[i] - sum(lower[j][i] * x[j] for j in range(i + 1, size))) / lower[i][i]
+    return x
+
+
 def gram_of_lower(lower: Matrix) -> Matrix:
     """L'L of a lower triangular matrix: the inverse of A when L is A's inverse factor."""
     size = len(lower)

@@ -89,12 +89,13 @@ def mixture_by_quadrature(gram, history, points=16):
 
 @pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.PriorDataConflictWarning")
 @pytest.mark.parametrize("weight", [0.2, 0.006])
-def test_history_three_standard_errors_away(push, notebook, far_history, by_quadrature, weight):
+def test_history_three_standard_errors_away(
+    push, notebook, far_history, by_quadrature, weight, backend
+):
     """Data and history apart, so that the posterior has two modes that no chain crosses."""
     y, t, z = push
-    est = HierarchicalBayesianIV(
-        **far_history, **notebook, robust_weight=weight, draws=2000, random_state=0
-    ).fit(None, t, y, z=z)
+    parameters = {"robust_weight": weight, "backend": backend, "draws": 2000, "random_state": 0}
+    est = HierarchicalBayesianIV(**far_history, **notebook, **parameters).fit(None, t, y, z=z)
     log_ratio, near, vague = by_quadrature
     expected = 1.0 / (1.0 + np.exp(-log_ratio) * weight / (1 - weight))
     found = est.exchangeable_probability_

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from criterion import criterion, make_rows, partialled
@@ -69,7 +70,7 @@ def test_gradient_and_both_algebras(k, q, direct, monkeypatch):
     u = np.linspace(0.2, 0.5, k)
 
     def evaluate(u):
-        return log_density(design.shape, u, design.arrays)
+        return log_density(design.shape, u, design.arrays, jnp)
 
     def differences(step=1e-5):
         at = jax.jit(evaluate)
@@ -133,13 +134,13 @@ def test_a_weight_of_two_is_a_row_given_twice(clustered):
         assert np.isclose(*values, rtol=1e-9)
 
 
-AT = jax.jit(jax.value_and_grad(log_density, argnums=1), static_argnums=0)
+AT = jax.jit(jax.value_and_grad(log_density, argnums=1), static_argnums=(0, 3))
 
 
 def evaluated(shape, u, arrays):
     """Log density of the effects and its gradient, as the sampler sees them."""
     with jax.enable_x64(True):
-        return AT(shape, np.asarray(u), arrays)
+        return AT(shape, np.asarray(u), arrays, jnp)
 
 
 @pytest.mark.parametrize("direct", [0.0, 0.3])

@@ -30,7 +30,7 @@ def row_density(data, grid, scale, **options):
     return (w.sum() - 1) / 2 * np.log1p(-share) - 0.5 * (grid / scale) ** 2
 
 
-def test_push_posterior_is_exact(push):
+def test_push_posterior_is_exact(push, backend):
     y, t, z = push
     data = rows_of(y, t, z)
     grid = np.linspace(-3.0, 10.0, 4001)
@@ -38,7 +38,7 @@ def test_push_posterior_is_exact(push):
     direct = [criterion(data, b) - 0.5 * (b / 10.0) ** 2 for b in at]
     assert np.allclose(row_density(data, at, 10.0), direct)
     mean, sd = moments_on_grid(grid, row_density(data, grid, 10.0))
-    est = fit(data, beta_t_scale=10.0, draws=8000)
+    est = fit(data, beta_t_scale=10.0, draws=8000, backend=backend)
     draws = est.idata_.posterior["beta_t"].to_numpy()[..., 0]
     assert_matches(draws, mean, sd)
     assert abs(sd - 0.72) < 0.01
@@ -54,7 +54,7 @@ def test_flat_prior_gives_the_anderson_rubin_set(push):
 
 
 @unchecked
-def test_weak_instrument_posterior_is_exact():
+def test_weak_instrument_posterior_is_exact(backend):
     """First-stage F near 1: flat tails that the prior ends."""
     rng = np.random.default_rng(3)
     n = 100
@@ -64,14 +64,14 @@ def test_weak_instrument_posterior_is_exact():
     data = rows_of(y, t, z)
     grid = np.linspace(-50.0, 50.0, 20001)
     mean, sd = moments_on_grid(grid, row_density(data, grid, 5.0))
-    est = fit(data, beta_t_scale=5.0, draws=16_000)
+    est = fit(data, beta_t_scale=5.0, draws=16_000, backend=backend)
     assert_matches(est.idata_.posterior["beta_t"].to_numpy()[..., 0], mean, sd)
     assert not est.idata_.sample_stats["diverging"].any()
 
 
-def test_two_treatments_by_quadrature():
+def test_two_treatments_by_quadrature(backend):
     data = make_rows(2, 3, 1, n=200, weighted=True)
-    est = fit(data, draws=8000, beta_t_scale=3.0)
+    est = fit(data, draws=8000, beta_t_scale=3.0, backend=backend)
     draws = est.idata_.posterior["beta_t"].to_numpy()
     centre, width = draws.mean((0, 1)), draws.std((0, 1))
     axes = [np.linspace(c - 7 * w, c + 7 * w, 61) for c, w in zip(centre, width, strict=True)]
@@ -85,7 +85,7 @@ def test_two_treatments_by_quadrature():
 
 
 @pytest.mark.parametrize("scale", [0.05, 1.0])
-def test_exclusion_by_quadrature(push, scale):
+def test_exclusion_by_quadrature(push, scale, backend):
     """Invalid instruments widen the posterior; the direct effect's draws go with the effect's."""
     y, t, z = (column[:2000] for column in push)
     y = y / y.std()
@@ -93,7 +93,7 @@ def test_exclusion_by_quadrature(push, scale):
     grid = np.linspace(-12.0, 12.0, 801)
     value = [criterion(data, b, direct=scale) - 0.5 * (b / 3.0) ** 2 for b in grid]
     mean, sd = moments_on_grid(grid, np.array(value))
-    est = fit(data, exclusion_scale=scale, beta_t_scale=3.0, draws=8000)
+    est = fit(data, exclusion_scale=scale, beta_t_scale=3.0, draws=8000, backend=backend)
     posterior = est.idata_.posterior
     assert_matches(posterior["beta_t"].to_numpy()[..., 0], mean, sd)
     # Given beta, delta has precision G S^-1 G n + 1 / scale^2 and mean G S^-1 g n / precision.
@@ -110,7 +110,7 @@ def test_exclusion_by_quadrature(push, scale):
 @unchecked
 @pytest.mark.parametrize("robust", [0.0, 0.3])
 @pytest.mark.filterwarnings("ignore::skbayesiv.exceptions.PriorDataConflictWarning")
-def test_hierarchical_by_quadrature(robust):
+def test_hierarchical_by_quadrature(robust, backend):
     """Over (beta, beta_bar, log sigma_bar): beta_bar by its own grid, as the textbook has it."""
     data = make_rows(1, 2, 1, n=80)
     est = fit(
@@ -122,6 +122,7 @@ def test_hierarchical_by_quadrature(robust):
         beta_t_scale=4.0,
         draws=16_000,
         target_accept=0.9,
+        backend=backend,
         **HISTORY,
     )
     b, s = np.array(HISTORY["effects"]), np.array(HISTORY["std_errors"])

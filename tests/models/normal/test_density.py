@@ -148,7 +148,7 @@ def test_jax_density_and_gradient(case, unroll_up_to, monkeypatch):
     step = 0.02 * start(design)[1]
     with jax.enable_x64(True):
         value, gradient = jax.value_and_grad(log_density, argnums=1)(
-            design.shape, jnp.asarray(u), design.arrays
+            design.shape, jnp.asarray(u), design.arrays, jnp
         )
         value, gradient = np.asarray(value), np.asarray(gradient)
     np.testing.assert_allclose(value, collapsed(design, u[None])[0], rtol=1e-11)
@@ -264,7 +264,7 @@ def test_jax_density_with_a_history(case):
     u = points(case).u
     whole = np.concatenate([u[0], np.full(case.k, -0.3), u[1]])
     with jax.enable_x64(True):
-        value = float(_borrowed.log_density(shape, jnp.asarray(whole), arrays))
+        value = float(_borrowed.log_density(shape, jnp.asarray(whole), arrays, jnp))
     near = _borrowed.log_borrowed(shape, whole[: shape.dim], arrays, np)
     expected = near + _borrowed.log_vague(shape, u[1], arrays, np)
     np.testing.assert_allclose(value, expected, rtol=1e-11)
