@@ -58,7 +58,7 @@ def sample(
     total = settings.tune + settings.draws
     length, pieces = (total, [0]) if track is None else (-(-total // PIECES), track(range(PIECES)))
     advance = _program()
-    parts = []
+    parts: list[tuple[Any, int]] = []
     with jax.enable_x64(True), one_blas_thread():
         states = _blank(start.size, settings.chains)
         for _ in pieces:
