@@ -8,6 +8,7 @@ from skbayesiv._estimators.bayesian import BayesianIV
 from skbayesiv._estimators.cross_validation import BayesianIVCV
 from skbayesiv._estimators.experiments import ExperimentFits, fit_experiments
 from skbayesiv._estimators.hierarchical import HierarchicalBayesianIV
+from skbayesiv._estimators.progress_bar import ProgressBar
 from skbayesiv._estimators.two_stage import TwoStageLS
 from skbayesiv._models.history.likelihoods import EffectLikelihood
 from skbayesiv._reports.borrowing import Borrowing
@@ -28,6 +29,7 @@ __all__ = [
     "HierarchicalBayesianIV",
     "MetaAnalysis",
     "Moments",
+    "ProgressBar",
     "TwoStageLS",
     "__version__",
     "exclusion_sensitivity",

@@ -46,8 +46,6 @@ ONLY_IN = {
         "_sampling/splitmix.py",
         "_models/normal/conditional.py",
         "_models/normal/density.py",
-        "_models/moment_conditions/density.py",
-        "_models/history/density.py",
         "_models/history/predicted.py",
     },
     "linearmodels": {"_linear/linearmodels_results.py"},

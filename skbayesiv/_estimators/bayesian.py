@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -19,6 +18,7 @@ from skbayesiv._data.rows import KEPT_ROWS, IVData, read_rows, second_is_outcome
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import CHECK
 from skbayesiv._estimators.posterior_methods import PosteriorMethods
+from skbayesiv._estimators.progress import fit_track, n_subtasks
 from skbayesiv._honesty.findings import Allows
 from skbayesiv._linear.equation import Equation
 from skbayesiv._models.build import (
@@ -58,9 +58,9 @@ class BayesianIV(PosteriorMethods):
         t = a_t + z'\beta_z + x'\gamma_t + e_t, \qquad
         (e_y, e_t) \sim N(0, \Sigma).
 
-    The rows are compressed once to their moments; all coefficients are integrated out, NUTS
-    samples the error covariance and the first stages' spread, and each of these draws gets an
-    exact draw of the coefficients.
+    The rows are compressed once to their moments; all coefficients are integrated out, the error
+    covariance and the first stages' spread are sampled, and each of these draws gets an exact
+    draw of the coefficients.
     After the pass over the data nothing depends on the number of rows.
 
     Parameters
@@ -124,9 +124,11 @@ class BayesianIV(PosteriorMethods):
     chains : int, default=4
     target_accept : float, default=0.8
         Acceptance rate that the step size is tuned to.
-    backend : {"numpyro", "pymc"}, default="numpyro"
-        NumPyro's NUTS on the collapsed posterior, or PyMC's on the model of all rows, which is
-        slower by orders of magnitude and there to compare with.
+    backend : {"numpyro", "independence", "pymc"}, default="numpyro"
+        NumPyro's NUTS on the collapsed posterior; or independent proposals there, accepted or
+        rejected, which need no compilation and no JAX, take milliseconds, have no use for `tune`
+        and `target_accept`, and warn where they do not cover the posterior; or PyMC's NUTS on the
+        model of all rows, which is slower by orders of magnitude and there to compare with.
     random_state : int, RandomState instance or None, default=None
     treatment : str, int or list of these, optional
         Columns of X that hold the treatment, by name or position; together with `instruments`.
@@ -359,7 +361,7 @@ class BayesianIV(PosteriorMethods):
         warn_of_unused(self)
         model = self._build_model(sums)
         draws, posterior = sample_model(
-            model, self.backend, self._settings(), rows, self._tracker()
+            model, self.backend, self._settings(), rows, fit_track(self, "draws")
         )
         effect = posterior.values["beta_t"].reshape(*draws.position.shape[:2], -1)
         check_convergence(draws, effect, tune=self.tune, target_accept=self.target_accept)
@@ -431,19 +433,7 @@ class BayesianIV(PosteriorMethods):
         return self._build_model(sums).to_pymc(data)
 
     def _n_progress_steps(self) -> int:
-        return PIECES
-
-    def _tracker(self) -> Callable[[range], Iterator[int]] | None:
-        """Tell callbacks of each piece of the run; None when nobody listens."""
-        listened = getattr(self, "_skl_callbacks", None) and hasattr(self, "_callback_fit_ctx")
-        return self._track if listened else None
-
-    def _track(self, pieces: range) -> Iterator[int]:
-        for piece in pieces:
-            context = self._callback_fit_ctx.subcontext(task_name="draws")
-            context.call_on_fit_task_begin(estimator=self)
-            yield piece
-            context.call_on_fit_task_end(estimator=self)
+        return n_subtasks(PIECES)
 
     def _settings(self) -> Settings:
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))

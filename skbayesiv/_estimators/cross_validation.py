@@ -20,12 +20,14 @@ from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import BaseIV
 from skbayesiv._estimators.bayesian import BayesianIV
+from skbayesiv._estimators.progress import task
 from skbayesiv._honesty.findings import Allows
 from skbayesiv._linear.equation import Equation
 from skbayesiv._models.build import LIKELIHOODS, Fold, check_sums, training_sums
 from skbayesiv._models.sampling import Sampled, sample_models
 from skbayesiv._results.predictive import mean_log_predictive
 from skbayesiv._sampling.backends import needs_rows
+from skbayesiv._sampling.target import PIECES
 from skbayesiv._typing import Array, Values
 
 DEFAULT = BayesianIV(backend="independence")
@@ -172,7 +174,8 @@ class BayesianIVCV(BaseIV):
         self.best_params_ = {"beta_t_scale": scales[self.best_index_]}
         best = self._candidate(scales[self.best_index_])
         best.__dict__.update({name: vars(self)[name] for name in LAYOUT if name in vars(self)})
-        best._fit_data(data)
+        with task(self, "best estimator", PIECES) as track, track.lent_to(best):
+            best._fit_data(data)
         self.best_estimator_ = best
         self.moments_ = best.moments_
         for name in ("coef_", "intercept_", "first_stage_coef_", "first_stage_intercept_"):
@@ -201,10 +204,16 @@ class BayesianIVCV(BaseIV):
         backend, settings = candidates[0].backend, candidates[0]._settings()
         models = [est._build_model(sums) for est in candidates for sums in training]
         rows = [data.take(fold[0]) for fold in folds] * len(scales) if needs_rows(backend) else None
-        sampled = sample_models(models, backend, settings, rows, self.n_jobs)
-        held = [data.take(fold[1]) for fold in folds]
-        scores = [self._score(est, next(sampled), own) for est in candidates for own in held]
+        held = [(est, data.take(fold[1])) for est in candidates for fold in folds]
+        with task(self, "folds", total=len(models)) as track:
+            sampled = track(sample_models(models, backend, settings, rows, self.n_jobs, track))
+            scores = [
+                self._score(est, own, test) for (est, test), own in zip(held, sampled, strict=True)
+            ]
         return np.reshape(scores, (len(scales), len(folds)))
+
+    def _n_progress_steps(self) -> int:
+        return 2
 
     def _score(self, est: BayesianIV, sampled: Sampled | Exception, held: IVData) -> float:
         """Score the posterior of a candidate on the rows that it did not see."""

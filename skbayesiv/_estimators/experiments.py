@@ -13,6 +13,7 @@ from skbayesiv._data.moments import Moments
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.bayesian import BayesianIV
 from skbayesiv._estimators.earlier_estimates import Said, likelihoods_of, said_by_model
+from skbayesiv._estimators.progress import task
 from skbayesiv._honesty.evidence import Evidence
 from skbayesiv._linear.equation import Equation
 from skbayesiv._models.build import check_sums, sums_by_group
@@ -214,14 +215,19 @@ def _sample(
 ) -> tuple[Stack, dict[Any, str]]:
     """Draws of all experiments, taken as they come, and the reasons why some have none."""
     stack, failures = Stack(len(models)), {}
-    sampled = sample_models(
-        list(models.values()), template.backend, template._settings(), n_jobs=n_jobs
-    )
-    for (key, model), result in zip(models.items(), sampled, strict=True):
-        if isinstance(result, Exception):
-            failures[key] = _reason(result)
-        else:
-            stack.put(str(key), model.coords, *result)
+    with task(template, "experiments", total=len(models)) as track:
+        sampled = sample_models(
+            list(models.values()),
+            template.backend,
+            template._settings(),
+            n_jobs=n_jobs,
+            track=track,
+        )
+        for (key, model), result in zip(models.items(), track(sampled), strict=True):
+            if isinstance(result, Exception):
+                failures[key] = _reason(result)
+            else:
+                stack.put(str(key), model.coords, *result)
     return stack, failures
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
+from typing import Any
 
 from joblib import Parallel, delayed
 
@@ -11,6 +12,7 @@ from skbayesiv._data.rows import IVData
 from skbayesiv._models.parts.model import Model
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._sampling.backends import BACKENDS, MANY
+from skbayesiv._sampling.compiling import told_of_compiling
 from skbayesiv._sampling.target import Draws, Settings
 
 Sampled = tuple[Draws, Posterior]
@@ -51,6 +53,7 @@ def sample_models(
     settings: Settings,
     rows: Sequence[IVData | None] | None = None,
     n_jobs: int | None = None,
+    track: Any = None,
 ) -> Iterator[Sampled | Exception]:
     """Sample models with the same settings, one after the other; with what failed in its place.
 
@@ -65,13 +68,15 @@ def sample_models(
     rows : sequence of IVData, optional
         Of each, for a backend that needs them.
     n_jobs : int, optional
+    track : optional
+        Who is told when a program is compiled.
     """
     if backend in MANY:
         for start in range(0, len(models), TOGETHER):
             yield from _sweep(models[start : start + TOGETHER], backend, settings)
         return
     yield from Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
-        delayed(attempt)(sample_model, model, backend, settings, own)
+        delayed(_told)(track, attempt, sample_model, model, backend, settings, own)
         for model, own in zip(models, rows or repeat(None), strict=rows is not None)
     )
 
@@ -89,6 +94,12 @@ def _sweep(
     for model, draws in zip(models, together, strict=True):
         posterior = attempt(model.posterior, draws.flat, settings.generator())
         yield posterior if isinstance(posterior, Exception) else (draws, posterior)
+
+
+def _told[T](track: Any, step: Callable[..., T], *arguments: object) -> T:
+    """Run a step, in a thread perhaps, and tell when a program is compiled."""
+    with told_of_compiling(track):
+        return step(*arguments)
 
 
 def attempt[T](step: Callable[..., T], *arguments: object) -> T | Exception:

@@ -10,7 +10,8 @@ A backend is a function ``sample(target, settings, track)`` that returns :class:
 * It runs ``settings.chains`` chains and keeps the last ``settings.draws`` of each.
 * Of the statistics `diverging` and `n_steps` are needed; the others may be missing.
 * ``track`` is None, or wraps ``range(PIECES)`` so that a loop over equal pieces of the run shows
-  its progress; a backend may leave it alone.
+  its progress; a backend may leave it alone. One that compiles makes its first call within
+  :func:`~skbayesiv._sampling.compiling.told_of_compiling`.
 
 A backend that can sample many targets at once also has a function ``sample_many(targets,
 settings)`` in `MANY`.

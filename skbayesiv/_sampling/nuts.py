@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from skbayesiv._sampling.compilation_cache import follow_environment
+from skbayesiv._sampling.compiling import say_compiling, told_of_compiling
 from skbayesiv._sampling.forks import claim_jax
 from skbayesiv._sampling.libraries import load_jax
 from skbayesiv._sampling.proposal import near_mode
@@ -61,6 +62,9 @@ def sample(
     parts: list[tuple[Any, int]] = []
     with jax.enable_x64(True), one_blas_thread():
         states = _blank(start.size, settings.chains)
+        if track is not None:
+            with told_of_compiling(track):
+                advance(*static, True, 0, states, *numbers)  # makes no step, but compiles
         for _ in pieces:
             for steps in _calls(length):
                 states, out = advance(*static, not parts, steps, states, *numbers)
@@ -167,6 +171,7 @@ def _advance(
     import jax
     import jax.numpy as jnp
 
+    say_compiling()
     first, step = _kernel(log_density, shape, tune, mass, accept, arrays)
 
     def chain(given: Any) -> Any:

@@ -186,7 +186,7 @@ def at_mode(log_density: Density, start: Array, spread: Array) -> Mixture:
     """
     dim = start.shape[1]
     centre, factor = start, spread[:, :, None] * np.eye(dim)
-    points = _stencil(dim)
+    points, settled = _stencil(dim), np.zeros(len(start), dtype=bool)
     for _ in range(NEWTON_STEPS):
         value = log_density(centre[:, None] + points @ np.swapaxes(factor, -1, -2))
         gradient, hessian = _derivatives(value, dim)
@@ -201,10 +201,11 @@ def at_mode(log_density: Density, start: Array, spread: Array) -> Mixture:
         best = found.argmax(axis=1)
         rows = np.arange(len(best))
         better = found[rows, best] > value[:, 0]
-        centre = np.where(better[:, None], tried[rows, best], centre)
+        centre = np.where((better & ~settled)[:, None], tried[rows, best], centre)
         half = factor @ (axes * curvature[:, None, :] ** -0.5)
-        factor = np.swapaxes(np.linalg.qr(np.swapaxes(half, -1, -2), mode="r"), -1, -2)
-        settled = (np.abs(np.log(curvature)) < SETTLED).all(axis=1) & (length < 0.1)
+        lower = np.swapaxes(np.linalg.qr(np.swapaxes(half, -1, -2), mode="r"), -1, -2)
+        factor = np.where(settled[:, None, None], factor, lower)
+        settled |= (np.abs(np.log(curvature)) < SETTLED).all(axis=1) & (length < 0.1)
         if settled.all():
             break
     scatter = factor @ np.swapaxes(factor, -1, -2)

@@ -121,6 +121,6 @@ class HistoryModel:
     def sample_pymc(self, data: IVData | None, settings: Settings) -> tuple[Draws, Posterior]:
         """Refuse: PyMC's draws of the hierarchy would not be those of the posterior's names."""
         raise ValueError(
-            'backend must be "numpyro" with a history; to use PyMC, sample the model that '
-            "to_pymc() returns with pm.sample."
+            'backend must be "numpyro" or "independence" with a history; to use PyMC, sample the '
+            "model that to_pymc() returns with pm.sample."
         )

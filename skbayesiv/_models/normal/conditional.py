@@ -26,6 +26,7 @@ from skbayesiv._models.parts.small_matrices import (
 
 EffectPrior = tuple[Any, Any]
 ROUNDING = 1e-14  # of eigenvalues of a positive definite matrix
+RESOLVED = 1.0 / np.finfo(float).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -377,25 +378,33 @@ def conditional(
     return value, errors, solved
 
 
-def log_marginal(
-    shape: Shape, arrays: Arrays, omega: Matrix, prior: tuple[Any, Any], xp: Any
-) -> Any:
-    """The value of `conditional` alone; not finite where A is not positive definite in floats."""
-    step = block_step(arrays, omega, xp)
-    if shape.unrolled:
-        lower, h, c = unrolled_system(shape, arrays, omega, step, prior, xp)
-        white = solve_lower(lower, c)
-        parts = zip(white, h, c, prior[0], strict=True)
-        quadratic = sum((w * w + (hj + cj) * loc for w, hj, cj, loc in parts), 0.0)
-        log_det = log_determinant(lower, xp) if shape.equations else 0.0
-        return _value(arrays, omega, step, quadratic, log_det)
-    return _value(arrays, omega, step, *_dense_marginal(shape, arrays, omega, step, prior))
+def log_marginal(shape: Shape, arrays: Arrays, omega: Matrix, prior: tuple[Any, Any]) -> Any:
+    """The value of `conditional` alone, under NumPy.
+
+    It is -inf or not a number where sums of squares over the errors' variances are so large that
+    nothing is left of it but rounding, or A is not positive definite in floats.
+    """
+    step = block_step(arrays, omega, np)
+    marginal = _unrolled_marginal if shape.unrolled else _dense_marginal
+    value = _value(arrays, omega, step, *marginal(shape, arrays, omega, step, prior))
+    total = sum(omega[d][d] * arrays.response[..., d, d] for d in range(len(omega)))
+    return np.where(total < RESOLVED, value, -np.inf)
+
+
+def _unrolled_marginal(
+    shape: Shape, arrays: Arrays, omega: Matrix, step: BlockStep, prior: tuple[Any, Any]
+) -> tuple[Any, Any]:
+    """`Solved.quadratic` and `log_det`, the algebra written out."""
+    lower, h, c = unrolled_system(shape, arrays, omega, step, prior, np)
+    parts = zip(solve_lower(lower, c), h, c, prior[0], strict=True)
+    quadratic = sum((white * white + (hj + cj) * loc for white, hj, cj, loc in parts), 0.0)
+    return quadratic, log_determinant(lower, np) if shape.equations else 0.0
 
 
 def _dense_marginal(
     shape: Shape, arrays: Arrays, omega: Matrix, step: BlockStep, prior: tuple[Any, Any]
 ) -> tuple[Any, Any]:
-    """`Solved.quadratic` and `log_det` with LAPACK, under NumPy."""
+    """`Solved.quadratic` and `log_det` with LAPACK."""
     a, h, c = dense_system(shape, arrays, omega, step, prior, np)
     factor = _factor(a)
     white = np.linalg.solve(factor, c[..., None])[..., 0]

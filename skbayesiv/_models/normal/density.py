@@ -78,7 +78,7 @@ def log_likelihood_and_prior(
     omega = cov.precision(log_d, rows, xp)
     given = coefficient_prior(shape, arrays, (loc, precision), log_sd, xp)
     if xp is np:
-        value = log_marginal(shape, arrays, omega, given, np)
+        value = log_marginal(shape, arrays, omega, given)
     else:
         value = _marginal(shape)(omega, given, arrays)
     value = value + 0.5 * sum(xp.log(p) for p in precision) + _spread_prior(shape, log_sd, xp)
