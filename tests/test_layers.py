@@ -43,10 +43,9 @@ ONLY_IN = {
     "jax": {
         "_sampling/nuts.py",
         "_sampling/compilation_cache.py",
+        "_sampling/splitmix.py",
         "_models/normal/conditional.py",
         "_models/normal/density.py",
-        "_models/moment_conditions/density.py",
-        "_models/history/density.py",
         "_models/history/predicted.py",
     },
     "linearmodels": {"_linear/linearmodels_results.py"},

@@ -11,8 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.base import clone
-from sklearn.metrics import r2_score
-from sklearn.model_selection import check_cv
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -263,6 +261,8 @@ class BayesianIVCV(BaseIV):
 
 def _folds(cv: Any, data: IVData) -> list[Fold]:
     """Training and test rows of each fold."""
+    from sklearn.model_selection import check_cv
+
     try:
         splitter = check_cv(cv, data.y, classifier=False)
         folds = list(splitter.split(np.empty((data.n_rows, 1)), data.y))
@@ -274,6 +274,8 @@ def _folds(cv: Any, data: IVData) -> list[Fold]:
 
 
 def _r2(est: BayesianIV, values: Values, held: IVData) -> float:
+    from sklearn.metrics import r2_score
+
     intercept, coef = est._reduced_form()
     predicted = intercept + np.column_stack([held.z, held.x]) @ coef
     return float(r2_score(held.y, predicted))

@@ -7,7 +7,6 @@ from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from skbayesiv._data.arrays import LARGE, as_numbers
@@ -234,6 +233,8 @@ class Predictor:
         -------
         float
         """
+        from sklearn.metrics import r2_score
+
         check_is_fitted(self)
         x, instruments = self._score_rows(X, t, z)
         y = check_outcome(y, x.shape[0])

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from skbayesiv._results.chains import ess_bulk, ess_tail, rhat
 from skbayesiv._sampling.target import MAX_TREE_DEPTH, Draws
 from skbayesiv._typing import Array
 from skbayesiv.exceptions import OURS, ConvergenceWarning
@@ -29,21 +30,17 @@ def check_convergence(draws: Draws, effect: Array, *, tune: int, target_accept: 
     tune, target_accept
         What was used, for the advice.
     """
-    from arviz_stats.base.array import array_stats
-
     values = np.concatenate([draws.position, effect], axis=-1)
     chains, n_draws = values.shape[:2]
     proposed = "pareto_k" in draws.stats
     found = _uncovered(draws.stats)
-    bulk = np.atleast_1d(array_stats.ess(values, chain_axis=0, draw_axis=1, method="bulk")).min()
-    tail = np.atleast_1d(
-        array_stats.ess(values, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))
-    ).min()
+    each = list(np.moveaxis(values, -1, 0))
+    bulk, tail = np.min([ess_bulk(v) for v in each]), np.min([ess_tail(v) for v in each])
     if chains > 1:
-        rhat = np.atleast_1d(array_stats.rhat(values, chain_axis=0, draw_axis=1)).max()
-        if not rhat <= MAX_RHAT:
+        largest = np.max([rhat(v) for v in each])
+        if not largest <= MAX_RHAT:
             more = "draws" if proposed else "tune and draws"
-            found.append(f"R-hat is {rhat:.3f} (above {MAX_RHAT}): raise {more}")
+            found.append(f"R-hat is {largest:.3f} (above {MAX_RHAT}): raise {more}")
     if not min(bulk, tail) >= MIN_ESS:
         found.append(
             f"the effective sample size is {bulk:.0f} in the bulk and {tail:.0f} in the tails "

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from skbayesiv._sampling.pareto import tail_shape
 from skbayesiv._sampling.proposal import Mixture, at_mode, normalised
 from skbayesiv._sampling.stack import Stack, kind
 from skbayesiv._sampling.target import PIECES, Draws, Settings, Target
@@ -130,16 +131,9 @@ def effective_share(weight: Array) -> Array:
 
 def pareto_k(ratio: Array) -> Array:
     """Shapes (J,) of the tails of weights, given their logs (J, n)."""
-    from arviz_stats.base.array import array_stats
-
     none = np.isneginf(ratio.max(axis=1))
     each = zip(none, normalised(ratio), strict=True)
-    return np.array(
-        [
-            np.inf if no else float(array_stats.pareto_khat(row[None], r_eff=1.0, tail="right"))
-            for no, row in each
-        ]
-    )
+    return np.array([np.inf if no else tail_shape(row) for no, row in each])
 
 
 def _chains(x: Array, log_p: Array, ratio: Array, k: Array, settings: Settings) -> list[Draws]:

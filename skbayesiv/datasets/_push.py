@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import get_data_home
 from sklearn.utils._param_validation import validate_params
 
 from skbayesiv.datasets._reconstruction import reconstruct
@@ -219,6 +218,7 @@ def fetch_push_experiment(
 def _fetch_file(data_home: str | PathLike[str] | None, download_if_missing: bool) -> Path:
     """Return the path of the verified original in the cache."""
     import pooch
+    from sklearn.datasets import get_data_home
 
     if data_home is None:
         data_home = environ.get("SKBAYESIV_DATA", "~/skbayesiv_data")

@@ -16,6 +16,7 @@ A / Q may be F instead, with some degrees of freedom in the denominator: the int
 
 from __future__ import annotations
 
+from functools import cache
 from math import pi
 
 import numpy as np
@@ -24,10 +25,12 @@ from scipy import special
 
 from skbayesiv._typing import Array
 
-_NODES, _WEIGHTS = leggauss(160)
-# w = u^3 pi / 2 with u from 0 to 1: small ratios make a step near w = 0.
-_ANGLE = pi / 2 * ((1.0 + _NODES) / 2) ** 3
-_STEP = _WEIGHTS * (1.0 + _NODES) ** 2
+
+@cache
+def _angles() -> tuple[Array, Array]:
+    """Angles w = u^3 pi / 2 with u from 0 to 1, for small ratios make a step near 0; and steps."""
+    nodes, weights = leggauss(160)
+    return pi / 2 * ((1.0 + nodes) / 2) ** 3, weights * (1.0 + nodes) ** 2
 
 
 def likelihood_ratio(ar: Array, score: Array, strength: Array) -> Array:
@@ -46,13 +49,14 @@ def p_values(ratio: Array, strength: Array, q: int, dof: float | None = None) ->
     if q == 1:
         return _tail(ratio, q, dof)
     x, r = ratio[..., None], strength[..., None]
-    share = np.sin(_ANGLE) ** 2
+    angle, step = _angles()
+    share = np.sin(angle) ** 2
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         known = x * (1.0 + x / r) / (x / r + share)  # of an infinite r too
         least = np.where(r > x, known, x * (x + r) / (x + r * share))
     least = np.where(x > 0.0, least, 0.0)
     least = np.where(np.isinf(x), np.inf, least)
-    weight = _STEP * np.cos(_ANGLE) ** (q - 2)
+    weight = step * np.cos(angle) ** (q - 2)
     return np.asarray(_tail(least, q, dof) @ weight / weight.sum())
 
 

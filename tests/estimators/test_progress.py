@@ -297,7 +297,7 @@ def test_steps_end_when_their_draws_are_made(rows, monkeypatch):
     """JAX computes in the background: a step has ended when its numbers are there."""
     X, t, y, z = rows
     est = BayesianIV(**QUICK | {"draws": 20_000}).fit(X, t, y, z=z)
-    begin, advance = nuts._programs()
+    advance = nuts._program()
     made = []
 
     def recorded(*args):
@@ -310,6 +310,6 @@ def test_steps_end_when_their_draws_are_made(rows, monkeypatch):
             ready.append(all(leaf.is_ready() for leaf in jax.tree.leaves(made[-1][1])))
 
     ready = []
-    monkeypatch.setattr(nuts, "_programs", lambda: (begin, recorded))
+    monkeypatch.setattr(nuts, "_program", lambda: recorded)
     nuts.sample(est._model.target(), est._settings(), track)
     assert ready == [True] * PIECES
