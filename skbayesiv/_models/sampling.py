@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import repeat
 from typing import Any
 
@@ -26,6 +27,8 @@ def sample_model(
     settings: Settings,
     data: IVData | None = None,
     track: Callable[[range], Iterable[int]] | None = None,
+    *,
+    densities: bool = True,
 ) -> Sampled:
     """Sample a model's target, then all else exactly; PyMC samples what `to_pymc` states.
 
@@ -39,12 +42,14 @@ def sample_model(
         Rows, for a backend that needs them.
     track : callable, optional
         Wraps the loop over the run's pieces, to show its progress.
+    densities : bool, default=True
+        Whether log densities are wanted.
     """
     sample = BACKENDS[backend]
     if sample is None:
         return model.sample_pymc(data, settings)
     draws = sample(model.target(), settings, track)
-    return draws, model.posterior(draws.flat, settings.generator())
+    return draws, model.posterior(draws.flat, settings.generator(), densities=densities)
 
 
 def sample_models(
@@ -56,6 +61,8 @@ def sample_models(
     track: Any = None,
 ) -> Iterator[Sampled | Exception]:
     """Sample models with the same settings, one after the other; with what failed in its place.
+
+    Log densities may be left out of the posteriors.
 
     A backend that samples many targets at once does so, `TOGETHER` of them at a time; with any
     other, `n_jobs` threads of joblib's share them out.
@@ -75,8 +82,9 @@ def sample_models(
         for start in range(0, len(models), TOGETHER):
             yield from _sweep(models[start : start + TOGETHER], backend, settings)
         return
+    sample = partial(sample_model, densities=False)
     yield from Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
-        delayed(_told)(track, attempt, sample_model, model, backend, settings, own)
+        delayed(_told)(track, attempt, sample, model, backend, settings, own)
         for model, own in zip(models, rows or repeat(None), strict=rows is not None)
     )
 
@@ -89,10 +97,11 @@ def _sweep(
         together = MANY[backend]([model.target() for model in models], settings)
     except EXPECTED:
         for model in models:
-            yield attempt(sample_model, model, backend, settings)
+            yield attempt(partial(sample_model, densities=False), model, backend, settings)
         return
     for model, draws in zip(models, together, strict=True):
-        posterior = attempt(model.posterior, draws.flat, settings.generator())
+        draw = partial(model.posterior, densities=False)
+        posterior = attempt(draw, draws.flat, settings.generator())
         yield posterior if isinstance(posterior, Exception) else (draws, posterior)
 
 

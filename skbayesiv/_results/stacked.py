@@ -38,13 +38,13 @@ class Stack:
         at = len(self.names)
         for room, new in ((self._posterior, values), (self._stats, draws.stats)):
             for key, whole in room.items():
-                whole[:, :, at] = new[key]
+                whole[at] = new[key]
         self.names.append(name)
 
     def _room(self, values: Values) -> Values:
-        """Arrays for all experiments, shape (chains, draws, experiments, ...)."""
+        """Arrays for all experiments, which are first: each is written in one piece."""
         return {
-            name: np.empty((*value.shape[:2], self.size, *value.shape[2:]), value.dtype)
+            name: np.empty((self.size, *value.shape), value.dtype)
             for name, value in values.items()
             if name != "beta_j" or value.size * self.size <= MAX_BETA_J
         }
@@ -74,7 +74,7 @@ class Stack:
         )
 
     def _written(self, values: Values) -> Values:
-        return {name: value[:, :, : len(self.names)] for name, value in values.items()}
+        return {name: np.moveaxis(value[: len(self.names)], 0, 2) for name, value in values.items()}
 
 
 def _dims(values: Values) -> dict[str, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 The collapsed densities of this package are smooth functions of a few coordinates and close to
 elliptical, so that a mixture of a few t distributions fits them. Then all draws can be proposed
 and their densities be evaluated at once, and a chain accepts most of them (Tierney 1994, section
-2.3.3). They are cheap, so that every third state is kept: draws are nearly independent. There is
+2.3.3). They are cheap, so that every second state is kept: draws are nearly independent. There is
 nothing to compile, and many targets of one kind cost little more than one.
 
 Whether the proposal covers the target is told by the importance weights: by the shape k of their
@@ -33,9 +33,10 @@ from skbayesiv._sampling.target import PIECES, Draws, Settings, Target
 from skbayesiv._typing import Array
 
 COMPONENTS, ROUNDS = 4, 2
-PER_DIM = 100
-THIN, WARM_UP = 3, 20
-GOOD_K, GOOD_SHARE = 0.6, 0.5  # of a proposal that is not refined further
+PER_DIM = 80
+THIN, WARM_UP = 2, 20
+# Of a proposal that is not refined further; the largest weight is in units of their mean.
+GOOD_K, GOOD_SHARE, GOOD_WEIGHT = 0.6, 0.5, 50.0
 AT_ONCE = 1 << 18  # proposals for all targets
 FEW_CHAINS = 32
 IMPOSSIBLE = -1e300  # log weight of a point without density
@@ -92,7 +93,7 @@ def _sample_stack(targets: Sequence[Target], settings: Settings) -> list[Draws]:
         mixture = _adapted(stack, mixture, level, settings)
         x, log_p, ratio = _proposed(stack, mixture, n, [settings.seed, level, ROUNDS])
         k = pareto_k(ratio)
-        good = (k <= GOOD_K) & (effective_share(normalised(ratio)) >= GOOD_SHARE)
+        good = (k <= GOOD_K) & _well_covered(normalised(ratio))
         done = good | (level == COMPONENTS)
         if done.any():
             chains = _chains(x[done], log_p[done], ratio[done], k[done], settings)
@@ -124,9 +125,11 @@ def _proposed(
     return x, log_p, log_p - mixture.log_density(x)
 
 
-def effective_share(weight: Array) -> Array:
-    """Effective sample size of weighted draws over their number, (J,)."""
-    return np.asarray(1.0 / np.maximum((weight**2).sum(axis=1), 1e-300) / weight.shape[1])
+def _well_covered(weight: Array) -> NDArray[np.bool_]:
+    """Whether the effective share of weighted draws is good, and none holds a chain up, (J,)."""
+    n = weight.shape[1]
+    share = 1.0 / (n * (weight**2).sum(axis=1))
+    return (share >= GOOD_SHARE) & (n * weight.max(axis=1) <= GOOD_WEIGHT)
 
 
 def pareto_k(ratio: Array) -> Array:

@@ -79,14 +79,12 @@ class Mixture:
         )
         u, is_wide = generator.uniform(size=n), generator.uniform(size=n) < WIDE_WEIGHT
         component = (np.cumsum(self.weight, axis=1)[:, :-1, None] < u).sum(axis=1)
-        x = np.empty((len(self.weight), n, dim))
-        for k in range(self.weight.shape[1]):
-            lower = np.linalg.cholesky(self.scatter[:, k])
-            drawn = self.centre[:, k, None] + narrow @ np.swapaxes(lower, -1, -2)
+        x = _placed(narrow, self.centre[:, 0], self.scatter[:, 0])
+        for k in range(1, self.weight.shape[1]):
+            drawn = _placed(narrow, self.centre[:, k], self.scatter[:, k])
             x = np.where((component == k)[..., None], drawn, x)
-        centre, scatter = self._overall()
-        drawn = centre[:, None] + wide @ np.swapaxes(np.linalg.cholesky(scatter), -1, -2)
-        return np.where(is_wide[:, None], drawn, x)
+        x[:, is_wide] = _placed(wide[is_wide], *self._overall())
+        return x
 
     def log_density(self, x: Array) -> Array:
         """Log densities (J, n)."""
@@ -151,6 +149,12 @@ class Mixture:
             np.concatenate([self.scatter, scatter[:, None]], axis=1),
             self.least,
         )
+
+
+def _placed(standard: Array, centre: Array, scatter: Array) -> Array:
+    """Standard draws (n, dim) with a centre (J, dim) and a scatter."""
+    lower = np.linalg.cholesky(scatter)
+    return np.asarray(centre[:, None] + standard @ np.swapaxes(lower, -1, -2))
 
 
 def log_t(dof: float, centre: Array, scatter: Array, x: Array) -> tuple[Array, Array]:

@@ -53,7 +53,9 @@ class CarriedModel(HistoryModel):
         """Posterior of the current coordinates under the history's prediction."""
         return predicted_target(self.model.target(), *self._problem)
 
-    def posterior(self, position: Array, generator: np.random.Generator) -> Posterior:
+    def posterior(
+        self, position: Array, generator: np.random.Generator, *, densities: bool = True
+    ) -> Posterior:
         """Exact draws of the current parameters, then of the hierarchy given the effect."""
         shape, arrays = self._problem
         component, near, probability = choose(

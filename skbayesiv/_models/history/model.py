@@ -84,7 +84,9 @@ class HistoryModel:
         arrays = hierarchical_arrays(self.model, self.history)
         return hierarchical_target(self.model.target(), shape, arrays)
 
-    def posterior(self, position: Array, generator: np.random.Generator) -> Posterior:
+    def posterior(
+        self, position: Array, generator: np.random.Generator, *, densities: bool = True
+    ) -> Posterior:
         """Exact draws of the current parameters and of the hierarchy."""
         return draw_posterior(self.model, self.history, self.robust_weight, position, generator)
 

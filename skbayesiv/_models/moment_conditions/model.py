@@ -88,6 +88,8 @@ class CriterionModel(DesignedModel):
         position: Array,
         generator: np.random.Generator,
         effect_prior: tuple[Array, Array] | None = None,
+        *,
+        densities: bool = True,
     ) -> Posterior:
         """Exact draws of the other coefficients; the effects' prior has no part in them."""
         return draw_given_effects(self.design, position, generator)

@@ -35,6 +35,8 @@ def draw_posterior(
     position: Array,
     generator: np.random.Generator,
     effect_prior: tuple[Array, Array] | None = None,
+    *,
+    densities: bool = True,
 ) -> Posterior:
     """Draw all coefficients given the covariance and the first stages' spread.
 
@@ -46,6 +48,8 @@ def draw_posterior(
     generator : numpy.random.Generator
     effect_prior : (loc, precision), each of shape (N, K), optional
         Prior of beta_t for each draw in standardised coordinates, where it varies.
+    densities : bool, default=True
+        Whether log densities are wanted.
     """
     m, blocks = len(design.shape.equations), design.arrays.block_gram.size
     size = design.shape.n_equations
@@ -58,21 +62,24 @@ def draw_posterior(
             at = slice(start, start + rows)
             own = own_prior(design.arrays, design.shape)
             given = own if effect_prior is None else [list(part[at].T) for part in effect_prior]
-            parts.append(_draw_chunk(design, position[at], noise[at], (given[0], given[1])))
+            prior = given[0], given[1]
+            parts.append(_draw_chunk(design, position[at], noise[at], prior, densities=densities))
     dense, phi, log_likelihood = (np.concatenate(piece) for piece in zip(*parts, strict=True))
     values, centered = _coefficients(design, dense, phi)
     if design.priors.beta_z_sd_scale is not None:
         s = np.exp(position[:, design.shape.covariance_dim :])
         values["beta_z_sd"] = s * design.priors.beta_z_sd_scale
     values.update(_covariances(design, position))
-    densities = log_prior(design.priors, values, centered)
-    return Posterior(values, densities, {"total": log_likelihood}, centered)
+    if not densities:
+        return Posterior(values, {}, {}, centered)
+    prior_densities = log_prior(design.priors, values, centered)
+    return Posterior(values, prior_densities, {"total": log_likelihood}, centered)
 
 
 def _draw_chunk(
-    design: Design, u: Array, noise: Array, effect_prior: EffectPrior
+    design: Design, u: Array, noise: Array, effect_prior: EffectPrior, *, densities: bool
 ) -> tuple[Array, Array, Array]:
-    """Dense coefficients (N, m), blocks (N, B, D) and log-likelihood (N,) in one batch."""
+    """Dense coefficients (N, m), blocks (N, B, D), log-likelihood (N,) or zeros, in one batch."""
     shape, arrays = design.shape, design.arrays
     size, m = shape.n_equations, len(shape.equations)
     log_d, chain = cov.chain(u.T, size)
@@ -88,6 +95,8 @@ def _draw_chunk(
     phi = [
         mean[d] + sum(lower[e][d] * standard[:, :, e] for e in range(d, size)) for d in range(size)
     ]
+    if not densities:
+        return dense, np.stack(phi, axis=-1), np.zeros(len(u))
     errors = error_products(arrays, step, sums, phi)
     trace = sum(omega[d][e] * errors[d][e] for d in range(size) for e in range(size))
     const = size * math.log(2 * math.pi) + 2 * float(np.log(design.response_sd).sum())

@@ -73,9 +73,11 @@ class NormalModel(DesignedModel):
         position: Array,
         generator: np.random.Generator,
         effect_prior: tuple[Array, Array] | None = None,
+        *,
+        densities: bool = True,
     ) -> Posterior:
         """Exact draws of the coefficients given the coordinates."""
-        return draw_posterior(self.design, position, generator, effect_prior)
+        return draw_posterior(self.design, position, generator, effect_prior, densities=densities)
 
     def two_stage(self) -> TwoStage:
         """2SLS with classical errors, and direct effects where they are allowed."""

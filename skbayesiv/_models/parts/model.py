@@ -78,8 +78,13 @@ class Model(Protocol):
         """What a sampler needs."""
         ...
 
-    def posterior(self, position: Array, generator: np.random.Generator) -> Posterior:
-        """Exact draws of everything else, given coordinates of shape (N, dim)."""
+    def posterior(
+        self, position: Array, generator: np.random.Generator, *, densities: bool = True
+    ) -> Posterior:
+        """Exact draws of everything else, given coordinates of shape (N, dim).
+
+        Without `densities` the log densities may be left out.
+        """
         ...
 
     def prior_draws(self, n_draws: int, generator: np.random.Generator) -> Values:
@@ -136,6 +141,8 @@ class EffectModel(Model, Protocol):
         position: Array,
         generator: np.random.Generator,
         effect_prior: tuple[Array, Array] | None = None,
+        *,
+        densities: bool = True,
     ) -> Posterior:
         """Exact draws; `effect_prior` is loc and precision at each draw, each (N, K)."""
         ...
