@@ -47,6 +47,23 @@ def test_equals_grid_search(rows, scoring, scorer, cv):
     assert own.idata_.posterior.sizes["draw"] == 200
 
 
+def test_without_a_template_all_are_sampled_at_once(rows):
+    """And it chooses what a grid search with the same backend does."""
+    X, t, y, z = rows
+    scales = [0.05, 0.5, 5.0]
+    own = BayesianIVCV(beta_t_scale=scales, cv=3, scoring="log_predictive_density")
+    assert own.fit(X, t, y, z=z).best_estimator_.backend == "independence"
+    est = BayesianIV(backend="independence", random_state=1)
+    own = own.set_params(estimator=est).fit(X, t, y, z=z)
+    with sklearn.config_context(enable_metadata_routing=True):
+        scorer = log_predictive_density_scorer
+        grid = GridSearchCV(est, {"beta_t_scale": scales}, cv=3, scoring=scorer)
+        grid.fit(X, y, t=t, z=z)
+    assert own.best_params_ == grid.best_params_
+    for key in ("split0_test_score", "mean_test_score", "std_test_score"):
+        assert np.allclose(own.cv_results_[key], grid.cv_results_[key], atol=1e-4), key
+
+
 @quiet
 def test_threads_change_nothing(rows):
     X, t, y, z = rows

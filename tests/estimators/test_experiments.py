@@ -15,7 +15,8 @@ from metropolis import metropolis
 from skbayesiv import BayesianIV, BayesianIVCV, HierarchicalBayesianIV, Moments, fit_experiments
 from skbayesiv._models.normal.model import NormalModel
 from skbayesiv._models.sampling import sample_model
-from skbayesiv._sampling.backends import BACKENDS
+from skbayesiv._sampling import independence
+from skbayesiv._sampling.backends import BACKENDS, MANY
 from skbayesiv._sampling.nuts import sample as nuts
 from skbayesiv._sampling.target import Draws
 from skbayesiv.datasets import make_noncompliance
@@ -89,6 +90,54 @@ def test_experiments_follow_the_backend(frame, steps):
     fits = fit_experiments(frame, estimator=est, **ROLES)
     assert (fits.idata.sample_stats["n_steps"] == 1).all()
     assert len(steps) == 3
+
+
+def test_without_a_template_they_are_sampled_at_once(frame):
+    """As each by itself, but for draws whose acceptance hangs on the last bit."""
+    fits = fit_experiments(frame, **ROLES)
+    assert fits.idata.posterior.sizes["draw"] == 500
+    est = BayesianIV(chains=2, draws=500, backend="independence")
+    again = fit_experiments(frame, estimator=est.set_params(random_state=3), **ROLES)
+    for j, moments in enumerate(Moments.from_frame(frame, **ROLES).values()):
+        alone = est.fit_moments(moments).idata_
+        for group, names in (
+            ("posterior", ("beta_t", "beta_z", "sigma")),
+            ("sample_stats", ("lp",)),
+        ):
+            for name in names:
+                many = again.idata[group][name].isel(experiment=j).to_numpy()
+                agree = np.isclose(many, alone[group][name].to_numpy(), rtol=1e-6)
+                assert agree.mean() > 0.99, name
+    assert (again.idata.sample_stats["pareto_k"] < 0.7).all()
+
+
+def test_experiments_that_are_not_covered_are_named(frame, monkeypatch):
+    def pareto_k(ratio):
+        return np.where(np.arange(len(ratio)) == 1, 0.9, 0.1)
+
+    monkeypatch.setattr(independence, "pareto_k", pareto_k)
+    with pytest.warns(ConvergenceWarning, match=r'in 1 of 3 experiments \(1\).*"numpyro"'):
+        fit_experiments(frame, **ROLES)
+
+
+def test_one_that_cannot_be_sampled_costs_no_other(frame, monkeypatch):
+    """A sweep that fails is made one by one, and the one that fails is named."""
+
+    def sample_many(targets, settings):
+        raise ArithmeticError("together")
+
+    def sample(target, settings, track=None):
+        if target.arrays.n == 200 and not broken:
+            broken.append(target)
+            raise ArithmeticError("this one")
+        return independence.sample(target, settings)
+
+    broken = []
+    monkeypatch.setitem(MANY, "independence", sample_many)
+    monkeypatch.setitem(BACKENDS, "independence", sample)
+    with pytest.warns(FitFailedWarning, match="1 of 3 experiments.*\n0: this one"):
+        fits = fit_experiments(frame, **ROLES)
+    assert fits.idata.posterior["experiment"].to_numpy().tolist() == ["1", "2"]
 
 
 @quiet

@@ -11,13 +11,14 @@ from types import ModuleType, SimpleNamespace
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.callback
-from experiments import QUICK
+from experiments import QUICK, simulated, unchecked
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from skbayesiv import BayesianIV, ProgressBar
+from skbayesiv import BayesianIV, BayesianIVCV, ProgressBar, fit_experiments
 from skbayesiv._estimators import progress_bar
 from skbayesiv._estimators.progress import COMPILING, fit_track, task
 from skbayesiv._sampling import nuts
@@ -313,3 +314,26 @@ def test_steps_end_when_their_draws_are_made(rows, monkeypatch):
     monkeypatch.setattr(nuts, "_program", lambda: recorded)
     nuts.sample(est._model.target(), est._settings(), track)
     assert ready == [True] * PIECES
+
+
+@unchecked
+@quiet
+def test_many_experiments_are_steps():
+    parts = [simulated(100, seed=i) for i in range(3)]
+    frame = pd.concat(
+        pd.DataFrame({"t": t, "y": y, "z": z, "week": i}) for i, (_, t, y, z) in enumerate(parts)
+    )
+    recorder = Recorder()
+    est = BayesianIV(backend="independence", **QUICK).set_callbacks(recorder)
+    roles = {"by": "week", "outcome": "y", "treatment": "t", "instruments": "z"}
+    fit_experiments(frame, estimator=est, **roles)
+    assert recorder.ended == ["experiments"] * 4
+
+
+def test_candidates_and_folds_are_steps(rows):
+    X, t, y, z = rows
+    recorder = Recorder()
+    search = BayesianIVCV(BayesianIV(backend="independence", random_state=0), cv=2)
+    search.set_callbacks(recorder).fit(X, t, y, z=z)
+    best = ["draws"] * PIECES + ["best estimator"]
+    assert recorder.ended == ["folds"] * 7 + best + ["fit"]
