@@ -100,20 +100,17 @@ def test_without_a_template_they_are_sampled_at_once(frame):
     again = fit_experiments(frame, estimator=est.set_params(random_state=3), **ROLES)
     for j, moments in enumerate(Moments.from_frame(frame, **ROLES).values()):
         alone = est.fit_moments(moments).idata_
-        for group, names in (
-            ("posterior", ("beta_t", "beta_z", "sigma")),
-            ("sample_stats", ("lp",)),
-        ):
-            for name in names:
-                many = again.idata[group][name].isel(experiment=j).to_numpy()
-                agree = np.isclose(many, alone[group][name].to_numpy(), rtol=1e-6)
-                assert agree.mean() > 0.99, name
+        for name in ("posterior/beta_t", "posterior/beta_z", "sample_stats/lp"):
+            many = again.idata[name].isel(experiment=j).to_numpy()
+            agree = np.isclose(many, alone[name].to_numpy(), rtol=1e-6)
+            assert agree.mean() > 0.99, name
     assert (again.idata.sample_stats["pareto_k"] < 0.7).all()
 
 
 def test_experiments_that_are_not_covered_are_named(frame, monkeypatch):
     def pareto_k(ratio):
-        return np.where(np.arange(len(ratio)) == 1, 0.9, 0.1)
+        """Bad of the second, however often its proposal is refined."""
+        return np.where(np.arange(len(ratio)) == min(1, len(ratio) - 1), 0.9, 0.1)
 
     monkeypatch.setattr(independence, "pareto_k", pareto_k)
     with pytest.warns(ConvergenceWarning, match=r'in 1 of 3 experiments \(1\).*"numpyro"'):
