@@ -26,7 +26,7 @@ table = pd.read_csv(Path.cwd().parent / "_data" / "first_minute.csv")
 table["total"] = table[list(STAGES)].sum(axis=1)
 table = table.sort_values("total", ignore_index=True)
 longest = table["total"].max()
-fig, ax = plt.subplots(figsize=(5.6, 0.5 + 0.72 * len(table)), layout="constrained")
+fig, ax = plt.subplots(figsize=(5.0, 0.5 + 0.72 * len(table)), layout="constrained")
 left = pd.Series(0.0, index=table.index)
 for stage, colour in STAGES.items():
     ax.barh(table.index, table[stage], 0.42, left=left, color=colour, label=NAMES[stage])

@@ -46,7 +46,7 @@ def label(ax: plt.Axes, name: str, x: float, y: float, va: str) -> None:
 
 table = pd.read_csv(Path.cwd().parent / "_data" / "race.csv")
 table["rate"] = table["effective"] / table["seconds"]
-fig, ax = plt.subplots(figsize=(5.6, 5.6), layout="constrained")
+fig, ax = plt.subplots(figsize=(5.0, 5.2), layout="constrained")
 draw(ax, table[table["rate"] > 0])
 ax.set_xlim(700, 1.4e7)
 ax.set_xlabel("rows", fontsize=11)
