@@ -34,7 +34,7 @@ def draw(ax: plt.Axes, table: pd.DataFrame) -> None:
     for name in parts.keys() - on_rows.keys():
         first = parts[name].iloc[0]
         below = name == "skbayesiv, NumPyro"
-        height_ = first["rate"] / ROOM if below else first["rate"] * ROOM
+        height_ = first["rate"] / ROOM**2 if below else first["rate"] * ROOM
         label(ax, name, first["rows"], height_, "top" if below else "bottom")
     ax.set_ylim(height, table["rate"].max() * 6)
 
