@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from measure import NOTEBOOK, Figure, ess, least_ess, paired, push, push_moments
 
 from skbayesiv import BayesianIV
-
-
-def warm(n: int, repeat: int) -> tuple[BayesianIV, float]:
-    """A fit of the push data at n rows, and the seconds of a warm one."""
-    y, t, z = push(n)
-    est = BayesianIV(**NOTEBOOK, random_state=0)
-    (took,) = paired(lambda: est.fit(None, t, y, z=z), repeat=repeat)
-    return est, took
 
 
 def bench_rows(repeat: int) -> Iterator[Figure]:
@@ -46,80 +31,18 @@ def bench_rows(repeat: int) -> Iterator[Figure]:
         )
 
 
-def bench_rowlevel(repeat: int) -> Iterator[Figure]:
-    """The row-level model in PyMC with three samplers; one short run each, for it takes minutes."""
-    runs = (
-        ("PyMC + NumPyro", "numpyro", 10**3, 300),
-        ("PyMC", "pymc", 10**3, 300),
-        ("PyMC + nutpie", "nutpie", 10**3, 300),
-        ("PyMC + NumPyro", "numpyro", 10**4, 300),
-        ("PyMC", "pymc", 10**4, 150),
-        ("PyMC + nutpie", "nutpie", 10**4, 150),
-    )
-    for label, sampler, n, draws in runs:
-        try:
-            tree, took = _rowlevel(sampler, n, draws)
-        except ImportError:
-            continue
-        est, own = warm(n, repeat)
-        theirs = ess(tree.posterior["beta_t"][..., 0]) / took
-        ours = ess(est.idata_.posterior["beta_t"][..., 0]) / own
-        least = least_ess(est.idata_.posterior) / own
-        yield Figure(
-            f"effective draws of beta_t per second, n = {n:,}",
-            f"{ours:,.0f} (least of all parameters {least:,.0f})",
-            f"{label} on rows {theirs:.2f} (least {least_ess(tree.posterior) / took:.2f}; "
-            f"2 x ({draws} + {draws}) in {took:.0f} s)",
-            f"{ours / theirs:,.0f} x",
-        )
-
-
-def _rowlevel(sampler: str, n: int, draws: int) -> tuple[Any, float]:
-    import pymc as pm
-
-    if sampler == "nutpie":
-        import nutpie  # noqa: F401
-    y, t, z = push(n)
-    model = BayesianIV(**NOTEBOOK).to_pymc(None, t, y, z=z)
-    start = time.perf_counter()
-    tree = pm.sample(
-        draws,
-        tune=draws,
-        chains=2,
-        cores=1 if sampler == "numpyro" else 2,
-        nuts_sampler=sampler,
-        random_seed=1,
-        progressbar=False,
-        compute_convergence_checks=False,
-        model=model,
-    )
-    return tree, time.perf_counter() - start
-
-
-def bench_rivgibbs(repeat: int) -> Iterator[Figure]:
-    """Bayesm's Gibbs sampler in C++, when R has it."""
-    if shutil.which("Rscript") is None:
-        return
-    script = Path(__file__).with_name("rivgibbs.R")
-    for n, draws in ((10**4, 4000), (10**6, 300)):
+def bench_backends(repeat: int) -> Iterator[Figure]:
+    """Warm fits with both backends, alternating."""
+    for n in (10**4, 10**6):
         y, t, z = push(n)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "push.csv"
-            frame = pd.DataFrame({"y": y, "t": t, "z": z}).astype(int)
-            frame.to_csv(path, index=False)
-            command = ["Rscript", str(script), str(path), str(draws)]
-            out = subprocess.run(command, capture_output=True, text=True, check=False)
-        if out.returncode:
-            return
-        took, share = map(float, out.stdout.split()[-2:])
-        theirs = share * draws / took
-        est, own = warm(n, repeat)
-        ours = ess(est.idata_.posterior["beta_t"][..., 0]) / own
+        backends = ("independence", "numpyro")
+        fits = [BayesianIV(**NOTEBOOK, backend=name, random_state=0) for name in backends]
+        own, nuts = paired(*(partial(est.fit, None, t, y, z=z) for est in fits), repeat=repeat)
         yield Figure(
-            f"effective draws of beta_t per second, n = {n:,}",
-            f"{ours:,.0f}",
-            f"bayesm's rivGibbs {theirs:,.1f} ({draws:,} draws in {took:.1f} s)",
-            f"{ours / theirs:,.0f} x",
+            f'BayesianIV(backend="independence"), warm fit, n = {n:,}',
+            f"{own:.4f} s",
+            f"NumPyro {nuts:.4f} s",
+            f"{own / nuts:.2f} x",
         )
 
 

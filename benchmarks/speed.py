@@ -3,7 +3,8 @@
     python benchmarks/speed.py [--only NAME ...] [--repeat 5] [--output docs/_data]
 
 Each figure is the median of paired runs: ours and the rival's alternate. Rivals that are not
-installed (R with bayesm, pyfixest, nutpie) are left out. Time on a busy machine means nothing.
+installed (R with bayesm, pyfixest, nutpie) are left out. ``--only`` writes the tables of the
+benches it names, with these alone. Time on a busy machine means nothing.
 """
 
 from __future__ import annotations
@@ -14,21 +15,23 @@ import os
 import platform
 import warnings
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import astuple, fields
 from pathlib import Path
+from typing import Any
 
 from checks import bench_check
 from classical import bench_moments, bench_two_stage, bench_wide
 from measure import Figure
-from posterior import bench_rivgibbs, bench_rowlevel, bench_rows, bench_width
+from posterior import bench_backends, bench_rows, bench_width
+from race import Minute, Rate, bench_first_minute, bench_race, bench_rivals
 from workflow import bench_first_fit, bench_grid, bench_many, bench_scored_grid
 
 from skbayesiv.exceptions import ConvergenceWarning
 
 POSTERIORS = {
     "rows": bench_rows,
-    "rivgibbs": bench_rivgibbs,
-    "row-level": bench_rowlevel,
+    "backends": bench_backends,
+    "rivals": bench_rivals,
     "width": bench_width,
     "first-fit": bench_first_fit,
     "grid": bench_grid,
@@ -41,8 +44,16 @@ CLASSICAL = {
     "wide": bench_wide,
     "moments": bench_moments,
 }
-TABLES = {"benchmarks.csv": POSTERIORS, "classical.csv": CLASSICAL}
-BENCHES = POSTERIORS | CLASSICAL
+RACE = {"race": bench_race}
+FIRST_MINUTE = {"first-minute": bench_first_minute}
+TABLES = {
+    "benchmarks.csv": (Figure, POSTERIORS),
+    "race.csv": (Rate, RACE),
+    "first_minute.csv": (Minute, FIRST_MINUTE),
+    "classical.csv": (Figure, CLASSICAL),
+}
+BENCHES = POSTERIORS | RACE | FIRST_MINUTE | CLASSICAL
+HEADERS = {Figure: ["what", "skbayesiv", "beside", "ratio"]}
 
 
 def processor() -> str:
@@ -62,33 +73,33 @@ def machine() -> Figure:
     )
 
 
-def figures(names: list[str], repeat: int) -> Iterator[Figure]:
-    """Run the benches one after the other."""
-    yield machine()
+def measured(kind: type, names: list[str], repeat: int) -> Iterator[Any]:
+    """Run the benches of one table, one after the other."""
+    if kind is Figure and names:
+        yield machine()
     for name in names:
         yield from BENCHES[name](repeat)
 
 
 def main() -> None:
-    """Run and write the table."""
+    """Run and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", choices=BENCHES, default=list(BENCHES))
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    for name, benches in TABLES.items():
+    for name, (kind, benches) in TABLES.items():
         rows = []
-        for figure in figures(
-            [bench for bench in benches if bench in options.only], options.repeat
-        ):
-            print(*astuple(figure), sep=" | ", flush=True)
-            rows.append(astuple(figure))
-        if options.output and len(rows) > 1:
+        wanted = [bench for bench in benches if bench in options.only]
+        for row in measured(kind, wanted, options.repeat):
+            print(*astuple(row), sep=" | ", flush=True)
+            rows.append(astuple(row))
+        if options.output and rows:
+            header = HEADERS.get(kind) or [field.name for field in fields(kind)]
             with (options.output / name).open("w", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(["what", "skbayesiv", "beside", "ratio"])
-                writer.writerows(rows)
+                writer.writerows([header, *rows])
 
 
 if __name__ == "__main__":

@@ -3,71 +3,62 @@
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from measure import Figure, paired, push
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from skbayesiv import BayesianIV, BayesianIVCV, fit_experiments
 from skbayesiv.datasets import make_noncompliance
 from skbayesiv.metrics import log_predictive_density_scorer
 
+IMPORTS = {
+    "scikit-learn, SciPy, pandas": "import sklearn.model_selection, scipy.stats, scipy.optimize, "
+    "pandas",
+    "JAX, NumPyro": "import jax, numpyro",
+}
 FIRST = """
-import time
-start = time.perf_counter()
-import jax, numpyro
-libraries = time.perf_counter()
-from collections import Counter
-spent = Counter()
-jax.monitoring.register_event_duration_secs_listener(
-    lambda event, duration, **_: spent.update({event.rsplit("/")[-1]: duration})
-)
 from skbayesiv import BayesianIV
 from skbayesiv.datasets import load_push_experiment
 X, t, y, z = load_push_experiment(return_X_t_y_z=True)
-imported = time.perf_counter()
-BayesianIV(random_state=0).fit(X, t, y, z=z)
-fitted = time.perf_counter()
-trace = spent["jaxpr_trace_duration"] + spent["jaxpr_to_mlir_module_duration"]
-compile = spent["backend_compile_duration"]
-rest = fitted - imported - trace - compile
-print(libraries - start, imported - libraries, trace, compile, rest)
+BayesianIV(backend="{}", random_state=0).fit(X, t, y, z=z)
 """
 
 
 def bench_first_fit(repeat: int) -> Iterator[Figure]:
-    """The first fit of a process, without and with the compilation cache."""
+    """The first fit of a process beside bare imports: whole processes, alternating."""
     with tempfile.TemporaryDirectory() as folder:
-        for label, extra in (("", {}), (", compilation cache", {"SKBAYESIV_CACHE": folder})):
-            runs = [_first(extra) for _ in range(repeat + 1)][1:]
-            libraries, own, trace, compile_, rest = (
-                statistics.median(column) for column in zip(*runs, strict=True)
-            )
-            total = statistics.median(sum(run) for run in runs)
+        fits = {
+            "independence": partial(_process, FIRST.format("independence")),
+            "NumPyro": partial(_process, FIRST.format("numpyro")),
+            "NumPyro, compilation cache": partial(_process, FIRST.format("numpyro"), folder),
+        }
+        imports = {name: partial(_process, code) for name, code in IMPORTS.items()}
+        times = paired(*imports.values(), *fits.values(), repeat=repeat)
+    bare = dict(zip(IMPORTS, times, strict=False))
+    for label, took in zip(fits, times[len(bare) :], strict=True):
+        for name, least in bare.items():
+            if label == "independence" and name.startswith("JAX"):
+                continue
             yield Figure(
-                f"first fit in a fresh process{label}",
-                f"{total:.1f} s: import skbayesiv {own:.1f}, trace {trace:.1f}, "
-                f"compile {compile_:.1f}, sample and the rest {rest:.1f}",
-                f"import jax, numpyro {libraries:.1f} s",
-                f"1.5 x imports + {total - 1.5 * libraries:.1f} s",
+                f"first fit in a fresh process, {label}",
+                f"{took:.1f} s",
+                f"import {name} {least:.1f} s",
+                f"{took / least:.2f} x, + {took - least:.1f} s",
             )
 
 
-def _first(extra: dict[str, str]) -> list[float]:
-    out = subprocess.run(
-        [sys.executable, "-c", FIRST],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | extra,
-    )
-    return [float(value) for value in out.stdout.split()]
+def _process(code: str, cache: str = "0") -> None:
+    """Run code in a fresh process."""
+    env = os.environ | {"SKBAYESIV_CACHE": cache}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env, capture_output=True)
 
 
 def bench_grid(repeat: int) -> Iterator[Figure]:
@@ -78,11 +69,14 @@ def bench_grid(repeat: int) -> Iterator[Figure]:
     scales = list(np.geomspace(0.1, 100, 10))
     grid = GridSearchCV(est, {"beta_t_scale": scales}, cv=5)
     threads = GridSearchCV(est, {"beta_t_scale": scales}, cv=5, n_jobs=2)
-    own = BayesianIVCV(est, beta_t_scale=scales, cv=5, n_jobs=2)
-    fit, searched, parallel, vectorised = paired(
+    nuts = BayesianIVCV(est, beta_t_scale=scales, cv=5, n_jobs=2)
+    template = clone(est).set_params(backend="independence")  # which is the default
+    own = BayesianIVCV(template, beta_t_scale=scales, cv=5)
+    fit, searched, parallel, by_nuts, by_default = paired(
         lambda: est.fit(X, y),
         lambda: grid.fit(X, y),
         lambda: _with_threads(threads, X, y),
+        lambda: nuts.fit(X, y),
         lambda: own.fit(X, y),
         repeat=repeat,
     )
@@ -99,10 +93,16 @@ def bench_grid(repeat: int) -> Iterator[Figure]:
         f"{searched / parallel:.1f} x faster",
     )
     yield Figure(
-        "BayesianIVCV, the same, two threads",
-        f"{vectorised:.2f} s",
+        "BayesianIVCV, the same, with NumPyro in two threads",
+        f"{by_nuts:.2f} s",
         f"GridSearchCV {searched:.2f} s",
-        f"{searched / vectorised:.1f} x faster",
+        f"{searched / by_nuts:.1f} x faster",
+    )
+    yield Figure(
+        "BayesianIVCV, the same, by default (independence)",
+        f"{by_default:.2f} s",
+        f"with NumPyro in two threads {by_nuts:.2f} s",
+        f"{by_nuts / by_default:.1f} x faster",
     )
 
 
@@ -155,10 +155,15 @@ def bench_many(repeat: int) -> Iterator[Figure]:
         for i, p in enumerate(parts)
     )
     roles = {"by": "e", "outcome": "y", "treatment": "t", "instruments": "z"}
-    (took,) = paired(lambda: fit_experiments(frame, **roles, n_jobs=2), repeat=repeat)
+    nuts = BayesianIV(chains=2, draws=500, tune=500, backend="numpyro")
+    took, by_nuts = paired(
+        lambda: fit_experiments(frame, **roles),
+        lambda: fit_experiments(frame, **roles, estimator=nuts, n_jobs=2),
+        repeat=repeat,
+    )
     yield Figure(
-        "fit_experiments, 1,000 experiments of 200 rows, 2 x (500 + 500) draws",
-        f"{took:.2f} s",
-        "",
-        f"{took:.2f} ms each",
+        "fit_experiments, 1,000 experiments of 200 rows, 2 x 500 draws, by default (independence)",
+        f"{took:.2f} s, {took:.2f} ms each",
+        f"with NumPyro in two threads {by_nuts:.2f} s",
+        f"{by_nuts / took:.1f} x faster",
     )
