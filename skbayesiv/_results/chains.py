@@ -9,6 +9,8 @@ ArviZ takes longer to import than all its numbers take to compute: what each fit
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -20,77 +22,104 @@ from skbayesiv._typing import Array
 TAILS = 0.05, 0.95
 
 
-def rhat(values: Array) -> float:
-    """Split R-hat of ranks, the larger of that of the values and that of their distances.
+@dataclass(frozen=True, eq=False)
+class Chains:
+    """Chains of V variables, all checked at once; not a number of those that are not finite.
 
-    Parameters
+    Attributes
     ----------
-    values : ndarray of shape (chains, draws)
+    values : ndarray of shape (V, chains, draws)
     """
-    if not np.isfinite(values).all():
-        return math.nan
-    halves = _halves(values)
-    scores = _scores(halves), _scores(np.abs(halves - np.median(halves)))
-    return max(map(_spread_ratio, scores))
+
+    values: Array
+
+    @cached_property
+    def rhat(self) -> Array:
+        """Split R-hat of ranks (V,), the larger of that of the values and of their distances."""
+        middle = np.median(self._halves, axis=(1, 2), keepdims=True)
+        folded = _scores(np.abs(self._halves - middle))
+        return self._finite(np.maximum(_spread_ratio(self._ranked), _spread_ratio(folded)))
+
+    @cached_property
+    def ess_bulk(self) -> Array:
+        """Effective sample sizes (V,) of the ranks of draws."""
+        return self._finite(_ess(self._ranked))
+
+    @cached_property
+    def ess_tail(self) -> Array:
+        """The smaller (V,) of the effective sample sizes of the two 5% quantiles."""
+        at = np.quantile(self._safe, TAILS, axis=(1, 2), keepdims=True)
+        return self._finite(np.minimum(*(_ess(_split(self._safe <= quantile)) for quantile in at)))
+
+    @cached_property
+    def _known(self) -> Array:
+        return np.asarray(np.isfinite(self.values).all(axis=(1, 2)))
+
+    @cached_property
+    def _safe(self) -> Array:
+        return np.where(self._known[:, None, None], self.values, 0.0)
+
+    @cached_property
+    def _halves(self) -> Array:
+        return _split(self._safe)
+
+    @cached_property
+    def _ranked(self) -> Array:
+        return _scores(self._halves)
+
+    def _finite(self, found: Array) -> Array:
+        return np.where(self._known, found, np.nan)
 
 
-def ess_bulk(values: Array) -> float:
-    """Effective sample size of the ranks of draws, of shape (chains, draws)."""
-    return _ess(_scores(_halves(values))) if np.isfinite(values).all() else math.nan
-
-
-def ess_tail(values: Array) -> float:
-    """The smaller of the effective sample sizes of the two 5% quantiles."""
-    if not np.isfinite(values).all():
-        return math.nan
-    return min(_ess(_halves(values <= quantile)) for quantile in np.quantile(values, TAILS))
-
-
-def _halves(values: Array) -> Array:
+def _split(values: Array) -> Array:
     """Halves of chains as chains of their own; of an odd number of draws the middle is left out."""
-    half = values.shape[1] // 2
-    return np.concatenate([values[:, :half], values[:, -half:]]).astype(float)
+    half = values.shape[2] // 2
+    return np.concatenate([values[:, :, :half], values[:, :, -half:]], axis=1).astype(float)
 
 
 def _scores(values: Array) -> Array:
-    """Normal scores of the ranks among all values."""
-    ranks = rankdata(values, axis=None).reshape(values.shape)
-    return np.asarray(ndtri((ranks - 0.375) / (values.size + 0.25)))
+    """Normal scores of the ranks among all values of a variable."""
+    flat = values.reshape(len(values), -1)
+    ranks = rankdata(flat, axis=1).reshape(values.shape)
+    return np.asarray(ndtri((ranks - 0.375) / (flat.shape[1] + 0.25)))
 
 
-def _spread_ratio(values: Array) -> float:
-    """R-hat: spread of all draws over that within chains."""
-    draws = values.shape[1]
-    within = values.var(axis=1, ddof=1).mean()
-    between = values.mean(axis=1).var(ddof=1)
+def _spread_ratio(values: Array) -> Array:
+    """R-hat (V,): spread of all draws over that within chains."""
+    draws = values.shape[2]
+    within = values.var(axis=2, ddof=1).mean(axis=1)
+    between = values.mean(axis=2).var(axis=1, ddof=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.sqrt(between / within + (draws - 1) / draws))
+        return np.asarray(np.sqrt(between / within + (draws - 1) / draws))
 
 
-def _ess(values: Array) -> float:
-    """Number of draws over their autocorrelation time, by Geyer's initial monotone sequence."""
-    chains, draws = values.shape
-    if np.ptp(values) < np.finfo(float).resolution:
-        return float(values.size)
-    covariance = _autocovariance(values).mean(axis=0)
-    within = covariance[0] * draws / (draws - 1)
-    total = covariance[0] + (values.mean(axis=1).var(ddof=1) if chains > 1 else 0.0)
-    correlation = 1.0 - (within - covariance) / total
-    correlation[0] = 1.0
+def _ess(values: Array) -> Array:
+    """Number of draws over autocorrelation time (V,), by Geyer's initial monotone sequence."""
+    _, chains, draws = values.shape
+    size = chains * draws
+    covariance = _autocovariance(values).mean(axis=1)
+    within = covariance[:, :1] * draws / (draws - 1)
+    between = values.mean(axis=2).var(axis=1, ddof=1)[:, None] if chains > 1 else 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correlation = 1.0 - (within - covariance) / (covariance[:, :1] + between)
+    correlation[:, 0] = 1.0
     last = max(0, (draws - 3) // 2)
-    pairs = correlation[0 : 2 * last + 1 : 2] + correlation[1 : 2 * last + 2 : 2]
+    pairs = correlation[:, 0 : 2 * last + 1 : 2] + correlation[:, 1 : 2 * last + 2 : 2]
     ended = pairs <= 0.0
-    ended[-1] = True
-    end = int(ended.argmax())
-    monotone = np.minimum.accumulate(pairs[:end])
-    rest = correlation[2 * end] if pairs[end] > 0.0 else max(correlation[2 * end], 0.0)
-    time = -1.0 + 2.0 * monotone.sum() + rest
-    return float(values.size / max(time, 1.0 / math.log10(values.size)))
+    ended[:, -1] = True
+    rows, end = np.arange(len(pairs)), ended.argmax(axis=1)
+    before = np.arange(pairs.shape[1]) < end[:, None]
+    monotone = np.where(before, np.minimum.accumulate(pairs, axis=1), 0.0).sum(axis=1)
+    rest = correlation[rows, 2 * end]
+    rest = np.where(pairs[rows, end] > 0.0, rest, np.maximum(rest, 0.0))
+    found = size / np.maximum(2.0 * monotone + rest - 1.0, 1.0 / math.log10(size))
+    constant = np.ptp(values, axis=(1, 2)) < np.finfo(float).resolution
+    return np.where(constant, float(size), found)
 
 
 def _autocovariance(values: Array) -> Array:
     """Of each chain at all lags."""
-    draws = values.shape[1]
+    draws = values.shape[2]
     length = next_fast_len(2 * draws)
-    spectrum = rfft(values - values.mean(axis=1, keepdims=True), n=length, axis=1)
-    return np.asarray(irfft(np.abs(spectrum) ** 2, n=length, axis=1)[:, :draws] / draws)
+    spectrum = rfft(values - values.mean(axis=2, keepdims=True), n=length, axis=2)
+    return np.asarray(irfft(np.abs(spectrum) ** 2, n=length, axis=2)[:, :, :draws] / draws)

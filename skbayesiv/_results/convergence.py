@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from skbayesiv._results.chains import ess_bulk, ess_tail, rhat
+from skbayesiv._results.chains import Chains
 from skbayesiv._sampling.target import MAX_TREE_DEPTH, Draws
 from skbayesiv._typing import Array
 from skbayesiv.exceptions import OURS, ConvergenceWarning
@@ -34,10 +34,10 @@ def check_convergence(draws: Draws, effect: Array, *, tune: int, target_accept: 
     chains, n_draws = values.shape[:2]
     proposed = "pareto_k" in draws.stats
     found = _uncovered(draws.stats)
-    each = list(np.moveaxis(values, -1, 0))
-    bulk, tail = np.min([ess_bulk(v) for v in each]), np.min([ess_tail(v) for v in each])
+    each = Chains(np.moveaxis(values, -1, 0))
+    bulk, tail = each.ess_bulk.min(), each.ess_tail.min()
     if chains > 1:
-        largest = np.max([rhat(v) for v in each])
+        largest = each.rhat.max()
         if not largest <= MAX_RHAT:
             more = "draws" if proposed else "tune and draws"
             found.append(f"R-hat is {largest:.3f} (above {MAX_RHAT}): raise {more}")

@@ -42,7 +42,7 @@ NEWTON_STEPS, STEP, LONGEST = 16, 0.5, 3.0
 LEAST_CURVATURE, MOST_CURVATURE = 0.05, 400.0  # in a step, relative to the scale so far
 FRACTIONS = np.array([1.0, 0.5, 0.25, 0.1, 2.0])
 NEW_WEIGHT, NEW_MASS = 0.2, 0.3
-SETTLED = 0.5  # change of log curvature
+SETTLED, NEAR = 0.5, 0.3  # change of log curvature, and a step that need not be followed
 TINY, ROUNDING = 1e-300, 1e-9
 
 Density = Callable[[Array], Array]
@@ -209,7 +209,7 @@ def at_mode(log_density: Density, start: Array, spread: Array) -> Mixture:
         half = factor @ (axes * curvature[:, None, :] ** -0.5)
         lower = np.swapaxes(np.linalg.qr(np.swapaxes(half, -1, -2), mode="r"), -1, -2)
         factor = np.where(settled[:, None, None], factor, lower)
-        settled |= (np.abs(np.log(curvature)) < SETTLED).all(axis=1) & (length < 0.1)
+        settled |= (np.abs(np.log(curvature)) < SETTLED).all(axis=1) & (length < NEAR)
         if settled.all():
             break
     scatter = factor @ np.swapaxes(factor, -1, -2)

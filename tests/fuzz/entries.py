@@ -61,6 +61,7 @@ CHECKED = "takes what the package has checked, and users have no need of it"
 ELSEWHERE = {
     "BayesianIV.to_pymc": "PyMC takes seconds to state a model; it reads rows as `diagnose` does",
     "datasets.fetch_push_experiment": "reads from the network",
+    "ProgressBar": "scikit-learn calls it; see tests/estimators/test_progress.py",
     "EffectLikelihood": "`from_estimators` makes it of checked fits; see tests/models/history",
     "use_compilation_cache": "sets a folder of the whole process",
     **dict.fromkeys(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from arviz_stats.base.array import array_stats
 
-from skbayesiv._results.chains import ess_bulk, ess_tail, rhat
+from skbayesiv._results.chains import Chains
 
 AXES = {"chain_axis": 0, "draw_axis": 1}
 
@@ -19,12 +19,15 @@ def autoregressive(rng, chains, draws, rho):
     return values
 
 
-def assert_arviz(values):
-    assert ess_bulk(values) == pytest.approx(array_stats.ess(values, **AXES, method="bulk"))
-    tail = array_stats.ess(values, **AXES, method="tail", prob=(0.05, 0.95))
-    assert ess_tail(values) == pytest.approx(tail)
-    if len(values) > 1:
-        assert rhat(values) == pytest.approx(array_stats.rhat(values, **AXES))
+def assert_arviz(*variables):
+    found = Chains(np.array(variables))
+    for i, values in enumerate(variables):
+        bulk = array_stats.ess(values, **AXES, method="bulk")
+        assert found.ess_bulk[i] == pytest.approx(bulk)
+        tail = array_stats.ess(values, **AXES, method="tail", prob=(0.05, 0.95))
+        assert found.ess_tail[i] == pytest.approx(tail)
+        if len(values) > 1:
+            assert found.rhat[i] == pytest.approx(array_stats.rhat(values, **AXES))
 
 
 @pytest.mark.parametrize("rho", [-0.9, -0.3, 0.0, 0.5, 0.99])
@@ -33,18 +36,19 @@ def test_they_are_arvizs(shape, rho):
     rng = np.random.default_rng(0)
     for _ in range(5):
         values = autoregressive(rng, *shape, rho)
-        assert_arviz(values)
-        assert_arviz(np.exp(5.0 * values))
-        assert_arviz(np.round(values))
-        assert_arviz(values + np.arange(len(values))[:, None])
+        apart = values + np.arange(len(values))[:, None]
+        assert_arviz(values, np.exp(5.0 * values), np.round(values), apart)
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_what_is_no_number_has_none(number):
-    values = np.random.default_rng(0).normal(size=(4, 100))
-    values[1, 3] = number
-    assert np.isnan([ess_bulk(values), ess_tail(values), rhat(values)]).all()
+    values = np.random.default_rng(0).normal(size=(2, 4, 100))
+    values[1, 1, 3] = number
+    found = Chains(values)
+    for statistic in (found.ess_bulk, found.ess_tail, found.rhat):
+        assert np.isfinite(statistic).tolist() == [True, False]
 
 
 def test_a_constant_is_known():
-    assert ess_bulk(np.ones((4, 100))) == ess_tail(np.ones((4, 100))) == 400
+    found = Chains(np.ones((1, 4, 100)))
+    assert found.ess_bulk == found.ess_tail == 400
