@@ -3,7 +3,7 @@
 The collapsed densities of this package are smooth functions of a few coordinates and close to
 elliptical, so that a mixture of a few t distributions fits them. Then all draws can be proposed
 and their densities be evaluated at once, and a chain accepts most of them (Tierney 1994, section
-2.3.3). They are cheap, so that every second state is kept: draws are nearly independent. There is
+2.3.3). They are cheap, so that every third state is kept: draws are nearly independent. There is
 nothing to compile, and many targets of one kind cost little more than one.
 
 Whether the proposal covers the target is told by the importance weights: by the shape k of their
@@ -33,8 +33,8 @@ from skbayesiv._sampling.target import PIECES, Draws, Settings, Target
 from skbayesiv._typing import Array
 
 COMPONENTS, ROUNDS = 4, 2
-PER_DIM = 80
-THIN, WARM_UP = 2, 20
+PER_DIM = 100
+THIN, WARM_UP = 3, 20
 # Of a proposal that is not refined further; the largest weight is in units of their mean.
 GOOD_K, GOOD_SHARE, GOOD_WEIGHT = 0.6, 0.5, 50.0
 AT_ONCE = 1 << 18  # proposals for all targets
