@@ -92,6 +92,7 @@ def test_experiments_follow_the_backend(frame, steps):
     assert len(steps) == 3
 
 
+@quiet
 def test_without_a_template_they_are_sampled_at_once(frame):
     """As each by itself, but for draws whose acceptance hangs on the last bit."""
     fits = fit_experiments(frame, **ROLES)
