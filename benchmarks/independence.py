@@ -139,10 +139,10 @@ def row(name: str, outcomes: list[tuple[bool, float, float, float, float]]) -> l
 if __name__ == "__main__":
     header = [
         "data",
-        "share of fits that warn",
-        "acceptance rate, median (least)",
-        "effective share of draws, median (least)",
-        "distance from NUTS, median; of NUTS from itself",
-        "share beyond 4 without a warning; of NUTS from itself",
+        "fits that warn",
+        "accepted, median (least)",
+        "effective share, median (least)",
+        "distance from NUTS; of NUTS",
+        "beyond 4, not warned; of NUTS",
     ]
     run(__doc__, header, DESIGNS, replicate, row)
