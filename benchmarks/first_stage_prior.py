@@ -21,8 +21,9 @@ from skbayesiv import BayesianIV
 from skbayesiv._data.roles import Roles
 from skbayesiv._data.rows import read_rows
 from skbayesiv._models.build import build_model, read_sums
-from skbayesiv._models.normal.conditional import coefficient_prior, conditional, own_prior
+from skbayesiv._models.normal.conditional import coefficient_prior, conditional
 from skbayesiv._models.parts.error_covariance import chain, precision
+from skbayesiv._models.parts.model import own_prior
 from skbayesiv._sampling.nuts import sample as sample_target
 from skbayesiv.diagnostics import anderson_rubin_confidence_set
 

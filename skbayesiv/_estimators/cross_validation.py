@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -204,12 +205,11 @@ class BayesianIVCV(BaseIV):
         backend, settings = candidates[0].backend, candidates[0]._settings()
         models = [est._build_model(sums) for est in candidates for sums in training]
         rows = [data.take(fold[0]) for fold in folds] * len(scales) if needs_rows(backend) else None
-        held = [(est, data.take(fold[1])) for est in candidates for fold in folds]
+        held = [data.take(fold[1]) for fold in folds]
         with task(self, "folds", total=len(models)) as track:
             sampled = track(sample_models(models, backend, settings, rows, self.n_jobs, track))
-            scores = [
-                self._score(est, own, test) for (est, test), own in zip(held, sampled, strict=True)
-            ]
+            pairs = zip(product(candidates, held), sampled, strict=True)
+            scores = [self._score(est, own, test) for (est, test), own in pairs]
         return np.reshape(scores, (len(scales), len(folds)))
 
     def _n_progress_steps(self) -> int:

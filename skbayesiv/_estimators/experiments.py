@@ -20,6 +20,7 @@ from skbayesiv._models.build import check_sums, sums_by_group
 from skbayesiv._models.history.likelihoods import EffectLikelihood
 from skbayesiv._models.parts.model import Model
 from skbayesiv._models.sampling import attempt, sample_models
+from skbayesiv._results.chains import spread_ratio
 from skbayesiv._results.stacked import Stack
 from skbayesiv._typing import Array
 from skbayesiv.exceptions import (
@@ -320,6 +321,4 @@ def split_rhat(draws: Array) -> Array:
     """
     half = draws.shape[1] // 2
     chains = np.concatenate([draws[:, :half], draws[:, half : 2 * half]])
-    within = chains.var(axis=1, ddof=1).mean(axis=0)
-    between = half * chains.mean(axis=1).var(axis=0, ddof=1)
-    return np.asarray(np.sqrt(((half - 1) / half * within + between / half) / within))
+    return spread_ratio(np.moveaxis(chains, (0, 1), (-2, -1)))

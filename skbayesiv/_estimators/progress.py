@@ -61,13 +61,13 @@ class Track:
                 vars(estimator).pop(name, None)
 
     @contextmanager
-    def _subtask(self, name: str, max_subtasks: int | None) -> Iterator[None]:
+    def _subtask(self, name: str, max_subtasks: int | None) -> Iterator[Any]:
         if self.context is None:
-            yield
+            yield None
             return
         context = self.context.subcontext(task_name=name, max_subtasks=max_subtasks)
         context.call_on_fit_task_begin(estimator=self.estimator)
-        yield
+        yield context
         context.call_on_fit_task_end(estimator=self.estimator)
 
 
@@ -99,10 +99,8 @@ def task(estimator: Any, name: str, total: int) -> Iterator[Track]:
     """
     fit = fit_track(estimator, name)
     if fit is not None:
-        context = fit.context.subcontext(task_name=name, max_subtasks=n_subtasks(total))
-        context.call_on_fit_task_begin(estimator=estimator)
-        yield Track(estimator, context, name)
-        context.call_on_fit_task_end(estimator=estimator)
+        with fit._subtask(name, n_subtasks(total)) as context:
+            yield Track(estimator, context, name)
     elif getattr(estimator, "_skl_callbacks", None):
         own = estimator._unfitted()
         with callback_management_context(own):

@@ -52,6 +52,9 @@ def sample_model(
     return draws, model.posterior(draws.flat, settings.generator(), densities=densities)
 
 
+_without_densities = partial(sample_model, densities=False)
+
+
 def sample_models(
     models: Sequence[Model],
     backend: str,
@@ -82,9 +85,8 @@ def sample_models(
         for start in range(0, len(models), TOGETHER):
             yield from _sweep(models[start : start + TOGETHER], backend, settings)
         return
-    sample = partial(sample_model, densities=False)
     yield from Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
-        delayed(_told)(track, attempt, sample, model, backend, settings, own)
+        delayed(_told)(track, attempt, _without_densities, model, backend, settings, own)
         for model, own in zip(models, rows or repeat(None), strict=rows is not None)
     )
 
@@ -97,7 +99,7 @@ def _sweep(
         together = MANY[backend]([model.target() for model in models], settings)
     except EXPECTED:
         for model in models:
-            yield attempt(partial(sample_model, densities=False), model, backend, settings)
+            yield attempt(_without_densities, model, backend, settings)
         return
     for model, draws in zip(models, together, strict=True):
         draw = partial(model.posterior, densities=False)

@@ -38,7 +38,7 @@ class Chains:
         """Split R-hat of ranks (V,), the larger of that of the values and of their distances."""
         middle = np.median(self._halves, axis=(1, 2), keepdims=True)
         folded = _scores(np.abs(self._halves - middle))
-        return self._finite(np.maximum(_spread_ratio(self._ranked), _spread_ratio(folded)))
+        return self._finite(np.maximum(spread_ratio(self._ranked), spread_ratio(folded)))
 
     @cached_property
     def ess_bulk(self) -> Array:
@@ -84,11 +84,11 @@ def _scores(values: Array) -> Array:
     return np.asarray(ndtri((ranks - 0.375) / (flat.shape[1] + 0.25)))
 
 
-def _spread_ratio(values: Array) -> Array:
-    """R-hat (V,): spread of all draws over that within chains."""
-    draws = values.shape[2]
-    within = values.var(axis=2, ddof=1).mean(axis=1)
-    between = values.mean(axis=2).var(axis=1, ddof=1)
+def spread_ratio(values: Array) -> Array:
+    """R-hat (...) of chains (..., chains, draws): spread of all draws over that within chains."""
+    draws = values.shape[-1]
+    within = values.var(axis=-1, ddof=1).mean(axis=-1)
+    between = values.mean(axis=-1).var(axis=-1, ddof=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.sqrt(between / within + (draws - 1) / draws))
 

@@ -92,8 +92,9 @@ def _sample_stack(targets: Sequence[Target], settings: Settings) -> list[Draws]:
     for level in range(1, COMPONENTS + 1):
         mixture = _adapted(stack, mixture, level, settings)
         x, log_p, ratio = _proposed(stack, mixture, n, [settings.seed, level, ROUNDS])
-        k = pareto_k(ratio)
-        good = (k <= GOOD_K) & _well_covered(normalised(ratio))
+        weight = normalised(ratio)
+        k = np.where(np.isneginf(ratio.max(axis=1)), np.inf, pareto_k(weight))
+        good = (k <= GOOD_K) & _well_covered(weight)
         done = good | (level == COMPONENTS)
         if done.any():
             chains = _chains(x[done], log_p[done], ratio[done], k[done], settings)
@@ -132,11 +133,9 @@ def _well_covered(weight: Array) -> NDArray[np.bool_]:
     return (share >= GOOD_SHARE) & (n * weight.max(axis=1) <= GOOD_WEIGHT)
 
 
-def pareto_k(ratio: Array) -> Array:
-    """Shapes (J,) of the tails of weights, given their logs (J, n)."""
-    none = np.isneginf(ratio.max(axis=1))
-    each = zip(none, normalised(ratio), strict=True)
-    return np.array([np.inf if no else tail_shape(row) for no, row in each])
+def pareto_k(weight: Array) -> Array:
+    """Shapes (J,) of the tails of weights (J, n)."""
+    return np.array([tail_shape(row) for row in weight])
 
 
 def _chains(x: Array, log_p: Array, ratio: Array, k: Array, settings: Settings) -> list[Draws]:

@@ -163,10 +163,14 @@ def log_t(dof: float, centre: Array, scatter: Array, x: Array) -> tuple[Array, A
     lower = np.linalg.cholesky(scatter)
     white = (x - centre[:, None]) @ np.swapaxes(np.linalg.inv(lower), -1, -2)
     distance = np.einsum("jnd,jnd->jn", white, white)
-    const = lgamma(0.5 * (dof + dim)) - lgamma(0.5 * dof) - 0.5 * dim * log(dof * pi)
     log_det = np.log(np.diagonal(lower, axis1=-2, axis2=-1)).sum(axis=-1)
-    value = const - log_det[:, None] - 0.5 * (dof + dim) * np.log1p(distance / dof)
-    return value, distance
+    return standard_log_t(dof, dim, distance) - log_det[:, None], distance
+
+
+def standard_log_t(dof: float, dim: int, distance: Array) -> Array:
+    """Log density of a standard multivariate t at squared distances from its centre."""
+    const = lgamma(0.5 * (dof + dim)) - lgamma(0.5 * dof) - 0.5 * dim * log(dof * pi)
+    return np.asarray(const - 0.5 * (dof + dim) * np.log1p(distance / dof))
 
 
 def normalised(ratio: Array) -> Array:

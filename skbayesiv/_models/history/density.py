@@ -12,7 +12,7 @@ afterwards with their exact weights.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ import numpy as np
 from skbayesiv._models.history.meta_analysis import GivenSigma, given_sigma
 from skbayesiv._models.history.sums import MAX_EXACT, Earlier, Experiments, Table
 from skbayesiv._models.history.table import History
-from skbayesiv._models.parts.model import EffectModel
+from skbayesiv._models.parts.model import EffectModel, own_prior
 from skbayesiv._models.parts.scales import SCALE_PRIORS
 from skbayesiv._sampling.target import Target, side_by_side
 
@@ -95,17 +95,15 @@ def hierarchical_target(
     stacks = isinstance(arrays.earlier, Experiments)
     near = Target(log_borrowed, shape, arrays, start, spread, stacks)
     if not shape.mixture:
-        return replace(near, log_density=log_density)
+        return near
     vague = Target(log_vague, shape, arrays, base.start, base.spread, stacks)
     return side_by_side(log_density, near, vague)
 
 
 def log_density(shape: HierarchicalShape, u: Any, arrays: HierarchicalArrays, xp: Any) -> Any:
-    """Log posterior density of (current coordinates, log sigma_bar), or of the product."""
-    value = log_borrowed(shape, u, arrays, xp)
-    if shape.mixture:
-        value = value + log_vague(shape, u[shape.dim :], arrays, xp)
-    return value
+    """Log density of both components' coordinates, where there is a vague one."""
+    vague = log_vague(shape, u[shape.dim :], arrays, xp)
+    return log_borrowed(shape, u, arrays, xp) + vague
 
 
 def log_borrowed(shape: HierarchicalShape, u: Any, arrays: HierarchicalArrays, xp: Any) -> Any:
@@ -127,15 +125,8 @@ def log_borrowed(shape: HierarchicalShape, u: Any, arrays: HierarchicalArrays, x
 
 def log_vague(shape: HierarchicalShape, u: Any, arrays: HierarchicalArrays, xp: Any) -> Any:
     """Log density of the current coordinates under the vague prior."""
-    each = [arrays.current.loc, arrays.current.precision]
-    loc, precision = ([part[..., j] for j in shape.current.effect_positions] for part in each)
-    return shape.given_prior(shape.current, u, arrays.current, loc, precision, xp)
-
-
-def vague_prior(shape: HierarchicalShape, arrays: HierarchicalArrays) -> tuple[Any, Any]:
-    """Loc and precision of the vague prior of the effects, each of shape (K,)."""
-    at = np.array(shape.current.effect_positions)
-    return arrays.current.loc[..., at], arrays.current.precision[..., at]
+    vague = own_prior(arrays.current, shape.current)
+    return shape.given_prior(shape.current, u, arrays.current, *vague, xp)
 
 
 def given_log_sigma(arrays: HierarchicalArrays, k: int, log_sigma: Any, xp: Any) -> GivenSigma:

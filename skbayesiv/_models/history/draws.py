@@ -17,13 +17,12 @@ from skbayesiv._models.history.density import (
     hierarchical_shape,
     log_borrowed,
     log_vague,
-    vague_prior,
 )
 from skbayesiv._models.history.evidence import probability_of_first
 from skbayesiv._models.history.integrated import integrate
 from skbayesiv._models.history.sums import in_chunks
 from skbayesiv._models.history.table import History
-from skbayesiv._models.parts.model import EffectModel
+from skbayesiv._models.parts.model import EffectModel, own_prior
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._models.parts.priors import Normal, log_normal_density
 from skbayesiv._models.parts.scales import SCALE_PRIORS
@@ -144,7 +143,7 @@ def effect_priors(
             given = given_log_sigma(arrays, k, chosen.log_sigma[at, k], np)
             mean[at, k], variance[at, k] = given.mean, given.variance
     sigma = np.exp(chosen.log_sigma)
-    vague_loc, vague_precision = vague_prior(shape, arrays)
+    vague_loc, vague_precision = map(np.array, own_prior(arrays.current, shape.current))
     keep = chosen.exchangeable[:, None]
     return Hierarchy(
         mean,

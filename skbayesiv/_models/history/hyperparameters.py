@@ -30,6 +30,7 @@ from skbayesiv._models.history.sums import earlier_experiments, in_chunks
 from skbayesiv._models.history.table import History
 from skbayesiv._models.parts.priors import log_normal_density
 from skbayesiv._models.parts.scales import HALF_CAUCHY, SCALE_PRIORS
+from skbayesiv._sampling.proposal import standard_log_t
 from skbayesiv._typing import Array
 
 NODES = 41
@@ -312,7 +313,7 @@ def weighted_draws(
     the draws of the one before.
     """
     from scipy.optimize import minimize
-    from scipy.special import gammaln, ndtri
+    from scipy.special import ndtri
     from scipy.stats import chi2, qmc
 
     dim = len(start)
@@ -328,8 +329,7 @@ def weighted_draws(
         normal = ndtri(points[:, :dim]) / np.sqrt(chi2.ppf(points[:, dim:], DOF) / DOF)
         factor = np.linalg.cholesky(shape)
         u = centre + normal @ factor.T
-        log_t = -0.5 * (DOF + dim) * np.log1p((normal**2).sum(axis=1) / DOF)
-        log_t += gammaln(0.5 * (DOF + dim)) - gammaln(0.5 * DOF) - 0.5 * dim * np.log(DOF * np.pi)
+        log_t = standard_log_t(DOF, dim, (normal**2).sum(axis=1))
         ratio = log_density(u) - log_t + np.log(np.diag(factor)).sum()
         ratio = np.where(np.isfinite(ratio), ratio, -np.inf)
         weight = np.exp(ratio - ratio.max())

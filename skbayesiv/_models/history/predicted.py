@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skbayesiv._models.history.meta_analysis import Mixture
-from skbayesiv._models.parts.model import EffectModel
+from skbayesiv._models.parts.model import EffectModel, own_prior
 from skbayesiv._sampling.target import Target, side_by_side
 from skbayesiv._typing import Array
 
@@ -96,6 +96,5 @@ def log_components(shape: PredictedShape, u: Array, arrays: PredictedArrays) -> 
 
 def log_vague(shape: PredictedShape, u: Any, arrays: PredictedArrays, xp: Any) -> Any:
     """Log density of the current coordinates under the vague prior."""
-    (at,) = shape.current.effect_positions
-    loc, precision = arrays.current.loc[..., at], arrays.current.precision[..., at]
-    return shape.given_prior(shape.current, u, arrays.current, [loc], [precision], xp)
+    vague = own_prior(arrays.current, shape.current)
+    return shape.given_prior(shape.current, u, arrays.current, *vague, xp)

@@ -49,6 +49,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skbayesiv._data.standardised import CANONICAL_BITS
+from skbayesiv._models.parts.model import own_prior
 from skbayesiv._models.parts.small_matrices import Matrix, cholesky, solve_lower
 from skbayesiv._typing import Array
 
@@ -94,9 +95,7 @@ class CriterionArrays(NamedTuple):
 
 def log_density(shape: CriterionShape, u: Any, arrays: CriterionArrays, xp: Any) -> Any:
     """Log quasi-posterior density of the standardised effects u, shape (K, ...)."""
-    loc = [arrays.loc[..., j] for j in shape.effect_positions]
-    precision = [arrays.precision[..., j] for j in shape.effect_positions]
-    return log_likelihood_and_prior(shape, u, arrays, loc, precision, xp)
+    return log_likelihood_and_prior(shape, u, arrays, *own_prior(arrays, shape), xp)
 
 
 def log_likelihood_and_prior(

@@ -294,12 +294,6 @@ def _solve_triangular(factor: Any, right: Any) -> Any:
     return solve_triangular(factor, right, lower=True)
 
 
-def own_prior(arrays: Arrays, shape: Shape) -> EffectPrior:
-    """Prior of beta_t where no other is given."""
-    at = shape.effect_positions
-    return [arrays.loc[..., j] for j in at], [arrays.precision[..., j] for j in at]
-
-
 def coefficient_prior(
     shape: Shape, arrays: Arrays, effect_prior: EffectPrior, log_sd: list[Any], xp: Any
 ) -> tuple[Any, Any]:

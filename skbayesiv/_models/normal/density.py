@@ -22,14 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from skbayesiv._models.normal.conditional import (
-    coefficient_prior,
-    conditional,
-    log_marginal,
-    own_prior,
-)
+from skbayesiv._models.normal.conditional import coefficient_prior, conditional, log_marginal
 from skbayesiv._models.normal.design import Arrays, Shape
 from skbayesiv._models.parts import error_covariance as cov
+from skbayesiv._models.parts.model import own_prior
 from skbayesiv._models.parts.scales import HALF_CAUCHY
 from skbayesiv._models.parts.small_matrices import Matrix
 

@@ -15,13 +15,13 @@ from skbayesiv._models.normal.conditional import (
     dense_products,
     dense_system,
     error_products,
-    own_prior,
     unrolled_system,
 )
 from skbayesiv._models.normal.design import Design
 from skbayesiv._models.normal.log_prior import log_prior
 from skbayesiv._models.parts import error_covariance as cov
 from skbayesiv._models.parts.intercepts import at_means
+from skbayesiv._models.parts.model import own_prior
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._models.parts.small_matrices import invert_lower, solve_lower, solve_transposed
 from skbayesiv._sampling.threads import one_blas_thread

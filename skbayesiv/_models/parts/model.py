@@ -158,6 +158,15 @@ class EffectModel(Model, Protocol):
         ...
 
 
+def own_prior(arrays: Any, shape: Any) -> tuple[list[Any], list[Any]]:
+    """Loc and precision of the effects' prior where no other is given, each of length K.
+
+    Of an :class:`EffectModel`'s `arrays`, which may be stacked, and `shape`.
+    """
+    at = shape.effect_positions
+    return [arrays.loc[..., j] for j in at], [arrays.precision[..., j] for j in at]
+
+
 @dataclass(frozen=True)
 class Likelihood:
     """A value of the parameter `likelihood`: what is known of its models before there are data.
