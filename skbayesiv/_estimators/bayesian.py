@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -365,7 +366,7 @@ class BayesianIV(PosteriorMethods):
         )
         effect = posterior.values["beta_t"].reshape(*draws.position.shape[:2], -1)
         check_convergence(draws, effect, tune=self.tune, target_accept=self.target_accept)
-        self.idata_ = build_tree(model.coords, posterior, draws, sums, rows)
+        self._tree_ = partial(build_tree, model.coords, posterior, draws, sums, rows)
         self.moments_ = sums.moments
         if sums.fourth is not None:
             self.fourth_moments_ = sums.fourth

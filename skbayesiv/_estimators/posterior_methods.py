@@ -22,14 +22,14 @@ class PosteriorMethods(PredictiveMethods):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        if "idata_" in state:
-            state["idata_"] = pack_tree(state["idata_"])
+        if "_tree_" in state:
+            state["_tree_"] = pack_tree(self.idata_)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if isinstance(vars(self).get("idata_"), dict):
-            self.idata_ = unpack_tree(self.idata_)
+        if "_tree_" in state:
+            self._tree_ = unpack_tree(self._tree_)
 
     def summary(
         self,

@@ -31,11 +31,23 @@ PREDICTIVE_DIMS = {"y": ("row",), "t": ("row", "treatment"), "y_t": ("row",)}
 
 
 class PredictiveMethods(SumsEstimator):
-    """Predictions of a posterior; a subclass sets `idata_`, `moments_` and `_model`."""
+    """Predictions of a posterior; a subclass sets `_tree_`, `moments_` and `_model`.
 
-    idata_: Any
+    `_tree_` is a function without arguments that builds the tree, or the tree: building it takes
+    as long as drawing what is in it, so that it is built when `idata_` is first looked at.
+    """
+
+    _tree_: Any
     _model: Model
     likelihood: str
+
+    @property
+    def idata_(self) -> Any:
+        """Draws of the posterior, with their statistics, densities and data."""
+        check_is_fitted(self)
+        if callable(self._tree_):
+            self._tree_ = self._tree_()
+        return self._tree_
 
     def log_likelihood(
         self, X: Any, t: Any = None, y: Any = None, *, z: Any = None, n_draws: int | None = None

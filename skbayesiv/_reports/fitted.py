@@ -78,7 +78,8 @@ class FittedClassical(FittedIV, Protocol):
 class FittedPosterior(FittedIV, Protocol):
     """A posterior: its draws in `idata_`, and the model, which says what it assumes."""
 
-    idata_: Any
+    @property
+    def idata_(self) -> Any: ...
 
     @property
     def _model(self) -> Model: ...

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from skbayesiv._typing import Array
 
@@ -80,8 +79,24 @@ def _split(values: Array) -> Array:
 def _scores(values: Array) -> Array:
     """Normal scores of the ranks among all values of a variable."""
     flat = values.reshape(len(values), -1)
-    ranks = rankdata(flat, axis=1).reshape(values.shape)
-    return np.asarray(ndtri((ranks - 0.375) / (flat.shape[1] + 0.25)))
+    order = flat.argsort(axis=1)
+    ordered = np.take_along_axis(flat, order, axis=1)
+    starts = np.ones(flat.shape, dtype=bool)
+    starts[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    ends = np.roll(starts, -1, axis=1)
+    at = np.arange(flat.shape[1])
+    first = np.maximum.accumulate(np.where(starts, at, 0), axis=1)
+    last = np.minimum.accumulate(np.where(ends, at, at[-1])[:, ::-1], axis=1)[:, ::-1]
+    scores = np.empty(flat.shape)
+    np.put_along_axis(scores, order, _score_table(flat.shape[1])[first + last], axis=1)
+    return scores.reshape(values.shape)
+
+
+@lru_cache(maxsize=8)
+def _score_table(n: int) -> Array:
+    """Scores of the ranks 1, 1.5, ..., n of n values."""
+    ranks = 1.0 + 0.5 * np.arange(2 * n - 1)
+    return np.asarray(ndtri((ranks - 0.375) / (n + 0.25)))
 
 
 def spread_ratio(values: Array) -> Array:

@@ -176,12 +176,8 @@ def _paths(ratio: Array, bound: Array) -> NDArray[np.intp]:
 
 def _path(ratio: Array, bound: Array) -> list[int]:
     """The same of one chain."""
-    at, current, path = 0, ratio[0], []
-    for i, (proposed, most) in enumerate(zip(ratio.tolist(), bound.tolist(), strict=True)):
-        if current < most:
-            at, current = i, proposed
-        path.append(at)
-    return path
+    at, values = 0, ratio.tolist()
+    return [at := i if values[at] < most else at for i, most in enumerate(bound.tolist())]
 
 
 def _draws(position: Array, lp: Array, rate: Array, k: float) -> Draws:

@@ -74,16 +74,15 @@ class Mixture:
         """Draws (J, n, dim), of all from the same random numbers."""
         dim = self.centre.shape[-1]
         normal = generator.standard_normal((n, dim))
-        narrow, wide = (
-            normal * np.sqrt(dof / generator.chisquare(dof, n))[:, None] for dof in (DOF, WIDE_DOF)
-        )
-        u, is_wide = generator.uniform(size=n), generator.uniform(size=n) < WIDE_WEIGHT
+        u, wide = generator.uniform(size=n), generator.uniform(size=n) < WIDE_WEIGHT
+        dof = np.where(wide, WIDE_DOF, DOF)
+        standard = normal * np.sqrt(dof / generator.chisquare(dof))[:, None]
         component = (np.cumsum(self.weight, axis=1)[:, :-1, None] < u).sum(axis=1)
-        x = _placed(narrow, self.centre[:, 0], self.scatter[:, 0])
+        x = _placed(standard, self.centre[:, 0], self.scatter[:, 0])
         for k in range(1, self.weight.shape[1]):
-            drawn = _placed(narrow, self.centre[:, k], self.scatter[:, k])
+            drawn = _placed(standard, self.centre[:, k], self.scatter[:, k])
             x = np.where((component == k)[..., None], drawn, x)
-        x[:, is_wide] = _placed(wide[is_wide], *self._overall())
+        x[:, wide] = _placed(standard[wide], *self._overall())
         return x
 
     def log_density(self, x: Array) -> Array:
