@@ -3,8 +3,9 @@
 It starts at the mode with its curvature. Then it is fitted to weighted draws of itself by the EM
 algorithm for t distributions (Peel and McLachlan 2000); where one component does not suffice, a
 second one starts from the draws with the largest weights (Hoogerheide, Opschoor and van Dijk
-2012, who made this for posteriors with weak instruments). A wide Cauchy component stays in it, so
-that weights are bounded wherever the target's tails are no heavier (Hesterberg 1995).
+2012, who made this for posteriors with weak instruments). Each has a Cauchy twin of small weight
+and twice the width, so that weights are bounded wherever the target's tails are no heavier
+(Hesterberg 1995).
 
 All is done for J targets at once: arrays begin with an axis for them.
 
@@ -35,7 +36,7 @@ from skbayesiv._sampling.target import Target
 from skbayesiv._typing import Array
 
 DOF, WIDE_DOF = 5.0, 1.0
-WIDE_WEIGHT, WIDE_FACTOR = 0.05, 2.0  # of the wide component: its weight, and sds of all others
+WIDE_WEIGHT, WIDE_FACTOR = 0.05, 2.0  # of the wide twins
 EM_STEPS = 3
 LEAST_WEIGHT, RIDGE = 0.02, 1e-4
 NEWTON_STEPS, STEP, LONGEST = 16, 0.5, 3.0
@@ -50,7 +51,7 @@ Density = Callable[[Array], Array]
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """J mixtures of K components, and the wide one.
+    """J mixtures of K components and their wide twins.
 
     Attributes
     ----------
@@ -75,32 +76,32 @@ class Mixture:
         dim = self.centre.shape[-1]
         normal = generator.standard_normal((n, dim))
         u, wide = generator.uniform(size=n), generator.uniform(size=n) < WIDE_WEIGHT
-        dof = np.where(wide, WIDE_DOF, DOF)
-        standard = normal * np.sqrt(dof / generator.chisquare(dof))[:, None]
+        dof, factor = np.where(wide, WIDE_DOF, DOF), np.where(wide, WIDE_FACTOR, 1.0)
+        standard = normal * (factor * np.sqrt(dof / generator.chisquare(dof)))[:, None]
         component = (np.cumsum(self.weight, axis=1)[:, :-1, None] < u).sum(axis=1)
         x = _placed(standard, self.centre[:, 0], self.scatter[:, 0])
         for k in range(1, self.weight.shape[1]):
             drawn = _placed(standard, self.centre[:, k], self.scatter[:, k])
             x = np.where((component == k)[..., None], drawn, x)
-        x[:, wide] = _placed(standard[wide], *self._overall())
         return x
 
     def log_density(self, x: Array) -> Array:
         """Log densities (J, n)."""
         each = [
-            np.log((1.0 - WIDE_WEIGHT) * self.weight[:, k, None])
-            + log_t(DOF, self.centre[:, k], self.scatter[:, k], x)[0]
-            for k in range(self.weight.shape[1])
+            _log_with_twin(x.shape[-1], distance) + level for distance, level in self._measured(x)
         ]
-        each.append(log(WIDE_WEIGHT) + log_t(WIDE_DOF, *self._overall(), x)[0])
-        return np.asarray(np.logaddexp.reduce(each))
+        return each[0] if len(each) == 1 else np.asarray(np.logaddexp.reduce(each))
 
-    def _overall(self) -> tuple[Array, Array]:
-        """Centre (J, dim) and scatter of the wide component."""
-        centre = np.einsum("jk,jkd->jd", self.weight, self.centre)
-        off = self.centre - centre[:, None]
-        scatter = self.scatter + off[..., :, None] * off[..., None, :]
-        return centre, WIDE_FACTOR**2 * np.einsum("jk,jkde->jde", self.weight, scatter)
+    def _measured(self, x: Array) -> list[tuple[Array, Array]]:
+        """Squared distances (J, n) from each component; log of its weight by its volume (J, 1)."""
+        lower = np.linalg.cholesky(self.scatter)
+        back = np.swapaxes(np.linalg.inv(lower), -1, -2)
+        level = np.log(self.weight)
+        level = level - np.log(np.diagonal(lower, axis1=-2, axis2=-1)).sum(axis=-1)
+        white = [(x - self.centre[:, None, k]) @ back[:, k] for k in range(level.shape[1])]
+        return [
+            (np.einsum("jnd,jnd->jn", own, own), level[:, k, None]) for k, own in enumerate(white)
+        ]
 
     def fitted(self, x: Array, weight: Array) -> Mixture:
         """Fit to weighted draws, starting from this one."""
@@ -111,15 +112,13 @@ class Mixture:
 
     def _em_step(self, x: Array, weight: Array) -> Mixture:
         dim = x.shape[-1]
-        parts = [
-            log_t(DOF, self.centre[:, k], self.scatter[:, k], x)
-            for k in range(self.weight.shape[1])
-        ]
-        each = np.stack([log_density for log_density, _ in parts], axis=1)
-        each += np.log(self.weight)[..., None]
-        share = weight[:, None] * np.exp(each - np.logaddexp.reduce(each, axis=1)[:, None])
+        parts = self._measured(x)
+        distance = np.stack([distance for distance, _ in parts], axis=1)
+        share = weight[:, None]
+        if len(parts) > 1:
+            each = [standard_log_t(DOF, dim, distance) + level for distance, level in parts]
+            share = share * np.exp(np.stack(each, axis=1) - np.logaddexp.reduce(each)[:, None])
         total = share.sum(axis=-1)
-        distance = np.stack([distance for _, distance in parts], axis=1)
         pull = share * (DOF + dim) / (DOF + distance)
         centre = (pull @ x) / np.maximum(pull.sum(axis=-1, keepdims=True), TINY)
         off = x[:, None] - centre[:, :, None]
@@ -156,14 +155,12 @@ def _placed(standard: Array, centre: Array, scatter: Array) -> Array:
     return np.asarray(centre[:, None] + standard @ np.swapaxes(lower, -1, -2))
 
 
-def log_t(dof: float, centre: Array, scatter: Array, x: Array) -> tuple[Array, Array]:
-    """Log density of a multivariate t and squared distances, both (J, n), at x (J, n, dim)."""
-    dim = x.shape[-1]
-    lower = np.linalg.cholesky(scatter)
-    white = (x - centre[:, None]) @ np.swapaxes(np.linalg.inv(lower), -1, -2)
-    distance = np.einsum("jnd,jnd->jn", white, white)
-    log_det = np.log(np.diagonal(lower, axis1=-2, axis2=-1)).sum(axis=-1)
-    return standard_log_t(dof, dim, distance) - log_det[:, None], distance
+def _log_with_twin(dim: int, distance: Array) -> Array:
+    """Log density of a standard t distribution and its wide twin at squared distances."""
+    narrow = standard_log_t(DOF, dim, distance) + log(1.0 - WIDE_WEIGHT)
+    wide = standard_log_t(WIDE_DOF, dim, distance / WIDE_FACTOR**2)
+    wide += log(WIDE_WEIGHT) - dim * log(WIDE_FACTOR)
+    return np.asarray(np.logaddexp(narrow, wide))
 
 
 def standard_log_t(dof: float, dim: int, distance: Array) -> Array:

@@ -50,7 +50,7 @@ import numpy as np
 
 from skbayesiv._data.standardised import CANONICAL_BITS
 from skbayesiv._models.parts.model import own_prior
-from skbayesiv._models.parts.small_matrices import Matrix, cholesky, solve_lower
+from skbayesiv._models.parts.small_matrices import Matrix, cholesky, solve_lower, total
 from skbayesiv._typing import Array
 
 UNROLL_UP_TO = 8
@@ -134,15 +134,15 @@ def _unrolled(shape: CriterionShape, a: list[Any], arrays: CriterionArrays, xp: 
     """Q, the algebra of the Q x Q system written out (one fused kernel)."""
     q, size = range(shape.n_instruments), range(len(a))
     w = arrays.weight
-    g = [sum(arrays.moment[..., r, i] * a[i] for i in size) for r in q]
+    g = [total(arrays.moment[..., r, i] * a[i] for i in size) for r in q]
     pairs = [(i, j, (1.0 if i == j else 2.0) * a[i] * a[j]) for i in size for j in range(i + 1)]
     s: Matrix = [[None for _ in q] for _ in q]
     for r in q:
         for c in range(r + 1):
-            entry = sum(w[..., r, c, i, j] * product for i, j, product in pairs)
+            entry = total(w[..., r, c, i, j] * product for i, j, product in pairs)
             own = entry + arrays.direct[..., r, c] if shape.exclusion else entry
             s[r][c] = s[c][r] = own
-    return sum(value * value for value in solve_lower(cholesky(s, xp), g))
+    return total(value * value for value in solve_lower(cholesky(s, xp), g))
 
 
 def _dense(shape: CriterionShape, a: list[Any], arrays: CriterionArrays, xp: Any) -> Any:

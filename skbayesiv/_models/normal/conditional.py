@@ -8,6 +8,7 @@ small. The same functions run under JAX and under NumPy, vectorised over draws.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from skbayesiv._models.parts.small_matrices import (
     product,
     solve_lower,
     times_vector,
+    total,
 )
 
 EffectPrior = tuple[Any, Any]
@@ -34,17 +36,50 @@ class BlockStep:
     """Blocks given the dense coefficients: mean - T q, covariance C, for each of B blocks.
 
     Entries have shape (..., B), q_d = sum over the dense coefficients j of equation d of
-    G_jp theta_j. `reduce` is S = Omega C Omega, what the Schur complement takes off.
+    G_jp theta_j. What follows from the factor is computed where it is needed.
     """
 
+    omega: Matrix
     factor: Matrix
-    variance: Matrix
-    gain: Matrix
-    reduce: Matrix
-    mean: list[Any]
-    pull: list[Any]
-    quadratic: Any
-    log_det: Any
+    right: list[Any]
+
+    @cached_property
+    def variance(self) -> Matrix:
+        """C, the inverse of the blocks' A."""
+        return gram_of_lower(invert_lower(self.factor))
+
+    @cached_property
+    def mean(self) -> list[Any]:
+        """Mean of the blocks where q is zero."""
+        return times_vector(self.variance, self.right)
+
+    @cached_property
+    def gain(self) -> Matrix:
+        """T = C Omega."""
+        return product(self.variance, self.omega)
+
+    @cached_property
+    def reduce(self) -> Matrix:
+        """S = Omega C Omega, what the Schur complement takes off."""
+        return product(self.omega, self.gain)
+
+    @cached_property
+    def pull(self) -> list[Any]:
+        """What the blocks take off the dense coefficients' right-hand side."""
+        return times_vector(self.omega, self.mean)
+
+    def value(self, xp: Any) -> Any:
+        """b'C b - log|A| of all blocks."""
+        white = total(half * half for half in solve_lower(self.factor, self.right))
+        return over_blocks(white) - over_blocks(log_determinant(self.factor, xp))
+
+
+def coupled(arrays: Arrays, xp: Any) -> bool:
+    """Whether blocks and dense coefficients must be taken to be dependent.
+
+    Without covariates the centred intercepts are the only block, and orthogonal to all else.
+    """
+    return xp is not np or bool(arrays.block_mixed.any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +108,9 @@ def block_step(arrays: Arrays, omega: Matrix, xp: Any) -> BlockStep:
     g, kappa = arrays.block_gram, arrays.block_precision
     a = [[g * wide[d][e] + (kappa[..., d] if d == e else 0.0) for e in size] for d in size]
     factor = cholesky(a, xp)
-    variance = gram_of_lower(invert_lower(factor))
     h = [arrays.block_cross[..., d] for d in size]
     b = [w + kappa[..., d] * arrays.block_loc[..., d] for d, w in enumerate(times_vector(wide, h))]
-    mean = times_vector(variance, b)
-    gain = product(variance, wide)
-    return BlockStep(
-        factor=factor,
-        variance=variance,
-        gain=gain,
-        reduce=product(wide, gain),
-        mean=mean,
-        pull=times_vector(wide, mean),
-        quadratic=over_blocks(sum(b[d] * mean[d] for d in size)),
-        log_det=over_blocks(log_determinant(factor, xp)),
-    )
+    return BlockStep(wide, factor, b)
 
 
 def error_products(
@@ -111,11 +134,11 @@ def error_products(
 def _block_spread(g: Any, step: BlockStep, spread: Matrix, d: int, e: int) -> Any:
     """Trace terms of the blocks: C, and the dense coefficients' variance carried by T."""
     t, size = step.gain, range(len(step.gain))
-    total = g * step.variance[d][e]
+    found = g * step.variance[d][e]
     for f in size:
-        through = sum(spread[f][h] * t[e][h] for h in size)
-        total = total + g * t[d][f] * through - t[d][f] * spread[f][e] - spread[d][f] * t[e][f]
-    return total
+        through = total(spread[f][h] * t[e][h] for h in size)
+        found = found + g * t[d][f] * through - t[d][f] * spread[f][e] - spread[d][f] * t[e][f]
+    return found
 
 
 def block_means(step: BlockStep, mixed: list[Any]) -> list[Any]:
@@ -147,15 +170,14 @@ def unrolled_system(
     eq, m, size = shape.equations, range(len(shape.equations)), range(shape.n_equations)
     g, h = arrays.gram, arrays.cross
     gx = [arrays.block_mixed[..., j, :] for j in m]
-    a: Matrix = [[None for _ in m] for _ in m]
-    for j in m:
-        for k in range(j + 1):
-            taken = over_blocks(gx[j] * gx[k] * step.reduce[eq[j]][eq[k]])
-            a[j][k] = a[k][j] = g[..., j, k] * omega[eq[j]][eq[k]] - taken
-    b = [
-        sum(h[..., j, e] * omega[eq[j]][e] for e in size) - over_blocks(gx[j] * step.pull[eq[j]])
-        for j in m
-    ]
+    a = [[g[..., j, k] * omega[eq[j]][eq[k]] for k in range(j + 1)] for j in m]
+    b = [total(h[..., j, e] * omega[eq[j]][e] for e in size) for j in m]
+    if coupled(arrays, xp):
+        for j in m:
+            b[j] = b[j] - over_blocks(gx[j] * step.pull[eq[j]])
+            for k in range(j + 1):
+                a[j][k] = a[j][k] - over_blocks(gx[j] * gx[k] * step.reduce[eq[j]][eq[k]])
+    a = [[a[max(j, k)][min(j, k)] for k in m] for j in m]
     c = [of_data - of_prior for of_data, of_prior in zip(b, times_vector(a, loc), strict=True)]
     for j in m:
         a[j][j] = a[j][j] + precision[j]
@@ -177,17 +199,14 @@ def solve_unrolled(
     in_eq = [shape.members(d) for d in size]
     products = DenseSums(
         gram=[
-            [
-                sum((g[..., j, k] * second[j][k] for j in in_eq[d] for k in in_eq[e]), 0.0)
-                for e in size
-            ]
+            [total(g[..., j, k] * second[j][k] for j in in_eq[d] for k in in_eq[e]) for e in size]
             for d in size
         ],
-        cross=[[sum((mean[j] * h[..., j, e] for j in in_eq[d]), 0.0) for e in size] for d in size],
-        mixed=[sum((gx[j] * _wide(mean[j]) for j in in_eq[d]), 0.0 * step.mean[d]) for d in size],
+        cross=[[total(mean[j] * h[..., j, e] for j in in_eq[d]) for e in size] for d in size],
+        mixed=[total((gx[j] * _wide(mean[j]) for j in in_eq[d]), 0.0 * step.mean[d]) for d in size],
         spread=[
             [
-                sum(
+                total(
                     (gx[j] * gx[k] * _wide(variance[j][k]) for j in in_eq[d] for k in in_eq[e]), 0.0
                 )
                 for e in size
@@ -195,7 +214,7 @@ def solve_unrolled(
             for d in size
         ],
     )
-    quadratic = sum((c[j] * deviation[j] + (b[j] + c[j]) * loc[j] for j in m), 0.0)
+    quadratic = total(c[j] * deviation[j] + (b[j] + c[j]) * loc[j] for j in m)
     log_det = log_determinant(factor, xp) if shape.equations else 0.0
     square = [variance[j][j] + deviation[j] ** 2 for j in m]
     return Solved(quadratic, log_det, deviation, square, products)
@@ -215,22 +234,16 @@ def dense_system(
     stacked = xp.stack([xp.stack(row, axis=-1) for row in omega], axis=-2)
     members = [shape.members(d) for d in size]
     gx = [arrays.block_mixed[..., np.asarray(rows, dtype=int), :] for rows in members]
-    taken = xp.concatenate(
-        [
-            xp.concatenate(
-                [
-                    (gx[d] * step.reduce[d][e][..., None, :]) @ xp.swapaxes(gx[e], -1, -2)
-                    for e in size
-                ],
-                axis=-1,
-            )
+    a = arrays.gram * stacked[..., eq[:, None], eq]
+    h = (arrays.cross * stacked[..., eq, :]).sum(-1)
+    if coupled(arrays, xp):
+        taken = [
+            [(gx[d] * step.reduce[d][e][..., None, :]) @ xp.swapaxes(gx[e], -1, -2) for e in size]
             for d in size
-        ],
-        axis=-2,
-    )
-    a = arrays.gram * stacked[..., eq[:, None], eq] - taken
-    pull = [(gx[d] * step.pull[d][..., None, :]).sum(-1) for d in size]
-    h = (arrays.cross * stacked[..., eq, :]).sum(-1) - xp.concatenate(pull, axis=-1)
+        ]
+        a = a - xp.concatenate([xp.concatenate(row, axis=-1) for row in taken], axis=-2)
+        pull = [(gx[d] * step.pull[d][..., None, :]).sum(-1) for d in size]
+        h = h - xp.concatenate(pull, axis=-1)
     c = h - (a @ loc[..., None])[..., 0]
     return a + xp.eye(len(eq)) * precision[..., None, :], h, c
 
@@ -366,7 +379,7 @@ def conditional(
     step = block_step(arrays, omega, xp)
     solve = solve_unrolled if shape.unrolled else solve_dense
     solved = solve(shape, arrays, omega, step, prior, xp)
-    value = _value(arrays, omega, step, solved.quadratic, solved.log_det)
+    value = _value(arrays, omega, step.value(xp), solved.quadratic, solved.log_det)
     means = block_means(step, solved.products.mixed)
     errors = error_products(arrays, step, solved.products, means)
     return value, errors, solved
@@ -380,9 +393,9 @@ def log_marginal(shape: Shape, arrays: Arrays, omega: Matrix, prior: tuple[Any, 
     """
     step = block_step(arrays, omega, np)
     marginal = _unrolled_marginal if shape.unrolled else _dense_marginal
-    value = _value(arrays, omega, step, *marginal(shape, arrays, omega, step, prior))
-    total = sum(omega[d][d] * arrays.response[..., d, d] for d in range(len(omega)))
-    return np.where(total < RESOLVED, value, -np.inf)
+    value = _value(arrays, omega, step.value(np), *marginal(shape, arrays, omega, step, prior))
+    squares = total(omega[d][d] * arrays.response[..., d, d] for d in range(len(omega)))
+    return np.where(squares < RESOLVED, value, -np.inf)
 
 
 def _unrolled_marginal(
@@ -391,7 +404,7 @@ def _unrolled_marginal(
     """`Solved.quadratic` and `log_det`, the algebra written out."""
     lower, h, c = unrolled_system(shape, arrays, omega, step, prior, np)
     parts = zip(solve_lower(lower, c), h, c, prior[0], strict=True)
-    quadratic = sum((white * white + (hj + cj) * loc for white, hj, cj, loc in parts), 0.0)
+    quadratic = total(white * white + (hj + cj) * loc for white, hj, cj, loc in parts)
     return quadratic, log_determinant(lower, np) if shape.equations else 0.0
 
 
@@ -406,10 +419,10 @@ def _dense_marginal(
     return (white**2 + (h + c) * prior[0]).sum(-1), log_det
 
 
-def _value(arrays: Arrays, omega: Matrix, step: BlockStep, quadratic: Any, log_det: Any) -> Any:
+def _value(arrays: Arrays, omega: Matrix, blocks: Any, quadratic: Any, log_det: Any) -> Any:
     size = range(len(omega))
-    trace = sum(omega[d][e] * arrays.response[..., d, e] for d in size for e in size)
-    return 0.5 * (step.quadratic - step.log_det + quadratic - log_det - trace)
+    trace = total(omega[d][e] * arrays.response[..., d, e] for d in size for e in size)
+    return 0.5 * (blocks + quadratic - log_det - trace)
 
 
 def _factor(a: Any) -> Any:

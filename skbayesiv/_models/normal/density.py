@@ -27,7 +27,7 @@ from skbayesiv._models.normal.design import Arrays, Shape
 from skbayesiv._models.parts import error_covariance as cov
 from skbayesiv._models.parts.model import own_prior
 from skbayesiv._models.parts.scales import HALF_CAUCHY
-from skbayesiv._models.parts.small_matrices import Matrix
+from skbayesiv._models.parts.small_matrices import Matrix, total
 
 
 @cache
@@ -77,17 +77,17 @@ def log_likelihood_and_prior(
         value = log_marginal(shape, arrays, omega, given)
     else:
         value = _marginal(shape)(omega, given, arrays)
-    value = value + 0.5 * sum(xp.log(p) for p in precision) + _spread_prior(shape, log_sd, xp)
+    value = value + 0.5 * total(xp.log(p) for p in precision) + _spread_prior(shape, log_sd, xp)
     scale = [arrays.sigma_scale[..., d] for d in range(size)]
     alpha_scale = [arrays.alpha_scale[..., k] for k in range(shape.n_treatments)]
     prior = cov.log_prior(shape.sigma_prior, log_d, rows, scale, arrays.lkj_eta, alpha_scale, xp)
-    return value - arrays.n * sum(log_d) + prior
+    return value - arrays.n * total(log_d) + prior
 
 
 def _spread_prior(shape: Shape, log_sd: list[Any], xp: Any) -> Any:
     """log p(log s_k) of each half-Cauchy s_k, and log|P0|/2 of the coefficients that it scales."""
-    total = 0.0
+    found = 0.0
     for k, value in enumerate(log_sd):
         count = sum(shape.equations[j] == 1 + k for j in shape.learned_positions)
-        total = total + HALF_CAUCHY.log_pdf(value, 1.0, xp) + (1 - count) * value
-    return total
+        found = found + HALF_CAUCHY.log_pdf(value, 1.0, xp) + (1 - count) * value
+    return found

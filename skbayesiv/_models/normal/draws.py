@@ -23,7 +23,12 @@ from skbayesiv._models.parts import error_covariance as cov
 from skbayesiv._models.parts.intercepts import at_means
 from skbayesiv._models.parts.model import own_prior
 from skbayesiv._models.parts.posterior import Posterior
-from skbayesiv._models.parts.small_matrices import invert_lower, solve_lower, solve_transposed
+from skbayesiv._models.parts.small_matrices import (
+    invert_lower,
+    solve_lower,
+    solve_transposed,
+    total,
+)
 from skbayesiv._sampling.threads import one_blas_thread
 from skbayesiv._typing import Array
 
@@ -93,14 +98,15 @@ def _draw_chunk(
     standard = noise[:, m:].reshape(len(u), -1, size)
     lower = invert_lower(step.factor)
     phi = [
-        mean[d] + sum(lower[e][d] * standard[:, :, e] for e in range(d, size)) for d in range(size)
+        mean[d] + total(lower[e][d] * standard[:, :, e] for e in range(d, size))
+        for d in range(size)
     ]
     if not densities:
         return dense, np.stack(phi, axis=-1), np.zeros(len(u))
     errors = error_products(arrays, step, sums, phi)
-    trace = sum(omega[d][e] * errors[d][e] for d in range(size) for e in range(size))
+    trace = total(omega[d][e] * errors[d][e] for d in range(size) for e in range(size))
     const = size * math.log(2 * math.pi) + 2 * float(np.log(design.response_sd).sum())
-    log_likelihood = -0.5 * (design.std.n * (2 * sum(log_d) + const) + trace)
+    log_likelihood = -0.5 * (design.std.n * (2 * total(log_d) + const) + trace)
     return dense, np.stack(phi, axis=-1), np.asarray(log_likelihood)
 
 

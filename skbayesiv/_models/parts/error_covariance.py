@@ -15,7 +15,7 @@ import numpy as np
 
 from skbayesiv._models.parts.priors import log_normal_density
 from skbayesiv._models.parts.scales import HALF_CAUCHY, HALF_T
-from skbayesiv._models.parts.small_matrices import Matrix
+from skbayesiv._models.parts.small_matrices import Matrix, less, total
 from skbayesiv._typing import Array
 
 
@@ -48,29 +48,34 @@ def _equation(position: int, n_equations: int) -> int:
 def precision(log_d: list[Any], rows: Matrix, xp: Any) -> Matrix:
     """Omega = Sigma^-1 = B' D^-2 B in equation order, B = I - A."""
     size = len(log_d)
-    omega: Matrix = [[0.0] * size for _ in range(size)]
-    for j in range(size):
-        weight = xp.exp(-2.0 * log_d[j])
-        b = [-a for a in rows[j]] + [1.0]
-        for i, bi in enumerate(b):
-            for k, bk in enumerate(b):
-                d, e = _equation(i, size), _equation(k, size)
-                omega[d][e] = omega[d][e] + weight * bi * bk
+    weight = [xp.exp(-2.0 * value) for value in log_d]
+    scaled = [[a * w for a in row] for row, w in zip(rows, weight, strict=True)]
+    omega: Matrix = [[None] * size for _ in range(size)]
+    for i in range(size):
+        for k in range(i + 1):
+            own = weight[i] if i == k else -scaled[i][k]
+            entry = total([own, *(scaled[j][i] * rows[j][k] for j in range(i + 1, size))])
+            d, e = _equation(i, size), _equation(k, size)
+            omega[d][e] = omega[e][d] = entry
     return omega
 
 
 def covariance(log_d: list[Any], rows: Matrix, xp: Any) -> Matrix:
-    """Sigma = L D^2 L' in equation order, L = B^-1."""
+    """Sigma = L D^2 L' in equation order, L = B^-1 (its diagonal of ones is not kept)."""
     size = len(log_d)
     lower: Matrix = []
     for j in range(size):
-        row = [sum(rows[j][k] * lower[k][i] for k in range(i, j)) for i in range(j)]
-        lower.append([*row, 1.0])
+        row = [
+            total([rows[j][i], *(rows[j][k] * lower[k][i] for k in range(i + 1, j))])
+            for i in range(j)
+        ]
+        lower.append(row)
     d2 = [xp.exp(2.0 * value) for value in log_d]
     sigma: Matrix = [[None] * size for _ in range(size)]
     for i in range(size):
         for j in range(i + 1):
-            entry = sum(lower[i][k] * lower[j][k] * d2[k] for k in range(j + 1))
+            own = d2[j] if i == j else lower[i][j] * d2[j]
+            entry = total([own, *(lower[i][k] * lower[j][k] * d2[k] for k in range(j))])
             d, e = _equation(i, size), _equation(j, size)
             sigma[d][e] = sigma[e][d] = entry
     return sigma
@@ -84,16 +89,16 @@ def coordinates(sigma: Any, xp: Any) -> Any:
     lower: Matrix = [[0.0] * size for _ in range(size)]
     d2: list[Any] = []
     for j in range(size):
-        d2.append(a[j][j] - sum(lower[j][k] ** 2 * d2[k] for k in range(j)))
+        d2.append(less(a[j][j], (lower[j][k] ** 2 * d2[k] for k in range(j))))
         for i in range(j + 1, size):
-            dot = sum(lower[i][k] * lower[j][k] * d2[k] for k in range(j))
-            lower[i][j] = (a[i][j] - dot) / d2[j]
+            products = (lower[i][k] * lower[j][k] * d2[k] for k in range(j))
+            lower[i][j] = less(a[i][j], products) / d2[j]
     # Row j of A = I - L^-1 by back substitution: L row_j = sum_k a_jk (L row_k).
     rows = []
     for j in range(size):
         row = [0.0] * j
         for k in reversed(range(j)):
-            row[k] = lower[j][k] - sum(row[i] * lower[i][k] for i in range(k + 1, j))
+            row[k] = less(lower[j][k], (row[i] * lower[i][k] for i in range(k + 1, j)))
         rows.append(row)
     return xp.stack([0.5 * xp.log(v) for v in d2] + [a for row in rows for a in row])
 
@@ -110,10 +115,10 @@ def log_prior_lkj(
     `log_sigma` and `scale` go in equation order, `log_d` in the chain's.
     """
     size = len(log_d)
-    jacobian = sum((2 * (size - 1 - j) + 2) * value for j, value in enumerate(log_d))
-    jacobian = jacobian - size * sum(log_sigma)
-    log_det_r = 2.0 * (sum(log_d) - sum(log_sigma))
-    scales = sum(HALF_CAUCHY.log_pdf(s, c, xp) for s, c in zip(log_sigma, scale, strict=True))
+    jacobian = total((2 * (size - 1 - j) + 2) * value for j, value in enumerate(log_d))
+    jacobian = jacobian - size * total(log_sigma)
+    log_det_r = 2.0 * (total(log_d) - total(log_sigma))
+    scales = total(HALF_CAUCHY.log_pdf(s, c, xp) for s, c in zip(log_sigma, scale, strict=True))
     return jacobian + (eta - 1.0) * log_det_r + scales
 
 
@@ -141,11 +146,11 @@ def log_prior(
     sigma = covariance(log_d[:-1], rows[:-1], xp)
     order = [_equation(j, size - 1) for j in range(size - 1)]
     log_sigma = [0.5 * xp.log(sigma[d][d]) for d in order]
-    total = log_prior_lkj(log_d[:-1], log_sigma, scale[1:], eta, xp)
-    total = total + HALF_T.log_pdf(log_d[-1], scale[0], xp) + log_d[-1]
+    found = log_prior_lkj(log_d[:-1], log_sigma, scale[1:], eta, xp)
+    found = found + HALF_T.log_pdf(log_d[-1], scale[0], xp) + log_d[-1]
     for a, s in zip(rows[-1], alpha_scale, strict=True):
-        total = total + log_normal_density(a, 0.0, s, xp)
-    return total
+        found = found + log_normal_density(a, 0.0, s, xp)
+    return found
 
 
 def join_outcome(alpha: Any, variance: Any, within: Any, xp: Any) -> Any:

@@ -7,9 +7,23 @@ one kernel; under NumPy the same code is vectorised over the entries' shape.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+from operator import add, sub
 from typing import Any
 
 Matrix = list[list[Any]]
+
+
+def total(terms: Iterable[Any], empty: Any = 0.0) -> Any:
+    """Sum that starts with the first term: adding an array to zero is a pass for nothing."""
+    terms = iter(terms)
+    return reduce(add, terms, next(terms, empty))
+
+
+def less(value: Any, terms: Iterable[Any]) -> Any:
+    """A value less the sum of terms."""
+    return reduce(sub, terms, value)
 
 
 def cholesky(a: Matrix, xp: Any) -> Matrix:
@@ -17,18 +31,18 @@ def cholesky(a: Matrix, xp: Any) -> Matrix:
     size = len(a)
     lower: Matrix = [[None] * size for _ in range(size)]
     for j in range(size):
-        pivot = a[j][j] - sum(lower[j][k] * lower[j][k] for k in range(j))
+        pivot = less(a[j][j], (lower[j][k] * lower[j][k] for k in range(j)))
         lower[j][j] = xp.sqrt(pivot)
         inverse = 1.0 / lower[j][j]
         for i in range(j + 1, size):
-            dot = sum(lower[i][k] * lower[j][k] for k in range(j))
-            lower[i][j] = (a[i][j] - dot) * inverse
+            products = (lower[i][k] * lower[j][k] for k in range(j))
+            lower[i][j] = less(a[i][j], products) * inverse
     return lower
 
 
 def log_determinant(lower: Matrix, xp: Any) -> Any:
     """log |A| from the Cholesky factor of A."""
-    return 2.0 * sum(xp.log(lower[j][j]) for j in range(len(lower)))
+    return 2.0 * total(xp.log(lower[j][j]) for j in range(len(lower)))
 
 
 def invert_lower(lower: Matrix) -> Matrix:
@@ -38,7 +52,7 @@ def invert_lower(lower: Matrix) -> Matrix:
     for j in range(size):
         inverse[j][j] = 1.0 / lower[j][j]
         for i in range(j + 1, size):
-            dot = sum(lower[i][k] * inverse[k][j] for k in range(j, i))
+            dot = total(lower[i][k] * inverse[k][j] for k in range(j, i))
             inverse[i][j] = -dot / lower[i][i]
     return inverse
 
@@ -47,7 +61,7 @@ def solve_lower(lower: Matrix, b: list[Any]) -> list[Any]:
     """L^-1 b, by forward substitution."""
     x: list[Any] = []
     for i, row in enumerate(lower):
-        x.append((b[i] - sum(row[j] * x[j] for j in range(i))) / row[i])
+        x.append(less(b[i], (row[j] * x[j] for j in range(i))) / row[i])
     return x
 
 
@@ -56,7 +70,7 @@ def solve_transposed(lower: Matrix, b: list[Any]) -> list[Any]:
     size = len(lower)
     x: list[Any] = [None] * size
     for i in reversed(range(size)):
-        x[i] = (b[i] - sum(lower[j][i] * x[j] for j in range(i + 1, size))) / lower[i][i]
+        x[i] = less(b[i], (lower[j][i] * x[j] for j in range(i + 1, size))) / lower[i][i]
     return x
 
 
@@ -66,7 +80,7 @@ def gram_of_lower(lower: Matrix) -> Matrix:
     gram: Matrix = [[None] * size for _ in range(size)]
     for i in range(size):
         for j in range(i + 1):
-            entry = sum(lower[k][i] * lower[k][j] for k in range(i, size))
+            entry = total(lower[k][i] * lower[k][j] for k in range(i, size))
             gram[i][j] = gram[j][i] = entry
     return gram
 
@@ -74,9 +88,9 @@ def gram_of_lower(lower: Matrix) -> Matrix:
 def product(a: Matrix, b: Matrix) -> Matrix:
     """A B."""
     inner, cols = range(len(b)), range(len(b[0]))
-    return [[sum(row[k] * b[k][j] for k in inner) for j in cols] for row in a]
+    return [[total(row[k] * b[k][j] for k in inner) for j in cols] for row in a]
 
 
 def times_vector(a: Matrix, v: list[Any]) -> list[Any]:
     """A v."""
-    return [sum(row[k] * v[k] for k in range(len(v))) for row in a]
+    return [total(row[k] * v[k] for k in range(len(v))) for row in a]
