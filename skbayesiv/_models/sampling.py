@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import repeat
+from itertools import batched, groupby, repeat
 from typing import Any
 
+import numpy as np
 from joblib import Parallel, delayed
 
 from skbayesiv._data.rows import IVData
-from skbayesiv._models.parts.model import Model
+from skbayesiv._models.parts.model import Model, StackedModel
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._sampling.backends import BACKENDS, MANY
 from skbayesiv._sampling.compiling import told_of_compiling
+from skbayesiv._sampling.stack import kind, n_floats
 from skbayesiv._sampling.target import Draws, Settings
 
 Sampled = tuple[Draws, Posterior]
 EXPECTED = (ValueError, ArithmeticError, RuntimeError)
-TOGETHER = 64  # models whose draws are in memory at once
+TOGETHER = 64  # models that are sampled at once
+AT_ONCE = 1 << 22  # floats of the draws of all else
 
 
 def sample_model(
@@ -96,15 +99,35 @@ def _sweep(
 ) -> Iterator[Sampled | Exception]:
     """Sample some models at once; one by one if that fails, so that it is known which does."""
     try:
-        together = MANY[backend]([model.target() for model in models], settings)
+        targets = [model.target() for model in models]
+        together = MANY[backend](targets, settings)
     except EXPECTED:
         for model in models:
             yield attempt(_without_densities, model, backend, settings)
         return
-    for model, draws in zip(models, together, strict=True):
-        draw = partial(model.posterior, densities=False)
-        posterior = attempt(draw, draws.flat, settings.generator())
-        yield posterior if isinstance(posterior, Exception) else (draws, posterior)
+    at_once = max(1, AT_ONCE // (settings.chains * settings.draws * max(map(n_floats, targets))))
+    sampled = zip(models, map(kind, targets), together, strict=True)
+    for _, alike in groupby(sampled, lambda own: (type(own[0]), own[1])):
+        for some in batched(alike, at_once):
+            own, _, draws = zip(*some, strict=True)
+            posteriors = _posteriors(own, draws, settings)
+            for drawn, posterior in zip(draws, posteriors, strict=True):
+                yield posterior if isinstance(posterior, Exception) else (drawn, posterior)
+
+
+def _posteriors(
+    models: Sequence[Model], draws: Sequence[Draws], settings: Settings
+) -> list[Posterior] | list[Posterior | Exception]:
+    """Posteriors of models of one kind, side by side where it can be done."""
+    if isinstance(models[0], StackedModel):
+        positions = np.stack([own.flat for own in draws])
+        drawn = attempt(models[0].posteriors, models, positions, settings.generator())
+        if not isinstance(drawn, Exception):
+            return drawn
+    return [
+        attempt(partial(model.posterior, densities=False), own.flat, settings.generator())
+        for model, own in zip(models, draws, strict=True)
+    ]
 
 
 def _told[T](track: Any, step: Callable[..., T], *arguments: object) -> T:

@@ -13,13 +13,18 @@ from skbayesiv._sampling.target import Target
 from skbayesiv._sampling.threads import one_blas_thread
 from skbayesiv._typing import Array
 
-CHUNK_FLOATS = 1 << 18
+CHUNK_FLOATS = 1 << 19
 
 
 def kind(target: Target) -> Hashable:
     """What targets have in common that can be stacked."""
     shapes = tuple(np.shape(leaf) for leaf in _leaves(target.arrays))
     return target.log_density, target.shape, shapes, None if target.stacks else id(target)
+
+
+def n_floats(target: Target) -> int:
+    """Numbers in a target's arrays, with which the memory of an evaluation grows."""
+    return sum(np.size(leaf) for leaf in _leaves(target.arrays))
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +48,7 @@ class Stack:
         first = targets[0]
         if not first.stacks:
             return cls(first, first.arrays)
-        return cls(first, _stacked([target.arrays for target in targets]))
+        return cls(first, stacked([target.arrays for target in targets]))
 
     def take(self, at: NDArray[np.intp]) -> Stack:
         """Some of them."""
@@ -53,8 +58,7 @@ class Stack:
 
     def log_density(self, x: Array) -> Array:
         """Log densities (J, n) at n points of each, shape (J, n, dim); -inf where there is none."""
-        floats = sum(np.size(leaf) for leaf in _leaves(self.target.arrays))
-        pieces = 1 + x.shape[0] * x.shape[1] * floats // CHUNK_FLOATS
+        pieces = 1 + x.shape[0] * x.shape[1] * n_floats(self.target) // CHUNK_FLOATS
         parts = np.array_split(x, min(pieces, x.shape[1]), axis=1)
         with np.errstate(all="ignore"), one_blas_thread():
             value = np.concatenate([self._evaluate(part) for part in parts], axis=1)
@@ -82,9 +86,9 @@ def _map(change: Any, arrays: Any) -> Any:
     return change(arrays)
 
 
-def _stacked(all_arrays: list[Any]) -> Any:
+def stacked(all_arrays: Sequence[Any]) -> Any:
     """Nested named tuples with axes (J, 1) in front of each array."""
     first = all_arrays[0]
     if isinstance(first, tuple):
-        return type(first)(*(_stacked(list(parts)) for parts in zip(*all_arrays, strict=True)))
+        return type(first)(*(stacked(list(parts)) for parts in zip(*all_arrays, strict=True)))
     return np.stack(all_arrays)[:, None]

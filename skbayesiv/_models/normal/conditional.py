@@ -269,9 +269,15 @@ def dense_products(shape: Shape, arrays: Arrays, mean: Any, variance: Any, xp: A
     return DenseSums(
         gram=[[gram(d, e) for e in size] for d in size],
         cross=[[(part[d] * arrays.cross[..., rows[d], e]).sum(-1) for e in size] for d in size],
-        mixed=[_times(part[d], gx[d]) for d in size],
+        mixed=mixed_sums(shape, arrays, mean, xp),
         spread=None if variance is None else [[spread(d, e) for e in size] for d in size],
     )
+
+
+def mixed_sums(shape: Shape, arrays: Arrays, mean: Any, xp: Any) -> list[Any]:
+    """Sums q (..., B) by equation of dense coefficients (..., m)."""
+    rows = [np.asarray(shape.members(d), dtype=int) for d in range(shape.n_equations)]
+    return [_times(mean[..., r], arrays.block_mixed[..., r, :]) for r in rows]
 
 
 def solve_dense(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from skbayesiv._data.sums import Sums
 from skbayesiv._linear.two_stage import two_stage_effects
 from skbayesiv._models.normal import density
 from skbayesiv._models.normal.design import Design, build_design
-from skbayesiv._models.normal.draws import draw_posterior
+from skbayesiv._models.normal.draws import draw_posterior, draw_posteriors
 from skbayesiv._models.normal.pymc_model import state_rows
 from skbayesiv._models.normal.pymc_sampling import sample_rows
 from skbayesiv._models.normal.start import start
@@ -78,6 +78,14 @@ class NormalModel(DesignedModel):
     ) -> Posterior:
         """Exact draws of the coefficients given the coordinates."""
         return draw_posterior(self.design, position, generator, effect_prior, densities=densities)
+
+    @classmethod
+    def posteriors(
+        cls, models: Sequence[Self], positions: Array, generator: np.random.Generator
+    ) -> list[Posterior]:
+        """`posterior` of models of one kind at positions (J, N, dim), without log densities."""
+        designs = [model.design for model in models]
+        return draw_posteriors(designs, positions, generator, densities=False)
 
     def two_stage(self) -> TwoStage:
         """2SLS with classical errors, and direct effects where they are allowed."""

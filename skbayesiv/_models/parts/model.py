@@ -9,9 +9,9 @@ is a Model again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -155,6 +155,18 @@ class EffectModel(Model, Protocol):
 
     def to_pymc(self, data: IVData | None, state_effects: Callable[[], Any] | None = None) -> Any:
         """State the model; `state_effects` states beta_t in place of its normal prior."""
+        ...
+
+
+@runtime_checkable
+class StackedModel(Protocol):
+    """A model whose posteriors can be drawn for many of one kind at once."""
+
+    @classmethod
+    def posteriors(
+        cls, models: Sequence[Any], positions: Array, generator: np.random.Generator
+    ) -> list[Posterior]:
+        """`posterior` of each at positions (J, N, dim), without log densities."""
         ...
 
 

@@ -94,7 +94,8 @@ def test_history_three_standard_errors_away(
 ):
     """Data and history apart, so that the posterior has two modes that no chain crosses."""
     y, t, z = push
-    parameters = {"robust_weight": weight, "backend": backend, "draws": 2000, "random_state": 0}
+    settings = {"draws": 2000, "target_accept": 0.95, "random_state": 0}
+    parameters = {"robust_weight": weight, "backend": backend} | settings
     est = HierarchicalBayesianIV(**far_history, **notebook, **parameters).fit(None, t, y, z=z)
     log_ratio, near, vague = by_quadrature
     expected = 1.0 / (1.0 + np.exp(-log_ratio) * weight / (1 - weight))
