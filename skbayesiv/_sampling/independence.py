@@ -1,18 +1,24 @@
 """Independence Metropolis-Hastings: draws from a proposal that covers the target, under NumPy.
 
 The collapsed densities of this package are smooth functions of a few coordinates and close to
-elliptical, so that a mixture of a few t distributions fits them. Then all draws can be proposed
-and their densities be evaluated at once, and a chain accepts most of them (Tierney 1994, section
-2.3.3). They are cheap, so that every third state is kept: draws are nearly independent. There is
-nothing to compile, and many targets of one kind cost little more than one.
+elliptical, so that a mixture of a few t distributions fits them. Then all proposals can be drawn
+and their densities be evaluated at once, and a chain may choose among all of them and the state it
+is at, in proportion to their weights, which leaves the target as it is (Tjelmeland 2004; iterated
+importance resampling, Andrieu, Lee and Vihola 2018). For each draw there are two proposals; the
+choice is by systematic resampling, so that good ones are hardly ever taken twice, and draws stay
+in the order of the proposals, so that autocorrelation tells what is. There is nothing to compile,
+and many targets of one kind cost little more than one.
 
 Whether the proposal covers the target is told by the importance weights: by the shape k of their
 tail (Vehtari et al. 2024), above 0.7 of which no number of draws helps.
 
 References
 ----------
-Tierney, L. (1994). Markov chains for exploring posterior distributions. Annals of Statistics 22,
-1701-1728.
+Andrieu, C., Lee, A. and Vihola, M. (2018). Uniform ergodicity of the iterated conditional SMC and
+geometric ergodicity of particle Gibbs samplers. Bernoulli 24, 842-872.
+
+Tjelmeland, H. (2004). Using all Metropolis-Hastings proposals to estimate mean values. Preprint
+Statistics 4/2004, Norwegian University of Science and Technology.
 
 Vehtari, A., Simpson, D., Gelman, A., Yao, Y. and Gabry, J. (2024). Pareto smoothed importance
 sampling. Journal of Machine Learning Research 25, 1-58.
@@ -32,13 +38,11 @@ from skbayesiv._sampling.stack import Stack, kind
 from skbayesiv._sampling.target import PIECES, Draws, Settings, Target
 from skbayesiv._typing import Array
 
-COMPONENTS, ROUNDS = 4, 2
-PER_DIM = 100
-THIN, WARM_UP = 3, 20
+COMPONENTS, PER_DIM = 4, 150
+SPARE, WARM_UP = 2, 60  # proposals for each draw, and of the first state
 # Of a proposal that is not refined further; the largest weight is in units of their mean.
 GOOD_K, GOOD_SHARE, GOOD_WEIGHT = 0.6, 0.5, 50.0
 AT_ONCE = 1 << 18  # proposals for all targets
-FEW_CHAINS = 32
 IMPOSSIBLE = -1e300  # log weight of a point without density
 
 
@@ -61,7 +65,7 @@ def sample_many(targets: Sequence[Target], settings: Settings) -> list[Draws]:
     for j, parts in enumerate(factors):
         for i, part in enumerate(parts):
             groups[kind(part)].append(((j, i), part))
-    at_once = max(1, AT_ONCE // (THIN * settings.chains * settings.draws))
+    at_once = max(1, AT_ONCE // (SPARE * settings.chains * settings.draws))
     for group in groups.values():
         for start in range(0, len(group), at_once):
             keys, parts = zip(*group[start : start + at_once], strict=True)
@@ -82,8 +86,8 @@ def _product(parts: list[Draws]) -> Draws:
 
 
 def _sample_stack(targets: Sequence[Target], settings: Settings) -> list[Draws]:
-    """Fit a proposal to each target of one kind, refine it where it must be, and run the chains."""
-    n = settings.chains * THIN * (WARM_UP + settings.draws)
+    """Fit a proposal to each target of one kind, refine it where it must be, and choose draws."""
+    n = settings.chains * (WARM_UP + SPARE * settings.draws)
     stack, at = Stack.of(targets), np.arange(len(targets))
     start = np.array([target.start for target in targets], dtype=float)
     spread = np.array([target.spread for target in targets], dtype=float)
@@ -91,7 +95,7 @@ def _sample_stack(targets: Sequence[Target], settings: Settings) -> list[Draws]:
     found: dict[int, Draws] = {}
     for level in range(1, COMPONENTS + 1):
         mixture = _adapted(stack, mixture, level, settings)
-        x, log_p, ratio = _proposed(stack, mixture, n, [settings.seed, level, ROUNDS])
+        x, log_p, ratio = _proposed(stack, mixture, n, [settings.seed, level, 1])
         weight = normalised(ratio)
         k = np.where(np.isneginf(ratio.max(axis=1)), np.inf, pareto_k(weight))
         good = (k <= GOOD_K) & _well_covered(weight)
@@ -108,13 +112,11 @@ def _sample_stack(targets: Sequence[Target], settings: Settings) -> list[Draws]:
 
 
 def _adapted(stack: Stack, mixture: Mixture, level: int, settings: Settings) -> Mixture:
-    """Fit the proposal to weighted draws of itself, twice."""
+    """Fit the proposal to weighted draws of itself."""
     n = PER_DIM * (2 + mixture.centre.shape[-1])
-    for number in range(ROUNDS):
-        x, _, ratio = _proposed(stack, mixture, n, [settings.seed, level, number])
-        weight = np.minimum(normalised(ratio), n**-0.5)
-        mixture = mixture.fitted(x, weight / weight.sum(axis=1, keepdims=True))
-    return mixture
+    x, _, ratio = _proposed(stack, mixture, n, [settings.seed, level, 0])
+    weight = np.minimum(normalised(ratio), n**-0.5)
+    return mixture.fitted(x, weight / weight.sum(axis=1, keepdims=True))
 
 
 def _proposed(
@@ -127,7 +129,7 @@ def _proposed(
 
 
 def _well_covered(weight: Array) -> NDArray[np.bool_]:
-    """Whether the effective share of weighted draws is good, and none holds a chain up, (J,)."""
+    """Whether the effective share of weighted draws is good, and none has too much of it, (J,)."""
     n = weight.shape[1]
     share = 1.0 / (n * (weight**2).sum(axis=1))
     return (share >= GOOD_SHARE) & (n * weight.max(axis=1) <= GOOD_WEIGHT)
@@ -139,45 +141,38 @@ def pareto_k(weight: Array) -> Array:
 
 
 def _chains(x: Array, log_p: Array, ratio: Array, k: Array, settings: Settings) -> list[Draws]:
-    """Accept or reject proposals in turn, shared out over the chains; every `THIN`-th is kept."""
-    shape = len(x), settings.chains, THIN * (WARM_UP + settings.draws)
+    """Share the proposals (J, n) out over the chains, and choose among those of each."""
+    shape = len(x), settings.chains, WARM_UP + SPARE * settings.draws
     ratio = np.maximum(ratio, IMPOSSIBLE).reshape(shape)
-    log_u = np.log(np.random.default_rng([settings.seed, 0]).uniform(size=shape[1:]))
-    bound = ratio - log_u
-    lanes = -1, shape[2]
-    at = _paths(ratio.reshape(lanes), bound.reshape(lanes)).reshape(shape)
-    before = np.take_along_axis(ratio, at[..., THIN * WARM_UP - 1 : -1], axis=-1)
-    rate = np.exp(np.minimum(ratio[..., THIN * WARM_UP :] - before, 0.0))
-    rate = rate.reshape(*shape[:2], settings.draws, THIN).mean(axis=-1)
-    kept = at[..., THIN * (WARM_UP + 1) - 1 :: THIN]
-    position = np.take_along_axis(x.reshape(*shape, -1), kept[..., None], axis=2)
-    lp = np.take_along_axis(log_p.reshape(shape), kept, axis=2)
+    weight = np.exp(ratio - ratio.max(axis=-1, keepdims=True))
+    u, v = np.random.default_rng([settings.seed, 0]).uniform(size=(2, settings.chains))
+    at = _chosen(weight, u, v, settings.draws)
+    after = np.take_along_axis(ratio, (at + 1) % shape[2], axis=-1)
+    rate = np.exp(np.minimum(after - np.take_along_axis(ratio, at, axis=-1), 0.0))
+    position = np.take_along_axis(x.reshape(*shape, -1), at[..., None], axis=2)
+    lp = np.take_along_axis(log_p.reshape(shape), at, axis=2)
     return [_draws(*own) for own in zip(position, lp, rate, k, strict=True)]
 
 
-def _paths(ratio: Array, bound: Array) -> NDArray[np.intp]:
-    """Which proposal each chain is at, step by step (chains, n).
+def _chosen(weight: Array, u: Array, v: Array, draws: int) -> NDArray[np.intp]:
+    """Which proposals are draws (J, chains, draws), by their weights (J, chains, n).
 
-    It moves to a proposal whose bound is above the log weight of where it is. A loop over numbers
-    is fastest for a few chains, one over arrays for many.
+    A first state is chosen among the first few. It and all others are the candidates, of which
+    each is chosen as often as the strides of a comb meet its share of their weights.
     """
-    if len(ratio) <= FEW_CHAINS:
-        return np.array([_path(*chain) for chain in zip(ratio, bound, strict=True)])
-    at, current = np.zeros(ratio.shape, dtype=np.intp), ratio[:, 0]
-    columns = zip(np.ascontiguousarray(ratio.T), np.ascontiguousarray(bound.T), strict=True)
-    now = at[:, 0]
-    for i, (proposed, most) in enumerate(columns):
-        moves = current < most
-        current = np.where(moves, proposed, current)
-        now = np.where(moves, i, now)
-        at[:, i] = now
-    return at
-
-
-def _path(ratio: Array, bound: Array) -> list[int]:
-    """The same of one chain."""
-    at, values = 0, ratio.tolist()
-    return [at := i if values[at] < most else at for i, most in enumerate(bound.tolist())]
+    early = np.cumsum(weight[..., :WARM_UP], axis=-1)
+    first = (early[..., :-1] < early[..., -1:] * u[:, None]).sum(axis=-1, keepdims=True)
+    weight = weight.copy()
+    start = np.take_along_axis(weight, first, axis=-1)
+    weight[..., :WARM_UP] = 0.0
+    np.put_along_axis(weight, first, start, axis=-1)
+    reach = np.cumsum(weight, axis=-1)
+    reach *= draws / reach[..., -1:]
+    met = np.minimum(np.ceil(reach - v[:, None]).astype(int), draws)
+    met[..., -1] = draws
+    times = np.diff(met, axis=-1, prepend=0)
+    which = np.broadcast_to(np.arange(weight.shape[-1]), weight.shape)
+    return np.repeat(which.ravel(), times.ravel()).reshape(*weight.shape[:-1], draws)
 
 
 def _draws(position: Array, lp: Array, rate: Array, k: float) -> Draws:

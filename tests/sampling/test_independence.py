@@ -127,20 +127,32 @@ def test_nuts_starts_at_the_mode(likelihood):
     assert np.allclose(draws.std(axis=0), sd, rtol=0.4)
 
 
-def test_few_and_many_chains_take_the_same_paths(monkeypatch):
-    rng = np.random.default_rng(0)
-    ratio = rng.normal(size=(40, 300))
-    bound = ratio + rng.exponential(size=ratio.shape)
-    many = independence._paths(ratio, bound)
-    monkeypatch.setattr(independence, "FEW_CHAINS", 40)
-    assert np.array_equal(many, independence._paths(ratio, bound))
-    at = many[3, 17:19]
-    expected = 18 if bound[3, 18] > ratio[3, at[0]] else at[0]
-    assert at[1] == expected
+def test_proposals_are_chosen_by_their_weights(monkeypatch):
+    """The first state by its share of the early weights, draws by their shares of what is left."""
+    monkeypatch.setattr(independence, "WARM_UP", 3)
+    early, late = np.array([0.2, 0.0, 1.8]), np.array([1.0, 0.0, 7.0, 0.5, 3.0])
+    grid = (np.arange(300) + 0.5) / 300
+    u, v = (axis.ravel() for axis in np.meshgrid(grid, grid))
+    weight = np.broadcast_to(np.concatenate([early, late]), (1, u.size, 8))
+    draws = 4
+    at = independence._chosen(weight, u, v, draws)
+    assert at.shape == (1, u.size, draws)
+    assert (np.diff(at, axis=-1) >= 0).all()
+    expected = np.zeros(8)
+    for first, chance in enumerate(early / early.sum()):
+        share = np.concatenate([np.where(np.arange(3) == first, early, 0.0), late])
+        expected += chance * draws * share / share.sum()
+    found = np.bincount(at.ravel(), minlength=8) / u.size
+    np.testing.assert_allclose(found, expected, atol=2 / 300)
+    assert found[1] == found[4] == 0.0
+    # As often as the share of the weights says, up to one.
+    often = np.apply_along_axis(np.bincount, -1, at[0], minlength=8)[:, 5]
+    assert set(often) <= {2, 3}
 
 
-def test_weights_of_points_without_density():
-    """A start that is impossible is left at the first chance."""
-    ratio = np.array([-np.inf, -np.inf, 0.0, -np.inf])
-    ratio = np.maximum(ratio, independence.IMPOSSIBLE)
-    assert independence._path(ratio, ratio + 1e-3)[-1] == 2
+def test_where_nothing_is_possible_draws_are_still_chosen():
+    ratio = np.full((1, 2, independence.WARM_UP + 20), independence.IMPOSSIBLE)
+    weight = np.exp(ratio - ratio.max(axis=-1, keepdims=True))
+    at = independence._chosen(weight, np.array([0.0, 0.999]), np.array([0.0, 0.999]), 10)
+    assert at.shape == (1, 2, 10)
+    assert (np.diff(at, axis=-1) >= 0).all()
