@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from skbayesiv._typing import is_whole
@@ -32,22 +33,22 @@ class Columns:
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         return f"Covariates: {', '.join(names[:SHOWN]) or 'none'}{more}"
 
-    @property
+    @cached_property
     def x(self) -> slice:
         """Where the covariates stand."""
         return slice(0, len(self.covariates))
 
-    @property
+    @cached_property
     def z(self) -> slice:
         """Where the instruments stand."""
         return slice(self.x.stop, self.x.stop + len(self.instruments))
 
-    @property
+    @cached_property
     def t(self) -> slice:
         """Where the treatments stand."""
         return slice(self.z.stop, self.z.stop + len(self.treatments))
 
-    @property
+    @cached_property
     def y(self) -> int:
         """Where the outcome stands."""
         return self.t.stop

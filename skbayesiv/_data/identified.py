@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skbayesiv._columns import Columns
 from skbayesiv._data.moments import Moments
-from skbayesiv._data.standardised import in_own_units, spreads
+from skbayesiv._data.standardised import in_own_units
 from skbayesiv._typing import Array
 
 COLLINEAR = 1e-8
@@ -40,6 +40,8 @@ def check_identified(moments: Moments, *, fit_intercept: bool = True, proper: bo
         return
     _check_varies(moments, fit_intercept, proper=proper)
     cosines = _cosines(moments, fit_intercept)
+    if _all_stand_alone(cosines):
+        return
     for argument, where in (("z", columns.z), ("t", columns.t)):
         index = [*range(columns.x.stop), *range(where.start, where.stop)]
         nothing = [at for at in index[: columns.x.stop] if proper and cosines[at, at] == 0.0]
@@ -81,7 +83,7 @@ def check_errors(moments: Moments, *, fit_intercept: bool = True, joint: bool) -
         return
     at = without[0]
     argument, name = ("y" if at == columns.y else "t"), columns.names[at]
-    if fit_intercept and spreads(moments)[at] == 0.0:
+    if fit_intercept and moments.spread[at] == 0.0:
         raise constant_error(argument, name, moments.mean[at])
     raise ValueError(
         f"{argument} must have an error: column {name!r} is a linear combination of "
@@ -189,7 +191,7 @@ def _check_rows(moments: Moments, least: int) -> None:
 
 def _check_varies(moments: Moments, fit_intercept: bool, *, proper: bool) -> None:
     columns, mean = moments.columns, moments.mean
-    constant = spreads(moments) == 0.0
+    constant = moments.spread == 0.0
     if not constant.any():
         return
     for role, where in (("z", columns.z), ("t", columns.t), ("X", columns.x)):
@@ -202,7 +204,7 @@ def _check_varies(moments: Moments, fit_intercept: bool, *, proper: bool) -> Non
 def _cosines(moments: Moments, fit_intercept: bool) -> Array:
     """Cosines of the angles between columns, centred if there is an intercept."""
     if fit_intercept:
-        spread = spreads(moments)
+        spread = moments.spread
         over = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0.0)
         return moments.scatter / moments.weight * over[:, None] * over
     cross = moments.about(np.zeros_like(moments.shift)).cross

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from os import PathLike
 from typing import Any, Literal, overload
 
@@ -181,7 +182,8 @@ class Moments:
 
         A file of this name is replaced when all is written: if that fails, it is as it was.
         """
-        save_sums(path, "Moments", self.columns, vars(self))
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        save_sums(path, "Moments", self.columns, values)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Moments:
@@ -214,13 +216,28 @@ class Moments:
         """Weighted mean of each column, shape (C,)."""
         return self.shift + (self.total / self.weight if self.weight else 0.0)
 
-    @property
+    @cached_property
     def scatter(self) -> Array:
-        """Weighted sum of squares and products about the mean, shape (C, C)."""
+        """Weighted sum of squares and products about the mean, shape (C, C), which is kept."""
         if not self.weight:
             return np.zeros_like(self.cross)
         with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the sums
-            return self.cross - np.outer(self.total, self.total) / self.weight
+            found = self.cross - np.outer(self.total, self.total) / self.weight
+        found.flags.writeable = False
+        return found
+
+    @cached_property
+    def spread(self) -> Array:
+        """Standard deviation of each column, dividing by n; 0 if it is rounding, shape (C,).
+
+        That is below the rounding of the mean, or of the sum of squares about the shift.
+        """
+        with np.errstate(over="ignore"):  # of what is spread so far nothing is constant
+            variance = np.maximum(np.diag(self.scatter), 0.0) / self.weight
+        spread = np.sqrt(variance)
+        constant = spread <= 1e-13 * np.maximum(np.abs(self.mean), np.finfo(float).tiny)
+        constant |= variance <= 1e-13 * np.diag(self.cross) / self.weight
+        return np.where(constant, 0.0, spread)
 
     @property
     def with_constant(self) -> Array:

@@ -53,7 +53,7 @@ def standardise(moments: Moments) -> Standardised:
     width = len(moments.columns.names)
     if not moments.weight:
         return Standardised(moments.columns, 0.0, np.zeros(width), np.ones(width), np.eye(width))
-    scatter, mean, spread = moments.scatter, moments.mean, spreads(moments)
+    scatter, mean, spread = moments.scatter, moments.mean, moments.spread
     constant = spread == 0.0
     sd = np.where(constant, 1.0, round_bits(spread))
     corr = scatter / moments.weight / np.outer(sd, sd)
@@ -61,19 +61,6 @@ def standardise(moments: Moments) -> Standardised:
     np.fill_diagonal(corr, np.where(constant, 0.0, 1.0) + width * 2.0**-CANONICAL_BITS)
     n = float(round_bits(np.asarray(moments.weight)))
     return Standardised(moments.columns, n, round_to(mean, np.maximum(np.abs(mean), sd)), sd, corr)
-
-
-def spreads(moments: Moments) -> Array:
-    """Standard deviation of each column, dividing by n; 0 if it is rounding, shape (C,).
-
-    That is below the rounding of the mean, or of the sum of squares about the shift.
-    """
-    with np.errstate(over="ignore"):  # of what is spread so far nothing is constant
-        variance = np.maximum(np.diag(moments.scatter), 0.0) / moments.weight
-    spread = np.sqrt(variance)
-    constant = spread <= 1e-13 * np.maximum(np.abs(moments.mean), np.finfo(float).tiny)
-    constant |= variance <= 1e-13 * np.diag(moments.cross) / moments.weight
-    return np.where(constant, 0.0, spread)
 
 
 def round_bits(value: Array) -> Array:

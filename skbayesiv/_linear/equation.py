@@ -12,7 +12,6 @@ from skbayesiv._columns import Columns
 from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
-from skbayesiv._data.standardised import spreads
 from skbayesiv._linear.product_sums import ProductSums
 from skbayesiv._linear.units import ClusterMoments, Rows, Scores, ScoreSums, Units
 from skbayesiv._typing import Array
@@ -154,7 +153,7 @@ class Equation:
         """Weighted sums of the products of v, shape (1 + C, 1 + C)."""
         if not self.fit_intercept:
             return self._about.with_constant
-        varies = spreads(self.moments) > 0.0
+        varies = self.moments.spread > 0.0
         out = np.zeros((1 + len(self.moments.shift),) * 2)
         out[0, 0] = self.moments.weight
         out[1:, 1:] = self.moments.scatter * np.outer(varies, varies)

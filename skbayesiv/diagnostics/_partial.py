@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from skbayesiv._data.identified import check_sums_finite, collinear_error, constant_error, explained
 from skbayesiv._data.rows import IVData
-from skbayesiv._data.standardised import spreads
 from skbayesiv._linear.equation import NEEDS_ROWS, Equation
-from skbayesiv._linear.units import Scores, ScoreSums
+from skbayesiv._linear.units import ScoreSums
 from skbayesiv._typing import Array, Codes
 from skbayesiv.diagnostics._arrays import read_arrays
 from skbayesiv.diagnostics._fitted import Fitted, fitted_estimator, rows_of
@@ -188,15 +187,11 @@ class Partialled:
         """Regression of outcome and treatments on whitened instruments."""
         return Projection.of(self._contrasts, self._second, self.n_instruments)
 
-    @cached_property
-    def _scores(self) -> dict[str, Scores]:
-        return self.projection.scores()
-
     def read(self, *names: str) -> None:
         """Read the sums of several scores (see :meth:`Projection.scores`) in one pass."""
         asked = [name for name in names if name not in self._found]
         if asked:
-            sums = self._equation.sums(*(self._scores[name] for name in asked))
+            sums = self._equation.sums(*map(self.projection.scores, asked))
             self._found.update(zip(asked, sums, strict=True))
 
     def outer(self, name: str) -> Array:
@@ -212,7 +207,7 @@ class Partialled:
         if self._equation.rows is not None:
             self.read(name)
             return self._found[name].square
-        return self._equation.squares(self._scores[name].right)
+        return self._equation.squares(self.projection.scores(name).right)
 
 
 def partial_out(
@@ -305,17 +300,17 @@ def partial_equation(equation: Equation, *, checked: bool = False) -> Partialled
     scale = np.sqrt(np.diag(second))
     scale[~varies] = np.inf  # no column then
     s = second / np.outer(scale, scale)
-    x, rest = 1 + np.arange(c.x.stop), 1 + np.arange(c.x.stop, len(c.names))
-    values, vectors = np.linalg.eigh(s[np.ix_(x, x)])
-    known = values > _ROUNDING * max(len(x), 1)
+    x, rest = slice(1, 1 + c.x.stop), slice(1 + c.x.stop, None)
+    values, vectors = np.linalg.eigh(s[x, x])
+    known = values > _ROUNDING * max(c.x.stop, 1)
     basis = vectors[:, known] / np.sqrt(values[known])
-    on_basis = basis.T @ s[np.ix_(x, rest)]
-    partial = s[np.ix_(rest, rest)] - on_basis.T @ on_basis
+    on_basis = basis.T @ s[x, rest]
+    partial = s[rest, rest] - on_basis.T @ on_basis
     if not checked:
         _check_variation(equation, partial, varies[1:])
-    contrasts = np.zeros((len(scale), len(rest)))
-    contrasts[rest, np.arange(len(rest))] = 1.0
     own = np.sqrt(np.diag(second))[rest]
+    contrasts = np.zeros((len(scale), len(own)))
+    contrasts[rest] = np.eye(len(own))
     contrasts[x] = -(basis @ on_basis) * own / scale[x, None]
     partialled = Partialled(
         equation,
@@ -336,7 +331,7 @@ def _varies(equation: Equation) -> Any:
     """Whether each of (1, columns) varies or, without an intercept, is not zero."""
     if not equation.fit_intercept:
         return np.diag(equation.second) > 0.0
-    return np.append(True, spreads(equation.moments) > 0.0)
+    return np.append(True, equation.moments.spread > 0.0)
 
 
 def _check_variation(equation: Equation, partial: Array, varies: Any) -> None:

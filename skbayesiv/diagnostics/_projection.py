@@ -85,8 +85,8 @@ class Projection:
         scale = np.sqrt(np.diag(self.second)[1:])
         return np.asarray(np.linalg.lstsq(treatments / scale, outcome, rcond=None)[0] / scale)
 
-    def scores(self) -> dict[str, Scores]:
-        """Scores of the statistics, by name.
+    def scores(self, name: str) -> Scores:
+        """Scores of a statistic.
 
         "reduced form" has instruments and the residuals, then (v, t) themselves, whose scores have
         the effect's null imposed; "two stage" instruments and the residual of 2SLS; "treatments"
@@ -94,13 +94,16 @@ class Projection:
         orthogonal to the treatments, and what t and r leave of the outcome.
         """
         outcome, treatments = self.variables[:, :1], self.variables[:, 1:]
-        two_stage = outcome - treatments @ self.two_stage[:, None]
-        return {
-            "reduced form": Scores(self.instruments, np.hstack([self.residuals, self.variables])),
-            "two stage": Scores(self.instruments, two_stage),
-            "treatments": Scores(self.instruments, treatments),
-            "exogeneity": self._exogeneity(),
-        }
+        match name:
+            case "reduced form":
+                return Scores(self.instruments, np.hstack([self.residuals, self.variables]))
+            case "two stage":
+                return Scores(self.instruments, outcome - treatments @ self.two_stage[:, None])
+            case "treatments":
+                return Scores(self.instruments, treatments)
+            case "exogeneity":
+                return self._exogeneity()
+        raise ValueError(name)
 
     def _exogeneity(self) -> Scores:
         scale, second = in_own_units(self.second)

@@ -185,8 +185,7 @@ def build_priors(parameters: PriorParameters, std: Standardised) -> Priors:
     check_range(gamma, "gamma_scale", auto_y)
     check_range(gamma[:, None], "gamma_scale", auto_t)
     spread = wide * np.append(sd_y, sd_t)
-    sigma = positive_or_auto(parameters.sigma_scale, "sigma_scale", (1 + k,), spread)
-    check_range(sigma, "sigma_scale", spread)
+    sigma = _scale(parameters.sigma_scale, "sigma_scale", (1 + k,), spread)
     beta_z, beta_z_sd_scale = _first_stage(parameters, sd_t, sd_z)
     return Priors(
         intercept_y=intercept_y,
@@ -247,17 +246,23 @@ def _direct(scale: ArrayLike, unit: Array) -> Normal | None:
 def _normal(
     parameters: PriorParameters, name: str, shape: tuple[int, ...], loc: ArrayLike, scale: ArrayLike
 ) -> Normal:
-    given = getattr(parameters, f"{name}_scale")
-    width = positive_or_auto(given, f"{name}_scale", shape, scale)
-    check_range(width, f"{name}_scale", scale)
+    width = _scale(getattr(parameters, f"{name}_scale"), f"{name}_scale", shape, scale)
     return Normal(_loc(getattr(parameters, f"{name}_loc"), f"{name}_loc", shape, scale, loc), width)
+
+
+def _scale(value: Any, name: str, shape: tuple[int, ...], auto: ArrayLike) -> Array:
+    width = positive_or_auto(value, name, shape, auto)
+    if not isinstance(value, str):
+        check_range(width, name, auto)
+    return width
 
 
 def _loc(
     value: Any, name: str, shape: tuple[int, ...], unit: ArrayLike, auto: ArrayLike = 0.0
 ) -> Array:
     array = finite_or_auto(value, name, shape, auto)
-    check_range(np.abs(array), name, unit, zero=True)
+    if not isinstance(value, str):
+        check_range(np.abs(array), name, unit, zero=True)
     return array
 
 
