@@ -227,11 +227,16 @@ def _coefficients(designs: Sequence[Design], dense: Array, phi: Array) -> tuple[
 def _covariances(designs: Sequence[Design], position: Array) -> Values:
     """Standard deviations, correlations and covariances of the errors, in raw units."""
     size = designs[0].shape.n_equations
+    unit = np.stack([design.response_sd for design in designs], axis=-1)[..., None]
     log_d, chain = cov.chain(np.ascontiguousarray(np.moveaxis(position, -1, 0)), size)
     entries = cov.covariance(log_d, chain, np)
-    matrix = np.stack([np.stack(row, axis=-1) for row in entries], axis=-2)
-    matrix *= np.stack([np.outer(own.response_sd, own.response_sd) for own in designs])[:, None]
-    sigma = np.sqrt(np.diagonal(matrix, axis1=-2, axis2=-1))
-    corr = matrix / (sigma[..., :, None] * sigma[..., None, :])
-    corr[..., range(size), range(size)] = 1.0
+    root = [np.sqrt(entries[d][d]) for d in range(size)]
+    matrix = np.empty((*position.shape[:2], size, size))
+    corr, sigma = np.ones_like(matrix), np.empty(matrix.shape[:-1])
+    for d in range(size):
+        sigma[..., d] = root[d] * unit[d]
+        for e in range(size):
+            matrix[..., d, e] = entries[d][e] * (unit[d] * unit[e])
+            if d != e:
+                corr[..., d, e] = entries[d][e] / (root[d] * root[e])
     return {"sigma": sigma, "corr": corr, "cov": matrix}
