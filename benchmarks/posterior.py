@@ -44,6 +44,17 @@ def bench_backends(repeat: int) -> Iterator[Figure]:
             f"NumPyro {nuts:.4f} s",
             f"{own / nuts:.2f} x",
         )
+    alone, looked = paired(
+        partial(fits[0].fit, None, t, y, z=z),
+        lambda: fits[0].fit(None, t, y, z=z).idata_,
+        repeat=repeat,
+    )
+    yield Figure(
+        f"the same and its tree, n = {n:,}",
+        f"{looked:.4f} s",
+        f"without {alone:.4f} s",
+        f"+ {looked - alone:.4f} s",
+    )
 
 
 def bench_width(repeat: int) -> Iterator[Figure]:

@@ -126,10 +126,10 @@ class BayesianIV(PosteriorMethods):
     target_accept : float, default=0.8
         Acceptance rate that the step size is tuned to.
     backend : {"numpyro", "independence", "pymc"}, default="numpyro"
-        NumPyro's NUTS on the collapsed posterior; or independent proposals there, accepted or
-        rejected, which need no compilation and no JAX, take milliseconds, have no use for `tune`
-        and `target_accept`, and warn where they do not cover the posterior; or PyMC's NUTS on the
-        model of all rows, which is slower by orders of magnitude and there to compare with.
+        NumPyro's NUTS on the collapsed posterior; or independent proposals there, chosen by
+        their weights, which need no compilation and no JAX, take milliseconds, have no use for
+        `tune` and `target_accept`, and warn where they do not cover the posterior; or PyMC's NUTS
+        on the model of all rows, which is slower by orders of magnitude and there to compare with.
     random_state : int, RandomState instance or None, default=None
     treatment : str, int or list of these, optional
         Columns of X that hold the treatment, by name or position; together with `instruments`.
@@ -154,6 +154,7 @@ class BayesianIV(PosteriorMethods):
     Attributes
     ----------
     idata_ : xarray.DataTree
+        Built when it is first looked at.
         Groups posterior, sample_stats, log_prior, log_density (`total` of each draw, the log
         likelihood of all rows; with ``likelihood="gmm"`` instead `criterion`, the log
         quasi-likelihood (m - q)/2 log(1 - Q/m) of the draw's effects), constant_data (the moments

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -42,14 +42,18 @@ class Said:
 
 
 def said(
-    evidence: Evidence | None, estimate: TwoStage, *, robust: bool, direct: bool = False
+    evidence: Evidence | None,
+    estimate: Callable[[], TwoStage],
+    *,
+    robust: bool,
+    direct: bool = False,
 ) -> Said:
     """What the rows or sums of an experiment say.
 
     Parameters
     ----------
     evidence : Evidence or None
-    estimate : (effects, std_errors)
+    estimate : callable () -> (effects, std_errors)
         Two-stage least squares, and errors that allow for what the experiment's fit allows for.
     robust : bool
         Whether the errors' variances may be unequal.
@@ -58,9 +62,9 @@ def said(
     """
     likelihood = None if evidence is None else effect_likelihood(evidence, robust=robust)
     if likelihood is None:
-        return Said(*estimate, None, "" if evidence is None else evidence.weakness)
+        return Said(*estimate(), None, "" if evidence is None else evidence.weakness)
     if direct:
-        likelihood = likelihood.widen(float(estimate.std_errors[0]))
+        likelihood = likelihood.widen(float(estimate().std_errors[0]))
     effect, error = np.array([likelihood.effect]), np.array([likelihood.std_error])
     return Said(effect, error, likelihood, "")
 
@@ -91,7 +95,7 @@ def effect_likelihood(evidence: Evidence, *, robust: bool) -> EffectLikelihood |
 def said_by_model(evidence: Evidence | None, model: Model, exclusion_scale: Any) -> Said:
     """What the experiment of a model says, with direct effects where it allows them."""
     direct = bool(np.any(np.asarray(exclusion_scale) != 0.0))
-    return said(evidence, model.two_stage(), robust=model.robust, direct=direct)
+    return said(evidence, model.two_stage, robust=model.robust, direct=direct)
 
 
 def said_by(est: FittedIV) -> Said:
@@ -100,7 +104,7 @@ def said_by(est: FittedIV) -> Said:
     if isinstance(est, FittedPosterior):
         return said_by_model(evidence, est._model, getattr(est, "exclusion_scale", 0.0))
     own = TwoStage(*map(np.asarray, est._effect_and_error()))
-    found = said(evidence, own, robust=est._allows().uneven)
+    found = said(evidence, lambda: own, robust=est._allows().uneven)
     return Said(*own, found.likelihood, found.weakness)
 
 

@@ -144,7 +144,7 @@ def _chains(x: Array, log_p: Array, ratio: Array, k: Array, settings: Settings) 
     """Share the proposals (J, n) out over the chains, and choose among those of each."""
     shape = len(x), settings.chains, WARM_UP + SPARE * settings.draws
     ratio = np.maximum(ratio, IMPOSSIBLE).reshape(shape)
-    weight = np.exp(ratio - ratio.max(axis=-1, keepdims=True))
+    weight = np.exp(ratio - ratio.max(axis=-1, keepdims=True))  # of each chain its own
     u, v = np.random.default_rng([settings.seed, 0]).uniform(size=(2, settings.chains))
     at = _chosen(weight, u, v, settings.draws)
     after = np.take_along_axis(ratio, (at + 1) % shape[2], axis=-1)

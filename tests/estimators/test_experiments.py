@@ -94,7 +94,7 @@ def test_experiments_follow_the_backend(frame, steps):
 
 @quiet
 def test_without_a_template_they_are_sampled_at_once(frame):
-    """As each by itself, but for draws whose acceptance hangs on the last bit."""
+    """As each by itself, but for draws whose choice hangs on the last bit."""
     fits = fit_experiments(frame, **ROLES)
     assert fits.idata.posterior.sizes["draw"] == 500
     est = BayesianIV(chains=2, draws=500, backend="independence")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 
 import matplotlib as mpl
@@ -12,6 +13,8 @@ from experiments import EXACT, QUICK, simulated
 from scipy import stats
 
 from skbayesiv import BayesianIV
+from skbayesiv._estimators import bayesian
+from skbayesiv._results.tree import build_tree
 from skbayesiv.exceptions import NoTreatmentWarning
 
 mpl.use("Agg")
@@ -51,6 +54,32 @@ def test_named_dimensions(fitted):
     groups = {"posterior", "sample_stats", "log_prior", "log_density", "constant_data"}
     assert groups | {"observed_data"} == set(fitted.idata_.children)
     assert fitted.idata_.observed_data["y"].size == 300
+
+
+def test_it_is_built_when_it_is_first_looked_at(rows, monkeypatch):
+    X, t, y, z = rows
+    built = []
+
+    def build(*parts):
+        built.append(parts)
+        return build_tree(*parts)
+
+    monkeypatch.setattr(bayesian, "build_tree", build)
+    est = BayesianIV(backend="independence", random_state=0)
+    assert not hasattr(est, "idata_")
+    est.fit(X, t, y, z=z)
+    assert np.isfinite([est.effect_, *est.predict(X, t)]).all()
+    assert not built
+    tree = est.idata_
+    assert est.idata_ is tree
+    assert len(built) == 1
+    est.fit(X, t, y, z=z)
+    again = pickle.loads(pickle.dumps(est))
+    assert len(built) == 2
+    assert again.idata_.equals(est.idata_)
+    assert est.idata_.equals(tree)
+    assert est.idata_ is not tree
+    assert len(built) == 2
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:arviz_stats")

@@ -150,6 +150,16 @@ def test_proposals_are_chosen_by_their_weights(monkeypatch):
     assert set(often) <= {2, 3}
 
 
+def test_a_chain_with_all_the_weight_takes_none_from_another():
+    n = independence.WARM_UP + 2 * SETTINGS.draws
+    ratio = np.zeros((1, 4 * n))
+    ratio[0, 100] = 1e5
+    x = np.arange(4.0 * n).reshape(1, -1, 1)
+    (draws,) = independence._chains(x, ratio, ratio, np.array([0.1]), SETTINGS)
+    assert (draws.position[0] == 100.0).all()
+    assert len(np.unique(draws.position[1])) == SETTINGS.draws
+
+
 def test_where_nothing_is_possible_draws_are_still_chosen():
     ratio = np.full((1, 2, independence.WARM_UP + 20), independence.IMPOSSIBLE)
     weight = np.exp(ratio - ratio.max(axis=-1, keepdims=True))

@@ -262,42 +262,38 @@ def _blocks(
     With prior standard deviations lambda_p k_d, G' = diag(lambda) G_xx diag(lambda) = U g U'
     gives coefficients diag(lambda) U phi with phi_pd ~ N(., k_d^2), independent given Sigma.
     """
-    c = std.columns
-    p, size = len(c.covariates), len(response_sd)
-    x = slice(0, p)
-    scale = np.column_stack([priors.gamma_y.scale, priors.gamma_t.scale])
-    loc = np.column_stack([priors.gamma_y.loc, priors.gamma_t.loc])
-    scale = scale * std.sd[:p, None] / response_sd
-    loc = loc * std.sd[:p, None] / response_sd
-    lam = scale[:, 0]
-    kappa = scale[:1] / scale[:1, :1] if p else np.ones((1, size))
-    gram, u = np.linalg.eigh(full[x, x] * np.outer(lam, lam))
-    v = lam[:, None] * u
-    mixed = full[at, x] @ v
-    cross = v.T @ full[x, to]
-    block_loc = u.T @ (loc / lam[:, None])
-    precision = np.broadcast_to(kappa**-2.0, (p, size))
-    gram = np.clip(gram, 0.0, None)
+    p, size = len(std.columns.covariates), len(response_sd)
+    width = bucket(p + int(priors.centered))
+    blocks = _Blocks(
+        gram=np.zeros(width),
+        mixed=np.zeros((len(at), width)),
+        cross=np.zeros((width, size)),
+        loc=np.zeros((width, size)),
+        precision=np.ones((width, size)),
+        rotation=np.zeros((p, p)),
+    )
+    if p:
+        x, sd = slice(0, p), std.sd[:p, None]
+        scale = np.column_stack([priors.gamma_y.scale, priors.gamma_t.scale]) * sd / response_sd
+        loc = np.column_stack([priors.gamma_y.loc, priors.gamma_t.loc]) * sd / response_sd
+        lam = scale[:, 0]
+        gram, u = np.linalg.eigh(full[x, x] * np.outer(lam, lam))
+        v = lam[:, None] * u
+        blocks.gram[x] = np.clip(gram, 0.0, None)
+        blocks.mixed[:, x] = full[at, x] @ v
+        blocks.cross[x] = v.T @ full[x, to]
+        blocks.loc[x] = u.T @ (loc / lam[:, None])
+        blocks.precision[x] = (scale[0] / scale[0, 0]) ** -2.0
+        blocks.rotation[:] = v / sd
     if priors.centered:
         assert priors.intercept_y is not None
         assert priors.intercept_t is not None
-        i_loc = np.append(priors.intercept_y.loc, priors.intercept_t.loc)
-        i_scale = np.append(priors.intercept_y.scale, priors.intercept_t.scale)
-        gram = np.append(gram, std.n)
-        mixed = np.column_stack([mixed, np.zeros(len(at))])
-        cross = np.vstack([cross, np.zeros(size)])
-        block_loc = np.vstack([block_loc, (i_loc - response_mean) / response_sd])
-        precision = np.vstack([precision, (response_sd / i_scale) ** 2])
-    pad = bucket(len(gram)) - len(gram)
-    zeros = np.zeros((pad, size))
-    return _Blocks(
-        np.append(gram, np.zeros(pad)),
-        np.column_stack([mixed, np.zeros((len(at), pad))]),
-        np.vstack([cross, zeros]),
-        np.vstack([block_loc, zeros]),
-        np.vstack([precision, zeros + 1.0]),
-        v / std.sd[:p, None],
-    )
+        own_loc = np.append(priors.intercept_y.loc, priors.intercept_t.loc)
+        own_scale = np.append(priors.intercept_y.scale, priors.intercept_t.scale)
+        blocks.gram[p] = std.n
+        blocks.loc[p] = (own_loc - response_mean) / response_sd
+        blocks.precision[p] = (response_sd / own_scale) ** 2
+    return blocks
 
 
 def bucket(n_blocks: int) -> int:

@@ -294,7 +294,7 @@ def finite_or_auto(value: Any, name: str, shape: tuple[int, ...], auto: ArrayLik
             raise ValueError(
                 f'{name} must be a number, an array of numbers or "auto"; got {value!r}.'
             )
-        return np.array(np.broadcast_to(np.asarray(auto, dtype=float), shape))
+        return np.full(shape, auto, dtype=float)
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):

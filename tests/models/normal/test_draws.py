@@ -16,7 +16,12 @@ from rowwise import (
 )
 from scipy import stats
 
+from skbayesiv import BayesianIV
+from skbayesiv._data.roles import Roles
+from skbayesiv._data.rows import read_rows
+from skbayesiv._models.build import read_sums
 from skbayesiv._models.normal.draws import draw_posterior
+from skbayesiv._models.normal.model import NormalModel
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:PyTensor could not link to a BLAS installation:UserWarning"
@@ -87,3 +92,42 @@ def test_the_spread_is_learnt_only_where_there_is_a_first_stage():
     learnt = {name for name in CASES if problem(CASES[name]).design.shape.learned_positions}
     fixed = {"one-fixed", "three-fixed", "two-fixed"}
     assert learnt == {name for name, case in CASES.items() if case.q} - fixed
+
+
+def model_of(seed, n_treatments, n_instruments, n_covariates, **parameters):
+    """Model of 60 simulated rows."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(1.0, 2.0, size=(60, n_instruments))
+    x = rng.normal(-1.0, 3.0, size=(60, n_covariates))
+    t = z[:, :n_treatments] + rng.normal(size=(60, n_treatments))
+    y = t.sum(axis=1) + x.sum(axis=1) + rng.normal(size=60) + seed
+    est = BayesianIV(**parameters)
+    return est._build_model(read_sums(est, read_rows(x, y, t, z, roles=Roles())))
+
+
+FORMS = {
+    "plain": ((1, 1, 0), {}),
+    "covariates": ((1, 2, 3), {}),
+    "raw intercepts": ((1, 2, 1), {"intercept_prior": "raw", "exclusion_scale": 0.2}),
+    "no intercept": ((1, 1, 2), {"fit_intercept": False, "sigma_prior": "regression"}),
+    "two treatments": ((2, 3, 1), {"beta_z_scale": "auto"}),
+    "ten instruments": ((1, 10, 1), {}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_designs_drawn_at_once_are_drawn_as_each_alone(form):
+    sizes, parameters = FORMS[form]
+    models = [model_of(seed, *sizes, **parameters) for seed in range(3)]
+    targets = [model.target() for model in models]
+    noise = np.random.default_rng(0).normal(size=(40, models[0].shape.dim))
+    positions = np.stack([target.start + target.spread * noise for target in targets])
+    together = NormalModel.posteriors(models, positions, np.random.default_rng(1))
+    for model, position, found in zip(models, positions, together, strict=True):
+        alone = model.posterior(position, np.random.default_rng(1))
+        for one, other in ((found.values, alone.values), (found.centered, alone.centered)):
+            assert one.keys() == other.keys()
+            for name, value in one.items():
+                np.testing.assert_allclose(value, other[name], rtol=1e-9, atol=1e-12)
+        assert not found.log_prior
+        assert {"beta_t", "sigma"} <= alone.log_prior.keys()
