@@ -3,9 +3,8 @@
 It starts at the mode with its curvature. Then it is fitted to weighted draws of itself by the EM
 algorithm for t distributions (Peel and McLachlan 2000); where one component does not suffice, a
 second one starts from the draws with the largest weights (Hoogerheide, Opschoor and van Dijk
-2012, who made this for posteriors with weak instruments). Each has a Cauchy twin of small weight
-and twice the width, so that weights are bounded wherever the target's tails are no heavier
-(Hesterberg 1995).
+2012, who made this for posteriors with weak instruments). A wide Cauchy component stays in it, so
+that weights are bounded wherever the target's tails are no heavier (Hesterberg 1995).
 
 All is done for J targets at once: arrays begin with an axis for them.
 
@@ -36,7 +35,7 @@ from skbayesiv._sampling.target import Target
 from skbayesiv._typing import Array
 
 DOF, WIDE_DOF = 5.0, 1.0
-WIDE_WEIGHT, WIDE_FACTOR = 0.05, 2.0  # of the wide twins
+WIDE_WEIGHT, WIDE_FACTOR = 0.05, 3.0  # of the wide component
 EM_STEPS = 3
 LEAST_WEIGHT, RIDGE = 0.02, 1e-4
 NEWTON_STEPS, STEP, LONGEST = 16, 0.5, 3.0
@@ -51,7 +50,7 @@ Density = Callable[[Array], Array]
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """J mixtures of K components and their wide twins.
+    """J mixtures of K components, and the wide one.
 
     Attributes
     ----------
@@ -83,14 +82,30 @@ class Mixture:
         for k in range(1, self.weight.shape[1]):
             drawn = _placed(standard, self.centre[:, k], self.scatter[:, k])
             x = np.where((component == k)[..., None], drawn, x)
+        if self.weight.shape[1] > 1:
+            overall = self._overall()
+            x[:, wide] = _placed(standard[wide], overall.centre[:, 0], overall.scatter[:, 0])
         return x
 
     def log_density(self, x: Array) -> Array:
         """Log densities (J, n)."""
-        each = [
-            _log_with_twin(x.shape[-1], distance) + level for distance, level in self._measured(x)
-        ]
-        return each[0] if len(each) == 1 else np.asarray(np.logaddexp.reduce(each))
+        dim, parts, overall = x.shape[-1], self._measured(x), self._overall()
+        each = [standard_log_t(DOF, dim, distance) + level for distance, level in parts]
+        narrow = each[0] if len(each) == 1 else np.logaddexp.reduce(each)
+        ((distance, level),) = parts if overall is self else overall._measured(x)
+        wide = standard_log_t(WIDE_DOF, dim, distance / WIDE_FACTOR**2) + level
+        log_weight = log(WIDE_WEIGHT) - dim * log(WIDE_FACTOR)
+        return np.asarray(np.logaddexp(narrow + log(1.0 - WIDE_WEIGHT), wide + log_weight))
+
+    def _overall(self) -> Mixture:
+        """One component with the centre and scatter of all; the wide one is wider by a factor."""
+        if self.weight.shape[1] == 1:
+            return self
+        centre = np.einsum("jk,jkd->jd", self.weight, self.centre)
+        off = self.centre - centre[:, None]
+        scatter = self.scatter + off[..., :, None] * off[..., None, :]
+        scatter = np.einsum("jk,jkde->jde", self.weight, scatter)
+        return Mixture(np.ones((len(centre), 1)), centre[:, None], scatter[:, None], self.least)
 
     def _measured(self, x: Array) -> list[tuple[Array, Array]]:
         """Squared distances (J, n) from each component; log of its weight by its volume (J, 1)."""
@@ -153,14 +168,6 @@ def _placed(standard: Array, centre: Array, scatter: Array) -> Array:
     """Standard draws (n, dim) with a centre (J, dim) and a scatter."""
     lower = np.linalg.cholesky(scatter)
     return np.asarray(centre[:, None] + standard @ np.swapaxes(lower, -1, -2))
-
-
-def _log_with_twin(dim: int, distance: Array) -> Array:
-    """Log density of a standard t distribution and its wide twin at squared distances."""
-    narrow = standard_log_t(DOF, dim, distance) + log(1.0 - WIDE_WEIGHT)
-    wide = standard_log_t(WIDE_DOF, dim, distance / WIDE_FACTOR**2)
-    wide += log(WIDE_WEIGHT) - dim * log(WIDE_FACTOR)
-    return np.asarray(np.logaddexp(narrow, wide))
 
 
 def standard_log_t(dof: float, dim: int, distance: Array) -> Array:
