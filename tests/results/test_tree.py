@@ -234,7 +234,8 @@ def test_wide_designs(p, q):
     v = rng.normal(size=n)
     t = z.sum(1) / np.sqrt(q) + X[:, 0] + v
     y = t + X[:, 1] + 0.5 * v + rng.normal(size=n)
-    est = BayesianIV(**QUICK | {"draws": 1000}).fit(X, t, y, z=z)
+    wide = {"draws": 1000, "beta_z_scale": "auto", "check": False}
+    est = BayesianIV(**QUICK | wide).fit(X, t, y, z=z)
     design = np.column_stack([np.ones(n), X, z])
     fitted_t = design @ np.linalg.lstsq(design, t)[0]
     second = np.column_stack([np.ones(n), fitted_t, X])
