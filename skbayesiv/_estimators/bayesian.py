@@ -367,11 +367,11 @@ class BayesianIV(PosteriorMethods):
         )
         effect = posterior.values["beta_t"].reshape(*draws.position.shape[:2], -1)
         check_convergence(draws, effect, tune=self.tune, target_accept=self.target_accept)
-        self._tree_ = partial(build_tree, model.coords, posterior, draws, sums, rows)
         self.moments_ = sums.moments
         if sums.fourth is not None:
             self.fourth_moments_ = sums.fourth
         self._rows = rows if rows is not None and rows.n_rows <= KEPT_ROWS else None
+        self._tree_ = partial(build_tree, model.coords, posterior, draws, sums, self._rows)
         self._model = model
         self._accept(posterior)
 

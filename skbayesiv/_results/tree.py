@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skbayesiv._data.rows import KEPT_ROWS, IVData
+from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
 from skbayesiv._models.parts.names import DIMS, Coords
 from skbayesiv._models.parts.posterior import Posterior
@@ -68,7 +68,7 @@ def build_tree(
         "log_density": by_chain(posterior.log_density, chains, coords, {}),
         "constant_data": dataset(_numbers(sums), MOMENT_DIMS, coords),
     }
-    if rows is not None and rows.n_rows <= KEPT_ROWS:
+    if rows is not None:
         groups["observed_data"] = observed(rows, coords)
     for name in ("posterior", "sample_stats"):
         groups[name].attrs["inference_library"] = "skbayesiv"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import warnings
+import weakref
 
 import matplotlib as mpl
 import numpy as np
@@ -13,6 +15,7 @@ from experiments import EXACT, QUICK, simulated
 from scipy import stats
 
 from skbayesiv import BayesianIV
+from skbayesiv._data.rows import KEPT_ROWS
 from skbayesiv._estimators import bayesian
 from skbayesiv._results.tree import build_tree
 from skbayesiv.exceptions import NoTreatmentWarning
@@ -80,6 +83,19 @@ def test_it_is_built_when_it_is_first_looked_at(rows, monkeypatch):
     assert est.idata_.equals(tree)
     assert est.idata_ is not tree
     assert len(built) == 2
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_tree_that_was_not_looked_at_holds_no_more_rows_than_a_fit(kept):
+    """At most `KEPT_ROWS` of them."""
+    _, t, y, z = simulated(KEPT_ROWS + (not kept), seed=3)
+    y = np.array(y, dtype=float)
+    there = weakref.ref(y)
+    est = BayesianIV(backend="independence", random_state=0).fit(None, t, y, z=z)
+    del y
+    gc.collect()
+    assert (there() is not None) == kept
+    assert ("observed_data" in est.idata_.children) == kept
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:arviz_stats")
