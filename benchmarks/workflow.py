@@ -28,7 +28,7 @@ FIRST = """
 from skbayesiv import BayesianIV
 from skbayesiv.datasets import load_push_experiment
 X, t, y, z = load_push_experiment(return_X_t_y_z=True)
-BayesianIV(backend="{}", random_state=0).fit(X, t, y, z=z)
+BayesianIV(backend="{}", random_state=0).fit(X, t, y, z=z){}
 """
 
 
@@ -36,12 +36,12 @@ def bench_first_fit(repeat: int) -> Iterator[Figure]:
     """The first fit of a process beside bare imports: whole processes, alternating."""
     with tempfile.TemporaryDirectory() as folder:
         fits = {
-            "independence": partial(_process, FIRST.format("independence")),
+            "independence": partial(_process, FIRST.format("independence", "")),
             "independence, and its tree": partial(
-                _process, FIRST.format("independence").rstrip() + ".idata_"
+                _process, FIRST.format("independence", ".idata_")
             ),
-            "NumPyro": partial(_process, FIRST.format("numpyro")),
-            "NumPyro, compilation cache": partial(_process, FIRST.format("numpyro"), folder),
+            "NumPyro": partial(_process, FIRST.format("numpyro", "")),
+            "NumPyro, compilation cache": partial(_process, FIRST.format("numpyro", ""), folder),
         }
         imports = {name: partial(_process, code) for name, code in IMPORTS.items()}
         times = paired(*imports.values(), *fits.values(), repeat=repeat)

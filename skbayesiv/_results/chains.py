@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -77,26 +77,15 @@ def _split(values: Array) -> Array:
 
 
 def _scores(values: Array) -> Array:
-    """Normal scores of the ranks among all values of a variable."""
-    flat = values.reshape(len(values), -1)
-    order = flat.argsort(axis=1)
-    ordered = np.take_along_axis(flat, order, axis=1)
-    starts = np.ones(flat.shape, dtype=bool)
-    starts[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    ends = np.roll(starts, -1, axis=1)
-    at = np.arange(flat.shape[1])
-    first = np.maximum.accumulate(np.where(starts, at, 0), axis=1)
-    last = np.minimum.accumulate(np.where(ends, at, at[-1])[:, ::-1], axis=1)[:, ::-1]
-    scores = np.empty(flat.shape)
-    np.put_along_axis(scores, order, _score_table(flat.shape[1])[first + last], axis=1)
-    return scores.reshape(values.shape)
+    """Normal scores of the ranks among all values of a variable; equal ones share their mean."""
+    each = [_row_scores(row) for row in values.reshape(len(values), -1)]
+    return np.reshape(each, values.shape)
 
 
-@lru_cache(maxsize=8)
-def _score_table(n: int) -> Array:
-    """Scores of the ranks 1, 1.5, ..., n of n values."""
-    ranks = 1.0 + 0.5 * np.arange(2 * n - 1)
-    return np.asarray(ndtri((ranks - 0.375) / (n + 0.25)))
+def _row_scores(row: Array) -> Array:
+    _, at, count = np.unique(row, return_inverse=True, return_counts=True)
+    rank = np.cumsum(count) - 0.5 * (count - 1)
+    return np.asarray(ndtri((rank - 0.375) / (row.size + 0.25))[at])
 
 
 def spread_ratio(values: Array) -> Array:

@@ -248,7 +248,7 @@ def dense_system(
     return a + xp.eye(len(eq)) * precision[..., None, :], h, c
 
 
-def dense_products(shape: Shape, arrays: Arrays, mean: Any, variance: Any, xp: Any) -> DenseSums:
+def dense_products(shape: Shape, arrays: Arrays, mean: Any, variance: Any) -> DenseSums:
     """Sums by equation of dense coefficients (..., m), with variance (..., m, m) or none."""
     size = range(shape.n_equations)
     rows = [np.asarray(shape.members(d), dtype=int) for d in size]
@@ -269,12 +269,12 @@ def dense_products(shape: Shape, arrays: Arrays, mean: Any, variance: Any, xp: A
     return DenseSums(
         gram=[[gram(d, e) for e in size] for d in size],
         cross=[[(part[d] * arrays.cross[..., rows[d], e]).sum(-1) for e in size] for d in size],
-        mixed=mixed_sums(shape, arrays, mean, xp),
+        mixed=mixed_sums(shape, arrays, mean),
         spread=None if variance is None else [[spread(d, e) for e in size] for d in size],
     )
 
 
-def mixed_sums(shape: Shape, arrays: Arrays, mean: Any, xp: Any) -> list[Any]:
+def mixed_sums(shape: Shape, arrays: Arrays, mean: Any) -> list[Any]:
     """Sums q (..., B) by equation of dense coefficients (..., m)."""
     rows = [np.asarray(shape.members(d), dtype=int) for d in range(shape.n_equations)]
     return [_times(mean[..., r], arrays.block_mixed[..., r, :]) for r in rows]
@@ -298,7 +298,7 @@ def solve_dense(
         log_det=2.0 * xp.log(diagonal).sum(-1),
         deviation=deviation,
         square=xp.diagonal(variance, axis1=-2, axis2=-1) + deviation**2,
-        products=dense_products(shape, arrays, mean, variance, xp),
+        products=dense_products(shape, arrays, mean, variance),
     )
 
 

@@ -148,9 +148,9 @@ def _draw_chunk(
     step = block_step(arrays, omega, np)
     prior = coefficient_prior(shape, arrays, effect_prior, list(u[shape.covariance_dim :]), np)
     dense = _dense_draw(shape, arrays, omega, step, prior, noise[:, :m])
-    mean = step.mean
+    sums, mean = dense_products(shape, arrays, dense, None) if densities else None, step.mean
     if coupled(arrays, np):
-        mean = block_means(step, mixed_sums(shape, arrays, dense, np))
+        mean = block_means(step, sums.mixed if sums else mixed_sums(shape, arrays, dense))
     standard = noise[:, m:].reshape(len(noise), -1, size)
     lower = invert_lower(step.factor)
     phi = [
@@ -158,8 +158,8 @@ def _draw_chunk(
         for d in range(size)
     ]
     fit = np.zeros(u.shape[1:])
-    if densities:
-        errors = error_products(arrays, step, dense_products(shape, arrays, dense, None, np), phi)
+    if sums:
+        errors = error_products(arrays, step, sums, phi)
         trace = total(omega[d][e] * errors[d][e] for d in range(size) for e in range(size))
         fit = -arrays.n * total(log_d) - 0.5 * trace
     return dense, np.stack(phi, axis=-1), fit
