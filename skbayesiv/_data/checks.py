@@ -65,7 +65,7 @@ def check_outcome(y: Any, n_rows: int | None = None, *, finite: bool = True) -> 
     return y
 
 
-def check_length(value: NDArray[Any], name: str, n_rows: int) -> None:
+def check_length(value: Any, name: str, n_rows: int) -> None:
     """Raise if an argument does not have one row for each row of y."""
     if value.shape[0] != n_rows:
         raise ValueError(

@@ -33,24 +33,30 @@ class Features:
         Of the moments.
     levels : mapping
         Levels of each category; the first has no column.
+    segments : str or None
+        The column of the segments' labels, which is one of the features.
     """
 
     names: tuple[str, ...]
     terms: tuple[Term, ...]
     columns: Columns
     levels: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    segments: str | None = None
 
     @classmethod
-    def of_plan(cls, plan: Plan, order: Iterable[str]) -> Features:
+    def of_plan(cls, plan: Plan, order: Iterable[str], segments: str | None = None) -> Features:
         """Features of a plan, in the order of all columns of its frame."""
-        used = {term.source for term in plan.terms[:-1]}
+        used = {*(term.source for term in plan.terms[:-1]), segments}
         names = tuple(name for name in order if name in used)
-        return cls(names, plan.terms[:-1], plan.columns, plan.levels)
+        return cls(names, plan.terms[:-1], plan.columns, plan.levels, segments)
 
     @classmethod
-    def of_columns(cls, names: Iterable[str], columns: Columns) -> Features:
-        """Features that are the moments' columns, in the order of `names`."""
-        return cls(tuple(names), tuple(Term(name) for name in columns.names[:-1]), columns)
+    def of_columns(
+        cls, names: Iterable[str], columns: Columns, segments: str | None = None
+    ) -> Features:
+        """Features that are the moments' columns and the segments', in the order of `names`."""
+        terms = tuple(Term(name) for name in columns.names[:-1])
+        return cls(tuple(names), terms, columns, segments=segments)
 
     def split(self, X: Any, *, in_columns: bool, finite: bool = True) -> Regressors:
         """Regressors of a frame with these columns, or of an array of these, in this order.
@@ -62,13 +68,17 @@ class Features:
             values = self._of_frame(given)
         else:
             values = self._of_array(X, finite)
+        segments = None
+        if self.segments is not None:
+            segments = given.get_column(self.segments).to_native()
         c = self.columns
         x = self._matrix(values, c.x, c.covariates, X, finite=finite)
         if not in_columns:
-            return Regressors(x, c.covariates, len(self.names))
+            return Regressors(x, c.covariates, len(self.names), segments=segments)
         t = self._matrix(values, c.t, c.treatments, X, finite=finite)
         z = self._matrix(values, c.z, c.instruments, X, finite=finite)
-        return Regressors(x, c.covariates, len(self.names), t, z, c.treatments, c.instruments)
+        names = c.covariates, len(self.names), t, z, c.treatments, c.instruments
+        return Regressors(x, *names, segments)
 
     def _matrix(
         self,
@@ -101,7 +111,8 @@ class Features:
                 f"X must have the columns {list(self.names)}; got {frame.columns}."
                 + _about_indicators(absent)
             )
-        return {name: self._read(frame.get_column(name)) for name in self.names}
+        read = [name for name in self.names if name != self.segments]
+        return {name: self._read(frame.get_column(name)) for name in read}
 
     def _read(self, column: nw.Series[Any]) -> NDArray[Any]:
         name, dtype = column.name, column.dtype
@@ -125,6 +136,11 @@ class Features:
             raise ValueError(
                 f"X must be a data frame with the columns {list(self.names)}, of which "
                 f"{list(self.levels)} are categories; got {type(X).__name__}."
+            )
+        if self.segments is not None:
+            raise ValueError(
+                f"X must be a data frame with the columns {list(self.names)}, of which "
+                f"{self.segments!r} holds the segments; got {type(X).__name__}."
             )
         values = check_matrix(X, "X", finite=finite, ensure_min_features=0)
         if values.shape[1] != len(self.names):

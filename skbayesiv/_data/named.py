@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -21,6 +22,7 @@ from skbayesiv._data.moments import Moments
 from skbayesiv._data.products import Reference
 from skbayesiv._data.roles import Roles
 from skbayesiv._data.rows import IVData, join_rows
+from skbayesiv._data.segments import as_label, order_labels
 from skbayesiv._typing import Array
 
 
@@ -34,14 +36,17 @@ class NamedFrame:
     plan : Plan
         Columns of the frame by role.
     query : Query
-        For the moments; grouped by the clusters where there are any.
+        For the moments; grouped by the clusters or the segments where there are any.
     features : Features
+    segments : str or None
+        Column of the segments.
     """
 
     frame: Any
     plan: Plan
     query: Query
     features: Features
+    segments: str | None = None
 
     @property
     def columns(self) -> Columns:
@@ -51,7 +56,7 @@ class NamedFrame:
     @property
     def clusters(self) -> str | None:
         """Column of the clusters."""
-        return self.plan.by
+        return None if self.segmented else self.plan.by
 
     @property
     def rows(self) -> None:
@@ -62,6 +67,11 @@ class NamedFrame:
     def grouped(self) -> bool:
         """Whether rows are in clusters."""
         return self.clusters is not None
+
+    @property
+    def segmented(self) -> bool:
+        """Whether rows are in segments."""
+        return self.segments is not None
 
     @property
     def probability(self) -> bool:
@@ -80,7 +90,14 @@ class NamedFrame:
     @property
     def shift(self) -> Array:
         """Point about which moments are taken."""
-        return self.query.totals().shift
+        return self._whole.totals().shift
+
+    @cached_property
+    def _whole(self) -> Query:
+        """Query for the sums of all rows, whatever their segment."""
+        if not self.segmented:
+            return self.query
+        return Query(self.query.source, replace(self.plan, by=None))
 
     def cluster_moments(self) -> list[Moments]:
         """Moments of each cluster; none without clusters."""
@@ -91,7 +108,7 @@ class NamedFrame:
 
         The shift is :attr:`shift`.
         """
-        sums = self.query.residual_totals(contrast)
+        sums = self._whole.residual_totals(contrast)
         return Moments(self.query.plan.columns, *sums)
 
     def fourth_moments(
@@ -102,6 +119,31 @@ class NamedFrame:
             reference = Reference.of_query(self.query, fit_intercept=fit_intercept)
         return FourthMoments.from_query(self.query, reference, clustered=self.grouped)
 
+    def by_segment_moments(self) -> dict[Any, Moments]:
+        """Moments of each segment that has a weight, by its label; none without segments."""
+        return self._by_label(Moments.by_group(self.query)) if self.segmented else {}
+
+    def by_segment_fourth_moments(self, *, fit_intercept: bool = True) -> dict[Any, FourthMoments]:
+        """Fourth-order sums over the rows of each segment that has a weight, by its label."""
+        if not self.segmented:
+            return {}
+        if self.columns.covariates:
+            raise ValueError(
+                'covariates must be empty with likelihood="gmm" and segments of a lazy frame: '
+                "fourth-order sums are taken about coefficients on X of the rows they are of, and "
+                "one pass over all segments does not know each one's; got "
+                f"{list(self.columns.covariates)}. Collect the columns that the fit names."
+            )
+        reference = Reference.of_query(self.query, fit_intercept=fit_intercept)
+        return self._by_label(FourthMoments.by_group(self.query, reference))
+
+    def _by_label[T: (Moments, FourthMoments)](self, groups: dict[Any, T]) -> dict[Any, T]:
+        """Sums by label, in the labels' order."""
+        found = {as_label(key): sums for key, sums in groups.items() if sums.n_rows}
+        dtype = self.query.source.schema[str(self.segments)]
+        categories = dtype.categories if isinstance(dtype, nw.Enum) else ()
+        return {label: found[label] for label in order_labels(found, "segments", categories)}
+
 
 def name_columns(
     frame: Any,
@@ -111,6 +153,7 @@ def name_columns(
     z: Any = None,
     sample_weight: Any = None,
     clusters: Any = None,
+    segments: Any = None,
     roles: Roles,
     known: Features | None = None,
 ) -> NamedFrame:
@@ -125,7 +168,7 @@ def name_columns(
                 f"array could follow: name the column with the parameter {parameter}; got "
                 f"{_shown(value)}."
             )
-    extra = {"y": y, "sample_weight": sample_weight, "clusters": clusters}
+    extra = {"y": y, "sample_weight": sample_weight, "clusters": clusters, "segments": segments}
     extra = {name: value for name, value in extra.items() if name == "y" or value is not None}
     for argument, value in extra.items():
         if not isinstance(value, str):
@@ -134,9 +177,15 @@ def name_columns(
                 f"order that an array could follow; got {_shown(value)}."
             )
     source = open_source(frame)
-    plan = _plan(source, extra, roles, known)
-    features = Features.of_plan(plan, source.schema)
-    return NamedFrame(frame, plan, Query(source, plan), features)
+    plan, labelled = _plan(source, extra, roles, known)
+    if labelled is not None and clusters is not None:
+        raise ValueError(
+            "clusters and segments must not both be given with a lazy frame, whose rows are "
+            f"summed by one column; got clusters={clusters!r} and segments={labelled!r}. "
+            "Collect the columns that the fit names."
+        )
+    features = Features.of_plan(plan, source.schema, labelled)
+    return NamedFrame(frame, plan, Query(source, plan), features, labelled)
 
 
 def read_named(
@@ -147,6 +196,7 @@ def read_named(
     z: Any = None,
     sample_weight: Any = None,
     clusters: Any = None,
+    segments: Any = None,
     roles: Roles,
     known: Features | None = None,
     probability: bool = False,
@@ -158,18 +208,21 @@ def read_named(
         raise TypeError(
             f"X must be a data frame when y names a column; got {_shown(X)}."
         ) from error
-    given = {"y": y, "sample_weight": sample_weight, "clusters": clusters}
-    plan = _plan(open_source(X), given, roles, known, has_treatment=t is not None)
-    features = Features.of_plan(plan, frame.columns)
-    check_index(X=X, t=t, z=z, sample_weight=sample_weight, clusters=clusters)
+    extra = {"sample_weight": sample_weight, "clusters": clusters, "segments": segments}
+    given = {"y": y, **extra}
+    plan, labelled = _plan(open_source(X), given, roles, known, has_treatment=t is not None)
+    features = Features.of_plan(plan, frame.columns, labelled)
+    check_index(X=X, t=t, z=z, **extra)
     split = features.split(X, in_columns=roles.in_columns, finite=False)
     if isinstance(sample_weight, str):
         sample_weight = numbers(frame.get_column(sample_weight), "sample_weight")
     if isinstance(clusters, str):
         clusters = labels(frame.get_column(clusters))
+    if isinstance(segments, str):
+        segments = None  # they are in the split
     outcome = pd.Series(numbers(frame.get_column(y), "y"), name=y, copy=False)
-    rows = {"t": t, "z": z, "sample_weight": sample_weight, "clusters": clusters}
-    data = join_rows(split, outcome, **rows, finite=False, probability=probability)
+    extra = {"sample_weight": sample_weight, "clusters": clusters, "segments": segments}
+    data = join_rows(split, outcome, t, z, **extra, finite=False, probability=probability)
     return data, features
 
 
@@ -180,11 +233,11 @@ def _plan(
     known: Features | None,
     *,
     has_treatment: bool = False,
-) -> Plan:
-    """Plan of a pass over the columns that arguments and parameters name."""
+) -> tuple[Plan, str | None]:
+    """Plan of a pass over the columns that arguments and parameters name, and the segments'."""
     extra = {argument: name for argument, name in given.items() if isinstance(name, str)}
     _check_names(extra, tuple(source.schema))
-    if not (roles.are_given or has_treatment):
+    if not (roles.have_regressors or has_treatment):
         raise ValueError(
             "covariates must name columns of X when y does, or treatment and instruments must; "
             'got none. covariates="rest" takes every column that has no other role.'
@@ -192,16 +245,33 @@ def _plan(
     names = tuple(name for name in source.schema if name not in extra.values())
     at = roles.locate(names, rest=False)
     x, z, t = (tuple(names[i] for i in part) for part in (at.x, at.z, at.t))
+    labelled = _segments_column(extra, [names[i] for i in at.segments])
     levels = {} if known is None else known.levels
-    return make_plan(
+    plan = make_plan(
         source,
         Columns(x, z, t, extra["y"]),
         extra.get("sample_weight"),
-        extra.get("clusters"),
+        extra.get("clusters") if labelled is None else labelled,
         drop=False,
         categories={name: own for name, own in levels.items() if name in x},
         in_fit=True,
     )
+    return plan, labelled
+
+
+def _segments_column(names: dict[str, str], located: list[str]) -> str | None:
+    """The column of the segments, from the argument or from the parameter, never from both."""
+    name = names.get("segments")
+    if name is None:
+        return located[0] if located else None
+    if located:
+        raise ValueError(
+            f"segments must come from one place; got the argument segments={name!r} and the "
+            f"parameter segments={located[0]!r}."
+        )
+    if name == names["y"]:
+        raise ValueError(f"y and segments must name different columns; both name {name!r}.")
+    return name
 
 
 def _check_names(names: dict[str, str], columns: tuple[str, ...]) -> None:

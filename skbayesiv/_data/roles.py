@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ class Roles:
     treatment: Any = None
     instruments: Any = None
     covariates: Any = None
+    segments: Any = None
 
     @property
     def in_columns(self) -> bool:
@@ -29,11 +31,17 @@ class Roles:
     @property
     def need_columns(self) -> bool:
         """Whether there must be columns of X."""
-        return self.in_columns or (not self._takes_rest(True) and bool(_listed(self.covariates)))
+        named = self.in_columns or self.segments is not None
+        return named or (not self._takes_rest(True) and bool(_listed(self.covariates)))
 
     @property
     def are_given(self) -> bool:
         """Whether any column of X is named."""
+        return self.have_regressors or self.segments is not None
+
+    @property
+    def have_regressors(self) -> bool:
+        """Whether any column of X is named that the outcome is regressed on."""
         return self.in_columns or self.covariates is not None
 
     def locate(self, names: tuple[str, ...], *, rest: bool) -> Places:
@@ -47,12 +55,16 @@ class Roles:
             Whether all columns without a role are covariates when none are named.
         """
         t_at, z_at = self._locate_treatment(names)
-        if self._takes_rest(rest):
-            return Places([i for i in range(len(names)) if i not in {*t_at, *z_at}], z_at, t_at)
-        x_at = locate(self.covariates, names, "covariates", empty=True)
+        s_at = self._locate_segments(names)
         for argument, at in (("treatment", t_at), ("instruments", z_at)):
+            _check_apart(argument, at, "segments", s_at, names)
+        if self._takes_rest(rest):
+            used = {*t_at, *z_at, *s_at}
+            return Places([i for i in range(len(names)) if i not in used], z_at, t_at, s_at)
+        x_at = locate(self.covariates, names, "covariates", empty=True)
+        for argument, at in (("treatment", t_at), ("instruments", z_at), ("segments", s_at)):
             _check_apart(argument, at, "covariates", x_at, names)
-        return Places(x_at, z_at, t_at)
+        return Places(x_at, z_at, t_at, s_at)
 
     def _takes_rest(self, default: bool) -> bool:
         if self.covariates is None:
@@ -73,20 +85,57 @@ class Roles:
         _check_apart("treatment", t_at, "instruments", z_at, names)
         return t_at, z_at
 
+    def _locate_segments(self, names: tuple[str, ...]) -> list[int]:
+        if self.segments is None:
+            return []
+        if len(wanted := _listed(self.segments)) != 1:
+            raise ValueError(
+                f"segments must name one column of X; got {wanted!r}. A combination of columns "
+                "has to be joined to one label first."
+            )
+        return locate(wanted, names, "segments")
+
+    def name_segments(self, columns: Columns) -> str | None:
+        """Name of the segments' column in an X that has the moments' columns; None without one.
+
+        One is made up where a position is given.
+        """
+        if self.segments is None:
+            return None
+        names, (which,) = columns.names, _listed(self.segments)
+        if not isinstance(which, str):
+            return next(name for i in count() if (name := "segment" + "_" * i) not in names)
+        if which in names:
+            raise ValueError(
+                f"segments must name a column that moments do not have: {list(names)}; got "
+                f"{which!r}."
+            )
+        return which
+
     def arrange(self, columns: Columns) -> list[str]:
         """Columns of an X that has those of the moments, where the parameters say."""
         names = columns.names[:-1] if self.in_columns else columns.covariates
+        segments = self.name_segments(columns)
+        names += () if segments is None else (segments,)
         slots: dict[int, str] = {}
         for argument, which, found in (
             ("treatment", self.treatment, columns.treatments),
             ("instruments", self.instruments, columns.instruments),
             ("covariates", self.covariates, columns.covariates),
+            ("segments", self.segments, () if segments is None else (segments,)),
         ):
             if which is None or (argument == "covariates" and self._takes_rest(True)):
                 continue
             for item, name in _pair(which, found, argument):
-                if not isinstance(item, str):
-                    slots[_position(item, names, argument)] = name
+                if isinstance(item, str):
+                    continue
+                at = _position(item, names, argument)
+                if at in slots:
+                    raise ValueError(
+                        f"{argument} must name a column of its own; got {item!r}, which is "
+                        f"{slots[at]!r}."
+                    )
+                slots[at] = name
         rest = iter([name for name in names if name not in slots.values()])
         return [slots[i] if i in slots else next(rest) for i in range(len(names))]
 
@@ -98,6 +147,7 @@ class Places:
     x: list[int]
     z: list[int]
     t: list[int]
+    segments: list[int]
 
 
 def _pair(which: Any, found: tuple[str, ...], argument: str) -> list[tuple[Any, str]]:

@@ -1,4 +1,4 @@
-"""Raw X, t, y, z, sample_weight and clusters -> frozen :class:`IVData`."""
+"""Raw X, t, y, z, sample_weight, clusters and segments -> frozen :class:`IVData`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.moments import Moments
 from skbayesiv._data.products import Reference
 from skbayesiv._data.roles import Roles
+from skbayesiv._data.segments import Segments, read_segments
 from skbayesiv._typing import Array, Codes
 
 KEPT_ROWS = 20_000  # a fitted posterior keeps no more
@@ -48,6 +49,8 @@ class IVData:
     probability : bool
         Whether a weight says of how many rows one was drawn, not how many it stands for: its score
         then counts with the square of the weight.
+    segments : Segments or None
+        Segment of each row.
     """
 
     x: NDArray[Any]
@@ -58,6 +61,7 @@ class IVData:
     columns: Columns
     clusters: Codes | None = None
     probability: bool = False
+    segments: Segments | None = None
 
     @property
     def n_rows(self) -> int:
@@ -74,6 +78,33 @@ class IVData:
         """Whether rows are in clusters."""
         return self.clusters is not None
 
+    @property
+    def segmented(self) -> bool:
+        """Whether rows are in segments."""
+        return self.segments is not None
+
+    @property
+    def by_segment(self) -> dict[Any, IVData]:
+        """Rows of each segment that has a weight, by its label; none without segments.
+
+        Weights of probabilities sum to the effective number of rows of the segment.
+        """
+        if self.segments is None:
+            return {}
+        whole = replace(self, segments=None)
+        parts = {label: whole.take(rows) for label, rows in self.segments.parts()}
+        return {label: part._weighted_alone() for label, part in parts.items() if part._has_weight}
+
+    @property
+    def _has_weight(self) -> bool:
+        return self.sample_weight is None or bool(self.sample_weight.any())
+
+    def _weighted_alone(self) -> IVData:
+        """These rows with the weights that they have where there are no others."""
+        if self.sample_weight is None or not self.probability:
+            return self
+        return replace(self, sample_weight=_effective(self.sample_weight))
+
     def column(self, at: int) -> NDArray[Any]:
         """One of the columns [x, z, t, y], in the rows that have a weight."""
         views = [column for part in (self.x, self.z, self.t, self.y[:, None]) for column in part.T]
@@ -84,8 +115,18 @@ class IVData:
         """Return some of the rows."""
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         clusters = None if self.clusters is None else self.clusters[rows]
+        segments = None if self.segments is None else self.segments.take(rows)
         x, z, t, y = (part[rows] for part in (self.x, self.z, self.t, self.y))
-        return replace(self, x=x, z=z, t=t, y=y, sample_weight=weight, clusters=clusters)
+        return replace(
+            self,
+            x=x,
+            z=z,
+            t=t,
+            y=y,
+            sample_weight=weight,
+            clusters=clusters,
+            segments=segments,
+        )
 
     def moments(self) -> Moments:
         """First and second moments, in one pass.
@@ -151,6 +192,8 @@ class Regressors:
         Number of columns of X.
     t, z : ndarray of shape (n, K), (n, Q), or None
     t_names, z_names : tuple of str
+    segments : array-like of shape (n,), or None
+        Labels, as they are in the column of X that the parameter `segments` names.
     """
 
     x: NDArray[Any]
@@ -160,6 +203,7 @@ class Regressors:
     z: NDArray[Any] | None = None
     t_names: tuple[str, ...] = ()
     z_names: tuple[str, ...] = ()
+    segments: Any = None
 
 
 def second_is_outcome(t: Any, y: Any, z: Any) -> tuple[Any, Any]:
@@ -172,15 +216,15 @@ def second_is_outcome(t: Any, y: Any, z: Any) -> tuple[Any, Any]:
 
 
 def split_columns(X: Any, roles: Roles, *, empty: bool = True, finite: bool = True) -> Regressors:
-    """Check X and, in column mode, take the treatment and instruments out of it.
+    """Check X and, in column mode, take the treatment, instruments and segments out of it.
 
     With `empty`, X may have no columns, as when a meta-estimator needs to be given its rows.
     """
     if X is None:
         if roles.need_columns:
             raise ValueError(
-                "X must hold the columns named by treatment, instruments and covariates; got "
-                "X=None."
+                "X must hold the columns named by treatment, instruments, covariates and "
+                "segments; got X=None."
             )
         return Regressors(np.empty((0, 0)), (), 0)
     if not hasattr(X, "shape") or isinstance(X, memoryview) or issparse(X):
@@ -195,9 +239,16 @@ def split_columns(X: Any, roles: Roles, *, empty: bool = True, finite: bool = Tr
         for part in (at.x, at.t, at.z)
     )
     x_names, t_names, z_names = (tuple(names[i] for i in part) for part in (at.x, at.t, at.z))
+    segments = take_column(X, at.segments[0]) if at.segments else None
     if not roles.in_columns:
-        return Regressors(x, x_names, len(names))
-    return Regressors(x, x_names, len(names), t, z, t_names, z_names)
+        return Regressors(x, x_names, len(names), segments=segments)
+    return Regressors(x, x_names, len(names), t, z, t_names, z_names, segments)
+
+
+def take_column(X: Any, at: int) -> Any:
+    """One column of a matrix, whatever it holds."""
+    given = nw.from_native(X, eager_only=True, pass_through=True)
+    return given[:, at].to_native() if isinstance(given, nw.DataFrame) else X[:, at]
 
 
 def take_columns(X: Any, at: Sequence[int]) -> Any:
@@ -219,6 +270,7 @@ def read_rows(
     z: Any = None,
     sample_weight: Any = None,
     clusters: Any = None,
+    segments: Any = None,
     *,
     roles: Roles,
     finite: bool = True,
@@ -227,18 +279,11 @@ def read_rows(
     """Check everything that `fit` was given; see :func:`join_rows`."""
     if y is None:
         check_outcome(y)
-    check_index(X=X, y=y, t=t, z=z, sample_weight=sample_weight, clusters=clusters)
+    extra = {"sample_weight": sample_weight, "clusters": clusters, "segments": segments}
+    check_index(X=X, y=y, t=t, z=z, **extra)
     split = split_columns(X, roles, empty=t is not None, finite=finite)
-    return join_rows(
-        None if X is None else split,
-        y,
-        t,
-        z,
-        sample_weight,
-        clusters,
-        finite=finite,
-        probability=probability,
-    )
+    split_or_none = None if X is None else split
+    return join_rows(split_or_none, y, t, z, **extra, finite=finite, probability=probability)
 
 
 def join_rows(
@@ -248,6 +293,7 @@ def join_rows(
     z: Any = None,
     sample_weight: Any = None,
     clusters: Any = None,
+    segments: Any = None,
     *,
     finite: bool = True,
     probability: bool = False,
@@ -258,7 +304,7 @@ def join_rows(
     it there, and whole numbers and Booleans stay what they are. `probability` says what weights
     are: by default each is a number of rows.
     """
-    refuse_names(sample_weight=sample_weight, clusters=clusters)
+    refuse_names(sample_weight=sample_weight, clusters=clusters, segments=segments)
     outcome = column_names(y, "y", 1)[0]
     y = check_outcome(y, None if split is None else split.x.shape[0], finite=finite)
     n_rows = y.shape[0]
@@ -270,7 +316,8 @@ def join_rows(
     weight = read_weights(sample_weight, n_rows, probability=probability)
     groups = check_clusters(clusters, n_rows, required=False)
     known = probability and weight is not None
-    return IVData(split.x, z, t, y, weight, columns, groups, probability=known)
+    parts = _read_segments(segments, split.segments, n_rows)
+    return IVData(split.x, z, t, y, weight, columns, groups, known, parts)
 
 
 def read_weights(sample_weight: Any, n_rows: int, *, probability: bool = False) -> Array | None:
@@ -285,8 +332,24 @@ def read_weights(sample_weight: Any, n_rows: int, *, probability: bool = False) 
     if not probability:
         warn_of_fractions(float(weight.sum()), whole=bool((weight == np.floor(weight)).all()))
         return weight
+    return _effective(weight)
+
+
+def _effective(weight: Array) -> Array:
+    """Weights of probabilities that sum to the effective number of rows."""
     weight = weight / weight.max()
     return np.asarray(weight * (weight.sum() / (weight @ weight)))
+
+
+def _read_segments(value: Any, column: Any, n_rows: int) -> Segments | None:
+    """Take segments from the argument or from a column of X, never from both."""
+    if value is not None and column is not None:
+        raise ValueError(
+            "segments must come from one place; got the argument segments and the parameter "
+            "segments, which names a column of X."
+        )
+    labels = column if value is None else value
+    return None if labels is None else read_segments(labels, n_rows)
 
 
 def _check_pair(t: NDArray[Any], z: NDArray[Any]) -> None:

@@ -24,6 +24,10 @@ class Data(Protocol):
         """Whether rows are in clusters."""
 
     @property
+    def segmented(self) -> bool:
+        """Whether rows are in segments."""
+
+    @property
     def probability(self) -> bool:
         """Whether weights are those of a sample drawn with known probabilities."""
 

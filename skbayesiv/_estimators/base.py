@@ -237,6 +237,7 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
                 z=None,
                 sample_weight=named.plan.weight,
                 clusters=None,
+                segments=None if self._roles.segments is not None else named.segments,
             )
             return rows if looks_random(rows.moments(), self.moments_) else None
         except (TypeError, ValueError):
@@ -258,7 +259,12 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
 
     @property
     def _roles(self) -> Roles:
-        return Roles(self.treatment, self.instruments, self.covariates)
+        return Roles(self.treatment, self.instruments, self.covariates, self._segment_role)
+
+    @property
+    def _segment_role(self) -> Any:
+        """Name or position of the column of X that labels segments: none."""
+        return None
 
     @property
     def _probability(self) -> bool:
@@ -274,9 +280,11 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
         z: Any = None,
         sample_weight: Any = None,
         clusters: Any = None,
+        segments: Any = None,
     ) -> IVData | NamedFrame:
         """Check rows, or the names of a lazy frame's columns; the first decide the features."""
         extra = {"t": t, "z": z, "sample_weight": sample_weight, "clusters": clusters}
+        extra["segments"] = segments
         data = self._name(X, y, **extra) if is_lazy(X) else self._check_rows(X, y, **extra)
         self._describe(data.columns)
         return data
@@ -355,7 +363,10 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
 
     def _follow_moments(self, columns: Columns) -> None:
         """Set the attributes that scikit-learn takes from X, when there is no X."""
-        names = self._roles.arrange(columns)
-        if set(names) - set(column_names(None, "x", len(names))):  # not those of an array
-            self._set_features(Features.of_columns(names, columns))
+        names, segments = self._roles.arrange(columns), self._roles.name_segments(columns)
+        of_array = {*column_names(None, "x", len(names))}
+        if segments is not None and not isinstance(self._segment_role, str):
+            of_array.add(segments)
+        if set(names) - of_array:
+            self._set_features(Features.of_columns(names, columns, segments))
         self.n_features_in_ = len(names)
