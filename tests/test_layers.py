@@ -26,6 +26,7 @@ FLOORS = [
     ["_linear"],
     ["_models/parts"],
     ["_models/normal", "_models/moment_conditions", "_models/history"],
+    ["_models/segments"],
     ["_models"],
     ["_results"],
     ["diagnostics"],

@@ -92,6 +92,37 @@ def check_errors(moments: Moments, *, fit_intercept: bool = True, joint: bool) -
     )
 
 
+def without_effect(moments: Moments, *, fit_intercept: bool = True) -> str:
+    """Why rows do not identify an effect when all coefficients have proper priors, or nothing.
+
+    Covariates may be constant or linearly dependent then, and instruments may explain a treatment.
+    """
+    c, names = moments.columns, moments.columns.names
+    if moments.n_rows < 2:
+        return f"it has {moments.n_rows} row{'s' * (not moments.n_rows)}"
+    constant = moments.spread == 0.0
+    cosines = _cosines(moments, fit_intercept)
+    x, t, z = (range(part.start, part.stop) for part in (c.x, c.t, c.z))
+    by_x = explained(cosines, [*x, *t])
+    dependent = explained(cosines, [*range(len(names))])
+    for at in t:
+        if at in by_x:
+            return f"{names[at]} {_why(moments, constant, at)}"
+    if sum(at not in dependent for at in z) < len(t):
+        at = next(at for at in z if at in dependent)
+        return f"{names[at]} {_why(moments, constant, at)}"
+    if c.y in dependent:
+        reason = _why(moments, constant, c.y) if constant[c.y] else "has no error"
+        return f"{names[c.y]} {reason}"
+    return ""
+
+
+def _why(moments: Moments, constant: NDArray[np.bool_], at: int) -> str:
+    if constant[at]:
+        return f"is {moments.mean[at]:.6g} in all its rows"
+    return "does not vary given the columns before it"
+
+
 def explained_treatments(moments: Moments, *, fit_intercept: bool = True) -> list[int]:
     """Treatments that are linear combinations of instruments, covariates and those before them."""
     index = [*range(moments.columns.y)]

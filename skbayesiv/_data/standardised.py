@@ -63,6 +63,20 @@ def standardise(moments: Moments) -> Standardised:
     return Standardised(moments.columns, n, round_to(mean, np.maximum(np.abs(mean), sd)), sd, corr)
 
 
+def standardise_part(moments: Moments, whole: Standardised) -> Standardised:
+    """Canonical moments of some of the rows, about their own means and in the units of all.
+
+    The diagonal of `corr` is then not one.
+    """
+    sd, weight = whole.sd, moments.weight
+    constant = moments.spread == 0.0
+    second = np.where(constant[:, None] | constant, 0.0, moments.scatter / np.outer(sd, sd))
+    corr = round_to(second / weight, np.maximum(1.0, np.abs(second).max(initial=0.0) / weight))
+    corr[np.diag_indices_from(corr)] += len(sd) * 2.0**-CANONICAL_BITS
+    mean = round_to(moments.mean, np.maximum(np.abs(moments.mean), sd))
+    return Standardised(moments.columns, float(round_bits(np.asarray(weight))), mean, sd, corr)
+
+
 def round_bits(value: Array) -> Array:
     """Round to 36 significant bits."""
     mantissa, exponent = np.frexp(value)

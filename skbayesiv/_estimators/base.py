@@ -159,11 +159,21 @@ class BaseIV(CallbackSupportMixin, Predictor, RegressorMixin, VersionedState, AB
         return self._fit(X, y, t, z, sample_weight, clusters)
 
     @with_callbacks
-    def _fit(self, X: Any, y: Any, t: Any, z: Any, sample_weight: Any, clusters: Any) -> Self:
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        t: Any,
+        z: Any,
+        sample_weight: Any,
+        clusters: Any,
+        segments: Any = None,
+    ) -> Self:
         """Check everything, fit a copy and take its place."""
         self._validate_params()
         context = self._init_callback_context(max_subtasks=self._n_progress_steps())
         given = {"t": t, "z": z, "sample_weight": sample_weight, "clusters": clusters}
+        given["segments"] = segments
         metadata = {name: value for name, value in given.items() if value is not None}
         context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
         new = self._unfitted()

@@ -361,7 +361,10 @@ class BayesianIV(PosteriorMethods):
         """Sums -> model -> draws of its target -> exact draws of the rest -> tree, attributes."""
         check_sums(self, sums)
         warn_of_unused(self)
-        model = self._build_model(sums)
+        self._fit_model(self._build_model(sums), sums, rows)
+
+    def _fit_model(self, model: Model, sums: Sums, rows: IVData | None) -> None:
+        """Sample a model and set all fitted attributes."""
         draws, posterior = sample_model(
             model, self.backend, self._settings(), rows, fit_track(self, "draws")
         )

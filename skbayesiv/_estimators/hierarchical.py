@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Sequence
-from numbers import Real
-from typing import Any, ClassVar, Self
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self, overload
 
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -18,6 +20,7 @@ from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
 from skbayesiv._estimators.base import BaseIV
 from skbayesiv._estimators.bayesian import BayesianIV
+from skbayesiv._estimators.call_forms import treatment_form
 from skbayesiv._estimators.earlier_estimates import (
     history_tables,
     said_by,
@@ -31,6 +34,7 @@ from skbayesiv._estimators.pickling import (
     unpack_likelihoods,
     unpack_table,
 )
+from skbayesiv._estimators.segments import SegmentMethods
 from skbayesiv._honesty.findings import warn_of
 from skbayesiv._models.build import build_model
 from skbayesiv._models.history.carried import with_history
@@ -44,15 +48,17 @@ from skbayesiv._reports.borrowing import Borrowing, borrowing_report, warn_of_co
 from skbayesiv._reports.meta_analysis import MetaAnalysis
 from skbayesiv.exceptions import OURS, WeakInstrumentWarning
 
-TABLES = ("effects", "std_errors", "first_stage_f")
+TABLES = ("effects", "std_errors", "first_stage_f", "segment_covariates")
 NO_HISTORY = (
     "effects is empty: there are no earlier experiments to learn from, so the effect keeps "
     "BayesianIV's prior N(beta_t_loc, beta_t_scale^2)."
 )
 
 
-class HierarchicalBayesianIV(BayesianIV):
+class HierarchicalBayesianIV(SegmentMethods):
     r"""Bayesian instrumental variables that learn the effect's prior from earlier experiments.
+
+    Or from segments of the rows, such as countries, or from both together.
 
     To the model of :class:`BayesianIV` it adds J earlier experiments with effects :math:`b_j` and
     standard errors :math:`s_j`,
@@ -68,6 +74,19 @@ class HierarchicalBayesianIV(BayesianIV):
     funnel. This is the meta-analytic-combined approach to historical data [1]_, and with
     `robust_weight` the robust one [2]_, whose two components are sampled separately and weighted
     by their evidence.
+
+    With `segments`, each segment g of the rows has all the parameters of :class:`BayesianIV` for
+    itself, and the segments' effects share the population with the earlier experiments',
+
+    .. math::
+
+        \beta_g \sim N(\bar\beta_t + w_g'\delta, \bar\sigma_t^2),
+
+    with covariates :math:`w_g` of the segments, if there are any, about their means. A segment
+    that says much keeps its own effect, and one that says little gets the population's. "auto"
+    scales of all other priors come from all rows together, so that a small segment is not its own
+    yardstick. A segment that identifies no effect of its own, as where nobody was treated, is
+    named in `silent_segments_` and gets the population's prediction.
 
     Parameters
     ----------
@@ -100,7 +119,17 @@ class HierarchicalBayesianIV(BayesianIV):
         comes from the vague prior N(beta_t_loc, beta_t_scale^2). How much conflict it takes to
         let the history go is decided by `beta_t_scale`: the wider the vague prior, the less it
         expects the effect at hand. One row's worth of information is a natural width: sqrt(n)
-        times the standard error of the estimate.
+        times the standard error of the estimate. It must be 0 with segments.
+    segments : str or int, optional
+        Column of X that labels the segments of the rows, by name or position. Labels may also be
+        passed to `fit`.
+    segment_covariates : DataFrame of shape (G, M), optional
+        What may predict a segment's effect: numbers, with the segments' labels as index. Rows of
+        other segments may be there, for predictions.
+    delta_scale : float, array-like of shape (M,) or (M, K), or "auto", default="auto"
+        Prior standard deviation of delta, in units of the effect per unit of a segment covariate.
+        "auto" is 2.5 times the scale of sigma_t_bar's prior, per standard deviation of the
+        covariate.
     intercept_y_loc, intercept_y_scale, intercept_t_loc, intercept_t_scale
     beta_t_loc, beta_t_scale
         The vague prior of the effect: used with `robust_weight`, and when there is no history.
@@ -118,6 +147,19 @@ class HierarchicalBayesianIV(BayesianIV):
     exchangeable_probability_ : float
         Posterior probability that the effect is exchangeable with the earlier ones, by bridge
         sampling: 1 without `robust_weight`, 0 without a history.
+    effects_ : DataFrame
+        Effects by segment, where there are segments. The posterior then has the dimension segment
+        in all parameters but `beta_t_bar`, `sigma_t_bar`, `delta` (dimensions segment_covariate
+        and treatment) and `effect`: the average effect over the compliers, segments weighted by
+        their rows and the strength of their first stage, whose posterior mean is `effect_`. Other
+        coefficients in `coef_`, `intercept_` and the first stage's are averages over segments by
+        rows. Parameters of more than 2e7 numbers are left out of the posterior.
+    segments_ : ndarray of shape (G,)
+        Labels of the segments.
+    segment_moments_ : dict of Moments
+        By label.
+    silent_segments_ : dict of str
+        Why a segment identifies no effect of its own, by label; empty if all do.
     coef_, intercept_, effect_, first_stage_coef_, first_stage_intercept_
     moments_, fourth_moments_, n_treatments_, n_instruments_, n_features_in_, feature_names_in_
         As in :class:`BayesianIV`.
@@ -162,7 +204,13 @@ class HierarchicalBayesianIV(BayesianIV):
         "sigma_t_bar_scale": BayesianIV._parameter_constraints["beta_t_scale"],
         "sigma_t_bar_prior": [StrOptions(SCALE_PRIORS.keys())],
         "robust_weight": [Interval(Real, 0, 1, closed="left")],
+        "segments": [str, Integral, None],
+        "segment_covariates": [pd.DataFrame, None],
+        "delta_scale": BayesianIV._parameter_constraints["beta_t_scale"],
     }
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"segments": True}
+    __metadata_request__predict: ClassVar[dict[str, bool]] = {"segments": True}
+    __metadata_request__score: ClassVar[dict[str, bool]] = {"segments": True}
 
     exchangeable_probability_: float
     _alone: BayesianIV | None
@@ -179,6 +227,9 @@ class HierarchicalBayesianIV(BayesianIV):
         sigma_t_bar_scale: Any = "auto",
         sigma_t_bar_prior: str = "half-cauchy",
         robust_weight: float = 0.0,
+        segments: Any = None,
+        segment_covariates: Any = None,
+        delta_scale: Any = "auto",
         intercept_y_loc: Any = "auto",
         intercept_y_scale: Any = "auto",
         intercept_t_loc: Any = "auto",
@@ -249,6 +300,70 @@ class HierarchicalBayesianIV(BayesianIV):
         self.sigma_t_bar_scale = sigma_t_bar_scale
         self.sigma_t_bar_prior = sigma_t_bar_prior
         self.robust_weight = robust_weight
+        self.segments = segments
+        self.segment_covariates = segment_covariates
+        self.delta_scale = delta_scale
+
+    @overload
+    def fit(
+        self,
+        X: Any = None,
+        y: ArrayLike | str | None = None,
+        *,
+        t: ArrayLike | None = None,
+        z: ArrayLike | None = None,
+        sample_weight: ArrayLike | str | None = None,
+        clusters: ArrayLike | str | None = None,
+        segments: ArrayLike | str | None = None,
+    ) -> Self: ...
+    @overload
+    def fit(
+        self,
+        X: Any,
+        t: ArrayLike,
+        /,
+        y: ArrayLike,
+        *,
+        z: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        clusters: ArrayLike | None = None,
+        segments: ArrayLike | None = None,
+    ) -> Self: ...
+    @treatment_form
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        t: Any = None,
+        z: Any = None,
+        sample_weight: Any = None,
+        clusters: Any = None,
+        segments: Any = None,
+    ) -> Self:
+        """Fit the model, of segments where there are any.
+
+        Parameters
+        ----------
+        X, y, t, z, sample_weight, clusters
+            As in :meth:`BayesianIV.fit`.
+        segments : array-like of shape (n_samples,), or str, optional
+            Label of each row's segment: strings, whole numbers, dates or categories, none missing.
+            With a name for y it may be the name of a column. The parameter `segments` names a
+            column of X in its place.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. If an error is raised, the estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            If the arguments are not as :meth:`BayesianIV.fit` wants them, or no segment
+            identifies an effect.
+        """
+        return self._fit(X, y, t, z, sample_weight, clusters, segments)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -328,9 +443,8 @@ class HierarchicalBayesianIV(BayesianIV):
             are those of this fit, in numbers: "auto" would take them from one experiment more, and
             one after the other would not be all together.
         """
-        import pandas as pd
-
         check_is_fitted(self)
+        self._check_one("next_prior")
         treatments = list(self.moments_.columns.treatments)
         history, own = self._history, said_by(self)
         names = [] if history is None else list(history.names)
@@ -386,6 +500,7 @@ class HierarchicalBayesianIV(BayesianIV):
         Borrowing
         """
         check_is_fitted(self)
+        self._check_one("borrowing")
         if self._history is None:
             raise ValueError(f"borrowing needs a history. {NO_HISTORY}")
         at = treatment_position(treatment, self._history.treatments)
@@ -430,7 +545,9 @@ class HierarchicalBayesianIV(BayesianIV):
         super()._accept(posterior)
         self._alone = None
         self.exchangeable_probability_ = posterior.exchangeable_probability or 0.0
-        if self._history is not None:
+        if self._segmented:
+            self.exchangeable_probability_ = 1.0
+        elif self._history is not None:
             warn_of_conflict(self, self._history)
         elif self.n_treatments_:
             warnings.warn(NO_HISTORY, UserWarning, skip_file_prefixes=OURS)

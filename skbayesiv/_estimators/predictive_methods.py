@@ -19,10 +19,9 @@ from skbayesiv._results.predictive import (
     evenly_spaced,
     log_predictive,
     mean_log_predictive,
-    outcome_means,
     pointwise_log_likelihood,
+    predictive_std,
     simulate,
-    treatment_means,
 )
 from skbayesiv._results.tree import by_chain
 from skbayesiv._typing import Array, Values
@@ -232,16 +231,8 @@ class PredictiveMethods(SumsEstimator):
 
     def _predictive_std(self, x: Array, t: Array | None, z: Array | None) -> Array:
         """Standard deviation of y: the posterior's of the mean, and the error's."""
-        values = self._draws(None)
         rows = NewRows(x, self._instruments(z, x.shape[0]), t)
-        contrast = np.ones((len(values["cov"]), 1 + self.n_treatments_))
-        contrast[:, 1:] = values["beta_t"] if t is None else 0.0
-        noise = np.einsum("sd,sde,se->s", contrast, values["cov"], contrast).mean()
-        parts = [
-            outcome_means(values, c, treatment_means(values, c) if c.t is None else c.t).var(axis=0)
-            for c in rows.chunks(len(values["cov"]))
-        ]
-        return np.sqrt(np.concatenate(parts) + noise)
+        return predictive_std(self._draws(None), rows)
 
     def _draws(self, n_draws: int | None) -> Values:
         """Draws of the parameters by name, flat; zero columns restored."""

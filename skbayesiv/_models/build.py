@@ -12,6 +12,7 @@ import numpy as np
 from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.identified import check_errors, check_identified
 from skbayesiv._data.moments import Moments
+from skbayesiv._data.named import NamedFrame
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Data, Sums
 from skbayesiv._linear.least_squares import check_relevant
@@ -28,7 +29,7 @@ Fold = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 def build_model(parameters: PriorParameters, sums: Sums) -> EffectModel:
     """Compress data and an estimator's parameters into its model."""
-    return LIKELIHOODS[parameters.likelihood].build(parameters, sums)
+    return LIKELIHOODS[parameters.likelihood].build(parameters, sums, None)
 
 
 def read_sums(parameters: PriorParameters, data: Data) -> Sums:
@@ -82,6 +83,16 @@ def sums_by_group(
         )
     fourth = FourthMoments.from_frame(frame, fit_intercept=parameters.fit_intercept, **roles)
     return {key: Sums(sums.moments(), sums) for key, sums in fourth.items()}
+
+
+def sums_by_segment(parameters: PriorParameters, data: IVData | NamedFrame) -> dict[Any, Sums]:
+    """Sums of each segment of rows that the model needs: of a lazy frame in one pass."""
+    if isinstance(data, IVData):
+        return {label: read_sums(parameters, own) for label, own in data.by_segment.items()}
+    if not LIKELIHOODS[parameters.likelihood].fourth:
+        return {label: Sums(own) for label, own in data.by_segment_moments().items()}
+    fourth = data.by_segment_fourth_moments(fit_intercept=parameters.fit_intercept)
+    return {label: Sums(own.moments(), own) for label, own in fourth.items()}
 
 
 def training_sums(parameters: PriorParameters, data: IVData, folds: Sequence[Fold]) -> list[Sums]:

@@ -232,6 +232,21 @@ def simulate(values: Values, rows: NewRows, generator: np.random.Generator) -> V
     return {"y": y + shift + noise[..., 0] * np.sqrt(rest)[:, None]}
 
 
+def predictive_std(values: Values, rows: NewRows) -> Array:
+    """Standard deviation (n,) of y: the posterior's of the mean, and the error's.
+
+    With t where it is set, else given z.
+    """
+    contrast = np.ones((len(values["cov"]), 1 + values["beta_t"].shape[1]))
+    contrast[:, 1:] = values["beta_t"] if rows.t is None else 0.0
+    noise = np.einsum("sd,sde,se->s", contrast, values["cov"], contrast).mean()
+    parts = [
+        outcome_means(values, c, treatment_means(values, c) if c.t is None else c.t).var(axis=0)
+        for c in rows.chunks(len(values["cov"]))
+    ]
+    return np.sqrt(np.concatenate(parts) + noise)
+
+
 def check_n_draws(n_draws: Any) -> None:
     """Raise unless a number of draws is a positive integer."""
     if not is_whole(n_draws) or n_draws < 1:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
+from skbayesiv._data.moments import Moments
 from skbayesiv._data.rows import IVData
 from skbayesiv._data.sums import Sums
 from skbayesiv._models.parts.names import DIMS, Coords
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._sampling.target import Draws
-from skbayesiv._typing import Array
+from skbayesiv._typing import Array, Values
 
 MOMENT_DIMS: dict[str, tuple[str, ...]] = {
     "mean": ("column",),
@@ -44,13 +46,20 @@ def by_chain(
     chains: int,
     names: Coords,
     dims: dict[str, tuple[str, ...]] = DIMS,
+    by_segment: Collection[str] = (),
 ) -> Any:
-    """Draws of shape (chains * draws, ...) -> a dataset with dims chain and draw first."""
+    """Draws of shape (chains * draws, ...) -> a dataset with dims chain and draw first.
+
+    Those named in `by_segment` have the dimension segment next.
+    """
     shaped = {
         name: value.reshape(chains, len(value) // chains, *value.shape[1:])
         for name, value in values.items()
     }
-    full = {name: ("chain", "draw", *dims.get(name, ())) for name in shaped}
+    full = {
+        name: ("chain", "draw", *("segment",) * (name in by_segment), *dims.get(name, ()))
+        for name in shaped
+    }
     return dataset(shaped, full, names)
 
 
@@ -62,7 +71,7 @@ def build_tree(
 
     chains = draws.position.shape[0]
     groups = {
-        "posterior": by_chain(posterior.values, chains, coords),
+        "posterior": by_chain(posterior.values, chains, coords, by_segment=posterior.by_segment),
         "sample_stats": by_chain(draws.flat_stats, chains, coords),
         "log_prior": by_chain(posterior.log_prior, chains, coords, {}),
         "log_density": by_chain(posterior.log_density, chains, coords, {}),
@@ -72,6 +81,19 @@ def build_tree(
         groups["observed_data"] = observed(rows, coords)
     for name in ("posterior", "sample_stats"):
         groups[name].attrs["inference_library"] = "skbayesiv"
+    return xr.DataTree.from_dict(groups)
+
+
+def segment_tree(tree: Any, values: Values, coords: Coords, moments: Moments) -> Any:
+    """One segment's part of a tree: its draws `values`, flat over chains, and its moments."""
+    import xarray as xr
+
+    groups = {
+        "posterior": by_chain(values, tree.posterior.sizes["chain"], coords),
+        "sample_stats": tree.sample_stats.to_dataset(),
+        "constant_data": dataset(_numbers(Sums(moments)), MOMENT_DIMS, coords),
+    }
+    groups["posterior"].attrs["inference_library"] = "skbayesiv"
     return xr.DataTree.from_dict(groups)
 
 

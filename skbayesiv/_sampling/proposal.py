@@ -250,6 +250,8 @@ def _derivatives(value: Array, dim: int) -> tuple[Array, Array]:
 
 def near_mode(target: Target) -> tuple[Array, Array]:
     """The mode of a target, and a standard deviation of each coordinate by its curvature."""
+    if target.placed:
+        return target.start, target.spread
     modes = [
         at_mode(Stack.of([part]).log_density, part.start[None], part.spread[None])
         for part in target.factors or (target,)

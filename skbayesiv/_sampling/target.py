@@ -31,6 +31,8 @@ class Target:
         A point in the bulk of the posterior and a rough standard deviation in each direction.
     stacks : bool, default=False
         Whether `arrays` may have axes (J, 1) in front under NumPy, with u of shape (dim, J, N).
+    placed : bool, default=False
+        Whether `start` and `spread` are those of the mode and its curvature already.
     factors : tuple of Target, optional
         Where the coordinates come in independent parts, one after the other: a target of each.
     """
@@ -41,6 +43,7 @@ class Target:
     start: Array
     spread: Array
     stacks: bool = False
+    placed: bool = False
     factors: tuple[Target, ...] = ()
 
 

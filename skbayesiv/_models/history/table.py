@@ -154,7 +154,9 @@ class HistoryParameters(Protocol):
 
 
 def build_history(
-    parameters: HistoryParameters, treatments: Sequence[str] | None = None
+    parameters: HistoryParameters,
+    treatments: Sequence[str] | None = None,
+    beside: tuple[Array, Array] | None = None,
 ) -> History | None:
     """History of an estimator, None without earlier effects; "auto" scales come from these.
 
@@ -163,7 +165,14 @@ def build_history(
     parameters : HistoryParameters
     treatments : sequence of str, optional
         Those of the current experiment; by default those that `effects` names.
+    beside : (effects, std_errors), each of shape (G, K), optional
+        Of segments of the current experiment that share the population. They count for the "auto"
+        scales, and there need be no earlier effects.
     """
+    if beside is not None and _is_empty(parameters.effects) and _is_empty(parameters.std_errors):
+        assert treatments is not None
+        none, names = np.empty((0, len(treatments))), tuple(treatments)
+        return _history(parameters, none, none, (), names, beside)
     if _is_empty(parameters.effects) and _is_empty(parameters.std_errors):
         return None
     if treatments is not None and not len(treatments):
@@ -177,8 +186,21 @@ def build_history(
         raise ValueError(
             f"effects must measure every treatment in some experiment; got none for {unknown}."
         )
+    return _history(parameters, b, s, names, treatments, beside)
+
+
+def _history(
+    parameters: HistoryParameters,
+    b: Array,
+    s: Array,
+    names: tuple[str, ...],
+    treatments: tuple[str, ...],
+    beside: tuple[Array, Array] | None,
+) -> History:
+    """History of checked effects, with hyper-priors."""
     k = (len(treatments),)
-    scale, spread = automatic_scales(b, s)
+    found = (b, s) if beside is None else (np.vstack([b, beside[0]]), np.vstack([s, beside[1]]))
+    scale, spread = automatic_scales(*found)
     loc = finite_or_auto(parameters.beta_t_bar_loc, "beta_t_bar_loc", k, 0.0)
     width = positive_or_auto(parameters.beta_t_bar_scale, "beta_t_bar_scale", k, scale)
     apart = positive_or_auto(parameters.sigma_t_bar_scale, "sigma_t_bar_scale", k, spread)

@@ -44,7 +44,7 @@ Econometrics 115, 293-346.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -64,6 +64,8 @@ class CriterionShape:
     n_treatments: int
     n_instruments: int
     exclusion: bool
+
+    samples_effects: ClassVar[bool] = True
 
     @property
     def effect_positions(self) -> tuple[int, ...]:

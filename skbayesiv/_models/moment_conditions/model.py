@@ -9,18 +9,22 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skbayesiv._data.rows import IVData
-from skbayesiv._data.standardised import standardise
+from skbayesiv._data.standardised import Standardised
 from skbayesiv._data.sums import Sums
 from skbayesiv._linear.two_stage import two_stage_effects
 from skbayesiv._models.moment_conditions import density
 from skbayesiv._models.moment_conditions.design import CriterionDesign, build_criterion
 from skbayesiv._models.moment_conditions.draws import draw_given_effects
-from skbayesiv._models.moment_conditions.pymc_model import sample_criterion, state_criterion
+from skbayesiv._models.moment_conditions.pymc_model import (
+    add_criterion,
+    sample_criterion,
+    state_criterion,
+)
 from skbayesiv._models.moment_conditions.start import start
-from skbayesiv._models.parts.designed import DesignedModel
+from skbayesiv._models.parts.designed import DesignedModel, standard_problem
 from skbayesiv._models.parts.model import Likelihood, TwoStage
 from skbayesiv._models.parts.posterior import Posterior
-from skbayesiv._models.parts.priors import PriorParameters, build_priors
+from skbayesiv._models.parts.priors import PriorParameters
 from skbayesiv._sampling.target import Draws, Settings, Target
 from skbayesiv._typing import Array
 
@@ -54,10 +58,11 @@ class CriterionModel(DesignedModel):
     many_instruments: ClassVar[bool] = True
 
     @classmethod
-    def build(cls, parameters: PriorParameters, sums: Sums) -> CriterionModel:
+    def build(
+        cls, parameters: PriorParameters, sums: Sums, whole: Standardised | None = None
+    ) -> CriterionModel:
         """Compress sums and an estimator's parameters."""
-        std = standardise(sums.moments)
-        priors = build_priors(parameters, std)
+        std, priors = standard_problem(parameters, sums.moments, whole)
         if sums.fourth is None:
             raise ValueError(
                 'fourth_moments must be given with likelihood="gmm": its criterion needs '
@@ -109,6 +114,10 @@ class CriterionModel(DesignedModel):
     def to_pymc(self, data: IVData | None, state_effects: Callable[[], Any] | None = None) -> Any:
         """State priors and criterion; the rows are in the sums already."""
         return state_criterion(self.design, state_effects)
+
+    def add_to_pymc(self, data: IVData | None, beta_t: Any, row: str) -> None:
+        """State the criterion at effects of another model, inside that."""
+        add_criterion(self.design, beta_t)
 
     def sample_pymc(self, data: IVData | None, settings: Settings) -> tuple[Draws, Posterior]:
         """Sample the effects; all else is drawn exactly given these."""

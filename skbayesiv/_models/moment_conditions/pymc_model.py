@@ -10,7 +10,7 @@ import numpy as np
 from skbayesiv._models.moment_conditions.density import LARGEST_SHARE
 from skbayesiv._models.moment_conditions.design import CriterionDesign
 from skbayesiv._models.moment_conditions.start import start
-from skbayesiv._models.parts.names import DIMS, coordinates
+from skbayesiv._models.parts.names import DIMS, Coords, coordinates
 from skbayesiv._models.parts.priors import Normal
 from skbayesiv._sampling.libraries import load_jax
 from skbayesiv._sampling.pymc_nuts import run_nuts, statistics
@@ -46,29 +46,39 @@ def state_criterion(design: CriterionDesign, state_effects: Callable[[], Any] | 
     """
     load_jax()
     import pymc as pm
+
+    names = coordinates(design.std.columns)
+    with pm.Model(coords=criterion_coords(names)) as model:
+        beta = _normal("beta_t", design.priors.beta_t) if state_effects is None else state_effects()
+        add_criterion(design, beta)
+    return model
+
+
+def criterion_coords(names: Coords) -> Coords:
+    """Names along the dimensions of the criterion's sums."""
+    coords = {dim: names[dim] for dim in ("treatment", "instrument", "equation")}
+    return coords | {f"{dim}_": coords[dim] for dim in ("instrument", "equation")}
+
+
+def add_criterion(design: CriterionDesign, beta: Any) -> None:
+    """State the criterion at the effects inside a PyMC model."""
+    import pymc as pm
     import pytensor.tensor as pt
 
-    names, n = coordinates(design.std.columns), design.std.n
-    units = float(design.arrays.units)
-    coords = {dim: names[dim] for dim in ("treatment", "instrument")}
-    coords["equation"] = names["equation"]
+    n, units = design.std.n, float(design.arrays.units)
     mean, cross, gram = raw_sums(design)
     instruments, pairs = ("instrument", "instrument_"), ("equation", "equation_")
-    coords |= {f"{dim}_": coords[dim] for dim in ("instrument", "equation")}
-    with pm.Model(coords=coords) as model:
-        beta = _normal("beta_t", design.priors.beta_t) if state_effects is None else state_effects()
-        centre = pm.Data("centre", design.arrays.centre * design.unit, dims="treatment")
-        contrast = pm.math.concatenate([[1.0], centre - beta])
-        g = pm.Data("score_mean", mean, dims=("instrument", "equation")) @ contrast
-        sums = pm.Data("score_cross", cross, dims=(*instruments, *pairs))
-        s = (sums * (contrast[:, None] * contrast)).sum(axis=(2, 3))
-        if design.priors.direct is not None:
-            gram = pm.Data("gram", gram, dims=instruments)
-            s = _state_direct(design.priors.direct, n, gram, g, s)
-        share = n * (g @ pt.linalg.solve(s, g, assume_a="pos")) / max(units, 1.0)
-        ratio = pt.log1p(-pt.minimum(share, LARGEST_SHARE))
-        pm.Potential("criterion", 0.5 * max(units - design.shape.n_instruments, 0.0) * ratio)
-    return model
+    centre = pm.Data("centre", design.arrays.centre * design.unit, dims="treatment")
+    contrast = pm.math.concatenate([[1.0], centre - beta])
+    g = pm.Data("score_mean", mean, dims=("instrument", "equation")) @ contrast
+    sums = pm.Data("score_cross", cross, dims=(*instruments, *pairs))
+    s = (sums * (contrast[:, None] * contrast)).sum(axis=(2, 3))
+    if design.priors.direct is not None:
+        gram = pm.Data("gram", gram, dims=instruments)
+        s = _state_direct(design.priors.direct, n, gram, g, s)
+    share = n * (g @ pt.linalg.solve(s, g, assume_a="pos")) / max(units, 1.0)
+    ratio = pt.log1p(-pt.minimum(share, LARGEST_SHARE))
+    pm.Potential("criterion", 0.5 * max(units - design.shape.n_instruments, 0.0) * ratio)
 
 
 def sample_criterion(model: Any, design: CriterionDesign, settings: Settings) -> Draws:

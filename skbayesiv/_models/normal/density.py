@@ -17,7 +17,7 @@ under NumPy, vectorised over draws.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -51,12 +51,17 @@ def _marginal(shape: Shape) -> Any:
 
     def backward(saved: Any, weight: Any) -> Any:
         *gradients, arrays = saved
-        scaled = jax.tree.map(lambda leaf: weight * leaf, tuple(gradients))
+        scaled = jax.tree.map(partial(_times, weight), tuple(gradients))
         return *scaled, jax.tree.map(jnp.zeros_like, arrays)
 
     define: Any = marginal.defvjp
     define(forward, backward)
     return marginal
+
+
+def _times(weight: Any, leaf: Any) -> Any:
+    """Weights (...) times an array (..., and more)."""
+    return weight.reshape(weight.shape + (1,) * (leaf.ndim - weight.ndim)) * leaf
 
 
 def log_density(shape: Shape, u: Any, arrays: Arrays, xp: Any) -> Any:

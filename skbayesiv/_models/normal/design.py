@@ -14,7 +14,7 @@ centred intercept. The *rest* (effects, first stage, raw intercepts) is dense, a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,8 @@ class Shape:
     effect_positions: tuple[int, ...]
     sigma_prior: str
     learned_positions: tuple[int, ...] = ()
+
+    samples_effects: ClassVar[bool] = False
 
     @property
     def n_equations(self) -> int:

@@ -76,22 +76,30 @@ def draw_posteriors(
     effect_prior: tuple[Array, Array] | None = None,
     *,
     densities: bool = True,
+    apart: bool = False,
 ) -> list[Posterior]:
-    """`draw_posterior` of designs of one form, at positions (J, N, dim)."""
+    """`draw_posterior` of designs of one form, at positions (J, N, dim).
+
+    All are drawn from the same random numbers unless they are drawn `apart`; `effect_prior` may
+    have shapes (J, N, K).
+    """
     one = designs[0]
     arrays = stacked([design.arrays for design in designs])
     m, blocks, size = len(one.shape.equations), one.arrays.block_gram.size, one.shape.n_equations
     width = len(designs) * max(1, m * m, blocks * size * size)
     rows, n_draws = max(1, CHUNK_FLOATS // width), position.shape[1]
-    noise = generator.standard_normal((n_draws, m + blocks * size))
+    noise = generator.standard_normal((*(len(designs),) * apart, n_draws, m + blocks * size))
     own, parts = own_prior(arrays, one.shape), []
     with one_blas_thread():
         for start in range(0, n_draws, rows):
             at = slice(start, start + rows)
-            given = own if effect_prior is None else [list(part[at].T) for part in effect_prior]
-            prior = given[0], given[1]
+            given = own
+            if effect_prior is not None:
+                loc, precision = (np.moveaxis(part[..., at, :], -1, 0) for part in effect_prior)
+                given = [*loc], [*precision]
             u = np.ascontiguousarray(np.moveaxis(position[:, at], -1, 0))
-            parts.append(_draw_chunk(one.shape, arrays, u, noise[at], prior, densities=densities))
+            drawn = noise[..., at, :]
+            parts.append(_draw_chunk(one.shape, arrays, u, drawn, given, densities=densities))
     dense, phi, fit = (np.concatenate(piece, axis=1) for piece in zip(*parts, strict=True))
     values, centered = _coefficients(designs, dense, phi)
     if one.priors.beta_z_sd_scale is not None:
@@ -147,15 +155,14 @@ def _draw_chunk(
     omega = cov.precision(log_d, chain, np)
     step = block_step(arrays, omega, np)
     prior = coefficient_prior(shape, arrays, effect_prior, list(u[shape.covariance_dim :]), np)
-    dense = _dense_draw(shape, arrays, omega, step, prior, noise[:, :m])
+    dense = _dense_draw(shape, arrays, omega, step, prior, noise[..., :m])
     sums, mean = dense_products(shape, arrays, dense, None) if densities else None, step.mean
     if coupled(arrays, np):
         mean = block_means(step, sums.mixed if sums else mixed_sums(shape, arrays, dense))
-    standard = noise[:, m:].reshape(len(noise), -1, size)
+    standard = noise[..., m:].reshape(*noise.shape[:-1], -1, size)
     lower = invert_lower(step.factor)
     phi = [
-        mean[d] + total(lower[e][d] * standard[:, :, e] for e in range(d, size))
-        for d in range(size)
+        mean[d] + total(lower[e][d] * standard[..., e] for e in range(d, size)) for d in range(size)
     ]
     fit = np.zeros(u.shape[1:])
     if sums:
@@ -169,12 +176,13 @@ def _dense_draw(
     shape: Shape, arrays: Arrays, omega: Any, step: BlockStep, prior: Any, noise: Array
 ) -> Array:
     """m0 + A^-1 c + L'^-1 noise, with A = L L', shape (J, N, m)."""
-    if not noise.shape[1]:
+    if not noise.shape[-1]:
         return np.empty((*omega[0][0].shape, 0))
     problem = shape, arrays, omega, step, prior, np
     if shape.unrolled:
         factor, _, c = unrolled_system(*problem)
-        half = [of_c + e for of_c, e in zip(solve_lower(factor, c), noise.T, strict=True)]
+        each = np.moveaxis(noise, -1, 0)
+        half = [of_c + e for of_c, e in zip(solve_lower(factor, c), each, strict=True)]
         parts = zip(prior[0], solve_transposed(factor, half), strict=True)
         return np.stack([loc + deviation for loc, deviation in parts], axis=-1)
     a, _, c = dense_system(*problem)

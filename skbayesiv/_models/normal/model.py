@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from skbayesiv._data.rows import KEPT_ROWS, IVData
-from skbayesiv._data.standardised import standardise
+from skbayesiv._data.standardised import Standardised, partial_out
 from skbayesiv._data.sums import Sums
 from skbayesiv._linear.two_stage import two_stage_effects
 from skbayesiv._models.normal import density
 from skbayesiv._models.normal.design import Design, build_design
 from skbayesiv._models.normal.draws import draw_posterior, draw_posteriors
-from skbayesiv._models.normal.pymc_model import state_rows
+from skbayesiv._models.normal.pymc_model import add_rows, state_rows
 from skbayesiv._models.normal.pymc_sampling import sample_rows
 from skbayesiv._models.normal.start import start
-from skbayesiv._models.parts.designed import DesignedModel
+from skbayesiv._models.parts.designed import DesignedModel, standard_problem
 from skbayesiv._models.parts.model import Likelihood, TwoStage
 from skbayesiv._models.parts.posterior import Posterior
-from skbayesiv._models.parts.priors import PriorParameters, build_priors
+from skbayesiv._models.parts.priors import PriorParameters
 from skbayesiv._sampling.target import Draws, Settings, Target
 from skbayesiv._typing import Array
+
+LEAST_ERROR, RIDGE = 0.01, 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +45,18 @@ class NormalModel(DesignedModel):
         return self.design.priors.beta_z_sd_scale is not None
 
     @classmethod
-    def build(cls, parameters: PriorParameters, sums: Sums) -> NormalModel:
-        """Compress moments and an estimator's parameters."""
-        std = standardise(sums.moments)
-        return cls(build_design(std, build_priors(parameters, std), parameters.sigma_prior))
+    def build(
+        cls, parameters: PriorParameters, sums: Sums, whole: Standardised | None = None
+    ) -> NormalModel:
+        """Compress moments and an estimator's parameters.
+
+        In a part of the rows everybody may have complied: treatments are then taken to have an
+        error of `LEAST_ERROR` of their spread among all rows, independent of all else.
+        """
+        std, priors = standard_problem(parameters, sums.moments, whole)
+        if whole is not None:
+            std = _with_errors(std, fit_intercept=parameters.fit_intercept)
+        return cls(build_design(std, priors, parameters.sigma_prior))
 
     @property
     def effect_unit(self) -> Array:
@@ -81,11 +91,22 @@ class NormalModel(DesignedModel):
 
     @classmethod
     def posteriors(
-        cls, models: Sequence[Self], positions: Array, generator: np.random.Generator
+        cls,
+        models: Sequence[Self],
+        positions: Array,
+        generator: np.random.Generator,
+        effect_prior: tuple[Array, Array] | None = None,
+        *,
+        densities: bool = False,
+        apart: bool = False,
     ) -> list[Posterior]:
-        """`posterior` of models of one kind at positions (J, N, dim), without log densities."""
+        """`posterior` of models of one kind at positions (J, N, dim).
+
+        From the same random numbers unless drawn `apart`; `effect_prior` may have an axis J first.
+        """
         designs = [model.design for model in models]
-        return draw_posteriors(designs, positions, generator, densities=False)
+        options = {"densities": densities, "apart": apart}
+        return draw_posteriors(designs, positions, generator, effect_prior, **options)
 
     def two_stage(self) -> TwoStage:
         """2SLS with classical errors, and direct effects where they are allowed."""
@@ -99,18 +120,40 @@ class NormalModel(DesignedModel):
 
     def to_pymc(self, data: IVData | None, state_effects: Callable[[], Any] | None = None) -> Any:
         """State the model row by row."""
-        if data is None:
-            raise ValueError(
-                f"X, t, y and z must be given: a fit keeps at most {KEPT_ROWS} rows, and none "
-                "of a fit from moments."
-            )
-        return state_rows(data, self.design, state_effects)
+        return state_rows(_given(data), self.design, state_effects)
+
+    def add_to_pymc(self, data: IVData | None, beta_t: Any, row: str) -> None:
+        """State the model of rows at effects of another model, inside that."""
+        add_rows(_given(data), self.design, beta_t, row)
 
     def sample_pymc(self, data: IVData | None, settings: Settings) -> tuple[Draws, Posterior]:
         """Sample the model of all rows."""
         if data is None:
             raise ValueError('backend="pymc" samples a model of all rows: fit to rows.')
         return sample_rows(self.to_pymc(data), self.design, settings)
+
+
+def _given(data: IVData | None) -> IVData:
+    if data is None:
+        raise ValueError(
+            f"X, t, y and z must be given: a fit keeps at most {KEPT_ROWS} rows, and none of a fit "
+            "from moments."
+        )
+    return data
+
+
+def _with_errors(std: Standardised, *, fit_intercept: bool) -> Standardised:
+    """Add the variance of an error to treatments that instruments and covariates explain."""
+    c, floor = std.columns, LEAST_ERROR**2
+    second = std.second_moments(fit_intercept=fit_intercept)
+    partial, _ = partial_out(second, c.t.start, RIDGE)
+    k = len(c.treatments)
+    exact = np.diag(partial)[:k] < floor
+    if not exact.any():
+        return std
+    corr = std.corr.copy()
+    corr[range(c.t.start, c.t.stop), range(c.t.start, c.t.stop)] += floor * exact
+    return replace(std, corr=corr)
 
 
 NORMAL = Likelihood(NormalModel.build)

@@ -61,35 +61,42 @@ def state_rows(data: IVData, design: Design, state_effects: Callable[[], Any] | 
     load_jax()
     import pymc as pm
 
-    columns, mean, priors = data.columns, design.std.mean, design.priors
-    names = coordinates(columns)
-    coords = {dim: names[dim] for dims in DIMS.values() for dim in dims if names[dim]}
+    names = coordinates(data.columns)
+    coords = {dim: names[dim] for dims in DIMS.values() for dim in dims if names.get(dim)}
     with pm.Model(coords={"row": range(data.n_rows), **coords}) as model:
-        x = _regressors("x", data.x, "covariate")
-        z = _regressors("z", data.z, "instrument")
-        t = _regressors("t", data.t, "treatment")
-        beta_t = state_effects() if state_effects else _normal("beta_t", priors.beta_t)
-        outcome = [
-            (t, mean[columns.t], beta_t),
-            (x, mean[columns.x], _normal("gamma_y", priors.gamma_y)),
-            (z, mean[columns.z], _normal("direct", priors.direct)),
-        ]
-        means = [_mean("intercept_y", outcome, priors)[..., None]]
-        if columns.treatments:
-            first_stage = [
-                (z, mean[columns.z], _first_stage(priors)),
-                (x, mean[columns.x], _normal("gamma_t", priors.gamma_t)),
-            ]
-            means.append(_mean("intercept_t", first_stage, priors))
-        _observe(data, pm.math.concatenate(means, axis=-1), _error_covariance(design))
+        beta_t = state_effects() if state_effects else _normal("beta_t", design.priors.beta_t)
+        add_rows(data, design, beta_t)
     return model
 
 
-def _regressors(name: str, value: Array, dim: str) -> Any:
-    """A data container with dims row and `dim`, or None without columns."""
+def add_rows(data: IVData, design: Design, beta_t: Any, row: str = "row") -> None:
+    """State the model of rows, but for the effects, inside a PyMC model with dimension `row`."""
     import pymc as pm
 
-    return pm.Data(name, np.asarray(value, dtype=float), dims=("row", dim)) if value.size else None
+    columns, mean, priors = data.columns, design.std.mean, design.priors
+    x = _regressors("x", data.x, (row, "covariate"))
+    z = _regressors("z", data.z, (row, "instrument"))
+    t = _regressors("t", data.t, (row, "treatment"))
+    outcome = [
+        (t, mean[columns.t], beta_t),
+        (x, mean[columns.x], _normal("gamma_y", priors.gamma_y)),
+        (z, mean[columns.z], _normal("direct", priors.direct)),
+    ]
+    means = [_mean("intercept_y", outcome, priors)[..., None]]
+    if columns.treatments:
+        first_stage = [
+            (z, mean[columns.z], _first_stage(priors)),
+            (x, mean[columns.x], _normal("gamma_t", priors.gamma_t)),
+        ]
+        means.append(_mean("intercept_t", first_stage, priors))
+    _observe(data, pm.math.concatenate(means, axis=-1), _error_covariance(design), row)
+
+
+def _regressors(name: str, value: Array, dims: tuple[str, str]) -> Any:
+    """A data container of rows and columns, or None without columns."""
+    import pymc as pm
+
+    return pm.Data(name, np.asarray(value, dtype=float), dims=dims) if value.size else None
 
 
 def _normal(name: str, prior: Normal | None) -> Any:
@@ -179,12 +186,12 @@ def _regression_covariance(design: Design) -> Any:
     return join_outcome(alpha, sd_v**2, factor @ factor.T, pm.math)
 
 
-def _observe(data: IVData, mean: Any, matrix: Any) -> None:
+def _observe(data: IVData, mean: Any, matrix: Any, row: str) -> None:
     """Observe the responses; a weight w makes a row count w times."""
     import pymc as pm
 
     values = np.column_stack([data.y, data.t]).astype(float)
-    dims = ("row", "equation")
+    dims = (row, "equation")
     options = {"observed": pm.Data("responses", values, dims=dims), "dims": dims}
     if data.sample_weight is None:
         pm.MvNormal("y_t", mean, cov=matrix, **options)
@@ -196,7 +203,7 @@ def _observe(data: IVData, mean: Any, matrix: Any) -> None:
     def logp(value: Any, mean: Any, matrix: Any, weight: Any) -> Any:
         return weight * pm.logp(pm.MvNormal.dist(mean, cov=matrix), value)
 
-    weight = pm.Data("weight", data.sample_weight, dims="row")
+    weight = pm.Data("weight", data.sample_weight, dims=row)
     pm.CustomDist(
         "y_t",
         mean,

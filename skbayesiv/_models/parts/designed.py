@@ -7,11 +7,22 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from skbayesiv._data.standardised import Standardised
+from skbayesiv._data.moments import Moments
+from skbayesiv._data.standardised import Standardised, standardise, standardise_part
 from skbayesiv._models.parts.names import Coords, coordinates
 from skbayesiv._models.parts.prior_draws import prior_draws
-from skbayesiv._models.parts.priors import Normal, PriorRow, Priors
+from skbayesiv._models.parts.priors import Normal, PriorParameters, PriorRow, Priors, build_priors
 from skbayesiv._typing import Array, Values
+
+
+def standard_problem(
+    parameters: PriorParameters, moments: Moments, whole: Standardised | None = None
+) -> tuple[Standardised, Priors]:
+    """Canonical moments and priors; of a part of the rows, units and "auto" scales are of all."""
+    if whole is not None:
+        return standardise_part(moments, whole), build_priors(parameters, whole)
+    std = standardise(moments)
+    return std, build_priors(parameters, std)
 
 
 class Design(Protocol):

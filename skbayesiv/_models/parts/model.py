@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from skbayesiv._data.rows import IVData
+from skbayesiv._data.standardised import Standardised
 from skbayesiv._data.sums import Sums
 from skbayesiv._models.parts.names import Coords
 from skbayesiv._models.parts.posterior import Posterior
@@ -114,8 +115,9 @@ class EffectModel(Model, Protocol):
     Attributes
     ----------
     shape : hashable
-        What is static: has `dim`, `n_treatments`, and `effect_positions`, where beta_t stands in
-        `arrays.loc` and `arrays.precision`.
+        What is static: has `dim`, `n_treatments`, `effect_positions`, where beta_t stands in
+        `arrays.loc` and `arrays.precision`, and `samples_effects`: whether the coordinates are
+        the effects, which are integrated out otherwise.
     arrays : pytree of arrays
     effect_unit : ndarray of shape (K,)
         Raw effect = unit * standardised effect.
@@ -157,6 +159,10 @@ class EffectModel(Model, Protocol):
         """State the model; `state_effects` states beta_t in place of its normal prior."""
         ...
 
+    def add_to_pymc(self, data: IVData | None, beta_t: Any, row: str) -> None:
+        """State all but the effects inside a PyMC model, with rows along the dimension `row`."""
+        ...
+
 
 @runtime_checkable
 class StackedModel(Protocol):
@@ -164,9 +170,19 @@ class StackedModel(Protocol):
 
     @classmethod
     def posteriors(
-        cls, models: Sequence[Any], positions: Array, generator: np.random.Generator
+        cls,
+        models: Sequence[Any],
+        positions: Array,
+        generator: np.random.Generator,
+        effect_prior: tuple[Array, Array] | None = None,
+        *,
+        densities: bool = False,
+        apart: bool = False,
     ) -> list[Posterior]:
-        """`posterior` of each at positions (J, N, dim), without log densities."""
+        """`posterior` of each at positions (J, N, dim).
+
+        From the same random numbers unless drawn `apart`; `effect_prior` may have an axis J first.
+        """
         ...
 
 
@@ -185,7 +201,8 @@ class Likelihood:
 
     Attributes
     ----------
-    build : callable (parameters, sums) -> EffectModel
+    build : callable (parameters, sums, whole) -> EffectModel
+        `whole` are the moments of all rows where `sums` are of some of them, or None.
     fourth : bool
         Whether it needs fourth-order sums.
     density : bool
@@ -194,7 +211,7 @@ class Likelihood:
         Parameters of an estimator that it does not use.
     """
 
-    build: Callable[[PriorParameters, Sums], EffectModel]
+    build: Callable[[PriorParameters, Sums, Standardised | None], EffectModel]
     fourth: bool = False
     density: bool = True
     unused: tuple[str, ...] = ()

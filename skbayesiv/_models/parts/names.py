@@ -17,7 +17,9 @@ DIMS = {
     "cov": ("equation", "equation_"),
     "beta_t_bar": ("treatment",),
     "sigma_t_bar": ("treatment",),
+    "delta": ("segment_covariate", "treatment"),
     "beta_j": ("experiment", "treatment"),
+    "effect": ("treatment",),
 }
 Coords = dict[str, list[str]]
 

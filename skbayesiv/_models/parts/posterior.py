@@ -24,6 +24,12 @@ class Posterior:
         The intercepts as their priors see them: at the regressors' means, or raw.
     exchangeable_probability : float or None
         Posterior probability that the effect belongs with the earlier ones; None without them.
+    by_segment : frozenset of str
+        Variables whose first dimension after the draws is that of segments.
+    means : dict of ndarray of shape (G, ...)
+        Means by segment of these, of those that were left out, of first-stage coefficients times
+        the effects, with the suffix `_through`, and of the `strength` of the first stage, the
+        standard deviation of a treatment that the instruments explain.
     """
 
     values: Values
@@ -31,3 +37,5 @@ class Posterior:
     log_density: Values
     centered: Values = field(default_factory=dict)
     exchangeable_probability: float | None = None
+    by_segment: frozenset[str] = frozenset()
+    means: Values = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Effects of segments of the rows, which share a population."""

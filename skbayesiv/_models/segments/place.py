@@ -1,0 +1,98 @@
+"""Where the posterior of segments and their population lies, roughly: the sampler's coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skbayesiv._models.parts.model import EffectModel
+from skbayesiv._models.segments.population import Population
+from skbayesiv._sampling.proposal import at_mode
+from skbayesiv._sampling.stack import Stack
+from skbayesiv._typing import Array
+
+LEAST_SPREAD = 0.3  # of effects, in the standard error of a typical one
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A rough mode and its curvature, in standardised units: G segments of d coordinates.
+
+    Attributes
+    ----------
+    centre : ndarray of shape (G, d)
+    factor : ndarray of shape (G, d, d)
+        Lower triangular root of each segment's covariance.
+    hyper_centre, hyper_scale : ndarray of shape (H,)
+        Of beta_t_bar, log sigma_t_bar and delta.
+    """
+
+    centre: Array
+    factor: Array
+    hyper_centre: Array
+    hyper_scale: Array
+
+
+def place(models: Sequence[EffectModel], population: Population) -> Place:
+    """Place segments given a first estimate of their population, in standardised units.
+
+    The estimate is that of a meta-analysis of their two-stage effects: the mean and the slopes by
+    weighted least squares, the spread by the method of moments (DerSimonian and Laird 1986).
+    """
+    unit = models[0].effect_unit
+    found = [model.two_stage() for model in models]
+    effects = np.array([own.effects for own in found]) / unit
+    errors = np.array([own.std_errors for own in found]) / unit
+    parts = [
+        _meta_regression(effects[:, k], errors[:, k], population, k)
+        for k in range(effects.shape[1])
+    ]
+    coef, coef_sd, spread = (np.array(part) for part in zip(*parts, strict=True))
+    design = np.column_stack([np.ones(len(models)), population.features])
+    modes = _modes(models, design @ coef.T, spread)
+    return Place(
+        *modes,
+        np.concatenate([coef[:, 0], np.log(spread), coef[:, 1:].T.ravel()]),
+        np.concatenate([coef_sd[:, 0], np.full(len(spread), 0.5), coef_sd[:, 1:].T.ravel()]),
+    )
+
+
+def _meta_regression(
+    b: Array, s: Array, population: Population, k: int
+) -> tuple[Array, Array, float]:
+    """Mean and slopes, their standard deviations, and the spread of one treatment's effects."""
+    h = population.history
+    design = np.column_stack([np.ones(len(b)), population.features])
+    loc = np.append(h.loc[k], np.zeros(design.shape[1] - 1))
+    prior = np.diag(np.append(h.scale[k], population.slope_scale[:, k]) ** -2.0)
+
+    def fit(weight: Array) -> tuple[Array, Array]:
+        precision = prior + design.T @ (weight[:, None] * design)
+        right = prior @ loc + design.T @ (weight * b)
+        return np.linalg.solve(precision, right), np.linalg.inv(precision)
+
+    weight = s**-2.0
+    coef, _ = fit(weight)
+    excess = float(weight @ (b - design @ coef) ** 2) - (len(b) - design.shape[1])
+    slack = weight.sum() - (weight**2).sum() / weight.sum()
+    least = LEAST_SPREAD**2 * len(b) / weight.sum()
+    spread = max(excess / slack if slack > 0.0 else 0.0, least)
+    coef, covariance = fit(1.0 / (s**2 + spread))
+    return coef, np.sqrt(np.diag(covariance)), float(np.sqrt(spread))
+
+
+def _modes(models: Sequence[EffectModel], loc: Array, spread: Array) -> tuple[Array, Array]:
+    """Modes of segments' coordinates given the population, and roots of their covariances."""
+    targets = []
+    for model, mean in zip(models, loc, strict=True):
+        target = model.target()
+        arrays, at = target.arrays, list(model.shape.effect_positions)
+        prior, precision = arrays.loc.copy(), arrays.precision.copy()
+        prior[at], precision[at] = mean, spread**-2.0
+        targets.append(replace(target, arrays=arrays._replace(loc=prior, precision=precision)))
+    start = np.array([target.start for target in targets], dtype=float)
+    width = np.array([target.spread for target in targets], dtype=float)
+    mode = at_mode(Stack.of(targets).log_density, start, width)
+    return mode.centre[:, 0], np.linalg.cholesky(mode.scatter[:, 0])
