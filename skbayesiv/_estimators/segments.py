@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skbayesiv._data.checks import check_level, check_outcome, check_weights
@@ -26,16 +27,18 @@ from skbayesiv._models.build import sums_by_segment, warn_of_unused
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._models.segmented import Features, build_segmented
 from skbayesiv._models.segments.design import SegmentedDesign
+from skbayesiv._models.segments.draws import SHARED
 from skbayesiv._models.segments.model import SegmentedModel
 from skbayesiv._reports.segments import SegmentReport, effects_table, segment_report
-from skbayesiv._results.predictive import NewRows, predictive_std
-from skbayesiv._results.tree import segment_tree
+from skbayesiv._results.predictive import NewRows, check_n_draws, predictive_std
+from skbayesiv._results.tree import by_chain, segment_tree
 from skbayesiv._typing import Array, Codes, Values
 
 ONE_SEGMENT = (
-    "{what} is of one experiment; this fit has segments: ask one of them, as in "
-    "est.segment({label!r}).{what}(...)."
+    "{what} is of one experiment; this fit has segments: ask one of them, as "
+    "est.segment({label!r})."
 )
+EFFECTS = ("effect", "beta_t_bar", "sigma_t_bar", "delta", "beta_t")
 
 
 NEEDED = ("beta_t", "beta_z", "cov")
@@ -250,10 +253,15 @@ class SegmentMethods(BayesianIV):
         """Draws of one segment, flat."""
         every = self._flat_draws()
         names = self._design.names
+        p, n = len(self.moments_.columns.covariates), len(every.by_segment["beta_t"])
+        values: Values = {
+            "gamma_y": np.empty((n, p)),
+            "gamma_t": np.empty((n, p, self.n_treatments_)),
+        }
         if code < len(names):
-            return {name: own[:, code] for name, own in every.by_segment.items()}
+            return values | {name: own[:, code] for name, own in every.by_segment.items()}
         share = self._weights / self._weights.sum()
-        values = {
+        values |= {
             name: np.einsum("ng...,g->n...", own, share) for name, own in every.by_segment.items()
         }
         loc = self._design.population.mean(
@@ -509,8 +517,72 @@ class SegmentMethods(BayesianIV):
         return draws.mean(axis=(0, 1)), draws.std(axis=(0, 1))
 
     def _draws(self, n_draws: int | None) -> Values:
-        self._check_one("predict_interval")
+        self._check_one("What needs the draws of all coefficients")
         return super()._draws(n_draws)
+
+    def _batch_sums(self, data: IVData | NamedFrame, earlier: Sums | None) -> Sums:
+        if data.segmented:
+            raise ValueError(
+                "partial_fit must not be used with segments: add the moments of batches by "
+                'segment, as Moments.from_frame(..., by="country") gives them, and use fit_moments.'
+            )
+        return super()._batch_sums(data, earlier)
+
+    def summary(
+        self,
+        var_names: list[str] | None = None,
+        ci_prob: float = 0.94,
+        ci_kind: str = "hdi",
+        round_to: Any = "auto",
+    ) -> Any:
+        """Table of the posterior: mean, sd, interval, Monte Carlo errors, ESS and R-hat.
+
+        Parameters
+        ----------
+        var_names : list of str, optional
+            Variables of the posterior; by default all but `corr` and `cov` or, with segments, the
+            effects and their population.
+        ci_prob, ci_kind, round_to
+            As in :meth:`BayesianIV.summary`.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        check_is_fitted(self)
+        if var_names is None and self._segmented:
+            var_names = [name for name in EFFECTS if name in self.idata_.posterior]
+        return super().summary(var_names, ci_prob, ci_kind, round_to)
+
+    def sample_prior_predictive(
+        self, X: Any = None, *, z: Any = None, n_draws: int = 500, random_state: Any = None
+    ) -> Any:
+        """Draw the parameters from their priors and, given rows, outcomes from these.
+
+        Parameters
+        ----------
+        X, z, n_draws, random_state
+            As in :meth:`BayesianIV.sample_prior_predictive`; X and z must be None with segments.
+
+        Returns
+        -------
+        xarray.DataTree
+            Groups ``prior`` and, given rows, ``prior_predictive``.
+        """
+        check_is_fitted(self)
+        if not self._segmented:
+            options = {"n_draws": n_draws, "random_state": random_state}
+            return super().sample_prior_predictive(X, z=z, **options)
+        if X is not None or z is not None:
+            self._check_one("sample_prior_predictive of rows")
+        check_n_draws(n_draws)
+        import xarray as xr
+
+        seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+        values = self._model.prior_draws(n_draws, np.random.default_rng(seed))
+        by_segment = values.keys() - SHARED
+        prior = by_chain(values, 1, self._model.coords, by_segment=by_segment)
+        return xr.DataTree.from_dict({"prior": prior})
 
     def _check_one(self, what: str) -> None:
         """Raise if there are segments."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from skbayesiv._data.moments import Moments
+from skbayesiv._data.standardised import standardise
 from skbayesiv._models.history.draws import MAX_BETA_J, draw_beta_j, log_past
 from skbayesiv._models.parts.intercepts import at_means
 from skbayesiv._models.parts.model import StackedModel
@@ -135,8 +136,9 @@ class Gathered:
         weight = np.array([own.weight for own in design.moments])
         self._weight = weight
         self._share = weight / weight[design.speaking].sum()
-        whole = sum(design.moments, Moments.empty(design.moments[0].columns))
-        self._spread_z = whole.scatter[whole.columns.z, whole.columns.z] / whole.weight
+        whole = standardise(sum(design.moments, Moments.empty(design.moments[0].columns)))
+        sd, z = whole.sd[whole.columns.z], whole.columns.z
+        self._spread_z = whole.corr[z, z] * np.outer(sd, sd)
 
     def put(self, g: int, values: Values) -> None:
         """Write a segment's draws, each of shape (N, ...), and add them to the average."""

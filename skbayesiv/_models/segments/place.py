@@ -11,9 +11,11 @@ from skbayesiv._models.parts.model import EffectModel
 from skbayesiv._models.segments.population import Population
 from skbayesiv._sampling.proposal import at_mode
 from skbayesiv._sampling.stack import Stack
+from skbayesiv._sampling.target import Target
 from skbayesiv._typing import Array
 
 LEAST_SPREAD = 0.3  # of effects, in the standard error of a typical one
+MOST_SPREAD = 3.0  # in the scale of its prior, which may fall as fast as a normal's
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +40,9 @@ class Place:
 def place(models: Sequence[EffectModel], population: Population) -> Place:
     """Place segments given a first estimate of their population, in standardised units.
 
-    The estimate is that of a meta-analysis of their two-stage effects: the mean and the slopes by
-    weighted least squares, the spread by the method of moments (DerSimonian and Laird 1986).
+    The estimate is that of a meta-analysis of their two-stage effects and the earlier experiments:
+    the mean and the slopes by weighted least squares, the spread by the method of moments
+    (DerSimonian and Laird 1986).
     """
     unit = models[0].effect_unit
     found = [model.two_stage() for model in models]
@@ -64,7 +67,10 @@ def _meta_regression(
 ) -> tuple[Array, Array, float]:
     """Mean and slopes, their standard deviations, and the spread of one treatment's effects."""
     h = population.history
-    design = np.column_stack([np.ones(len(b)), population.features])
+    known = ~np.isnan(h.effects[:, k])
+    b, s = np.append(b, h.effects[known, k]), np.append(s, h.std_errors[known, k])
+    features = np.pad(population.features, ((0, known.sum()), (0, 0)))
+    design = np.column_stack([np.ones(len(b)), features])
     loc = np.append(h.loc[k], np.zeros(design.shape[1] - 1))
     prior = np.diag(np.append(h.scale[k], population.slope_scale[:, k]) ** -2.0)
 
@@ -79,20 +85,31 @@ def _meta_regression(
     slack = weight.sum() - (weight**2).sum() / weight.sum()
     least = LEAST_SPREAD**2 * len(b) / weight.sum()
     spread = max(excess / slack if slack > 0.0 else 0.0, least)
+    spread = min(spread, float(MOST_SPREAD * h.sigma_scale[k]) ** 2)
     coef, covariance = fit(1.0 / (s**2 + spread))
     return coef, np.sqrt(np.diag(covariance)), float(np.sqrt(spread))
 
 
 def _modes(models: Sequence[EffectModel], loc: Array, spread: Array) -> tuple[Array, Array]:
-    """Modes of segments' coordinates given the population, and roots of their covariances."""
-    targets = []
-    for model, mean in zip(models, loc, strict=True):
-        target = model.target()
-        arrays, at = target.arrays, list(model.shape.effect_positions)
-        prior, precision = arrays.loc.copy(), arrays.precision.copy()
-        prior[at], precision[at] = mean, spread**-2.0
-        targets.append(replace(target, arrays=arrays._replace(loc=prior, precision=precision)))
+    """Modes of segments' coordinates given the population, and roots of their covariances.
+
+    Where the coordinates are the effects, they are those without it, under a vague prior.
+    """
+    targets = [model.target() for model in models]
+    if not models[0].shape.samples_effects:
+        at = list(models[0].shape.effect_positions)
+        targets = [
+            _given(target, at, mean, spread) for target, mean in zip(targets, loc, strict=True)
+        ]
     start = np.array([target.start for target in targets], dtype=float)
     width = np.array([target.spread for target in targets], dtype=float)
     mode = at_mode(Stack.of(targets).log_density, start, width)
     return mode.centre[:, 0], np.linalg.cholesky(mode.scatter[:, 0])
+
+
+def _given(target: Target, at: list[int], loc: Array, spread: Array) -> Target:
+    """A target with another normal prior of its effects, which stand at some positions."""
+    arrays = target.arrays
+    prior, precision = arrays.loc.copy(), arrays.precision.copy()
+    prior[at], precision[at] = loc, spread**-2.0
+    return replace(target, arrays=arrays._replace(loc=prior, precision=precision))

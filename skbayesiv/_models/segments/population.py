@@ -74,6 +74,10 @@ class Population:
             "beta_t_bar": bar.sum(axis=1),
             "sigma_t_bar": spread.sum(axis=1),
         }
+        if "beta_j" in values:
+            bar = values["beta_t_bar"][:, None]
+            past = log_normal_density(values["beta_j"], bar, sigma[:, None], np)
+            out["beta_j"] = past.sum(axis=(1, 2))
         if "delta" in values:
             slopes = log_normal_density(values["delta"], 0.0, self.slope_scale, np)
             out["delta"] = slopes.sum(axis=(1, 2))
