@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -83,9 +84,9 @@ class IVData:
         """Whether rows are in segments."""
         return self.segments is not None
 
-    @property
+    @cached_property
     def by_segment(self) -> dict[Any, IVData]:
-        """Rows of each segment that has a weight, by its label; none without segments.
+        """Rows of each segment that has a weight, by its label, which are kept; none without.
 
         Weights of probabilities sum to the effective number of rows of the segment.
         """

@@ -361,7 +361,7 @@ def test_the_average_effect_is_weighted_by_rows_and_first_stage():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:PyTensor could not link")
+@pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS installation:UserWarning")
 @pytest.mark.parametrize("name", ["normal", "segment covariates"])
 def test_a_model_of_rows_sampled_by_pymc_agrees(name):
     """Everything of it but what PyMC names otherwise, within the Monte Carlo errors of both."""
