@@ -50,12 +50,33 @@ METHODS = ("together", "alone", "one for all")
 QUICK = {"draws": 500, "tune": 500, "chains": 2, "check": False}
 TAILS = [0.025, 0.975]
 NEVER = 0.05  # a lower end above it says of equal effects that they differ
-HEADER = (
-    "segments sigma likelihood method replications mse mse_error ratio ratio_error "
-    "median_error coverage coverage_error width mean_coverage mean_coverage_error mean_width "
-    "average_coverage average_coverage_error average_width sigma_coverage sigma_coverage_error "
-    "sigma_width sigma_upper sigma_above sigma_above_error"
-).split()
+HEADER = [
+    "segments",
+    "sigma",
+    "likelihood",
+    "method",
+    "replications",
+    "mse",
+    "mse_error",
+    "ratio",
+    "ratio_error",
+    "median_error",
+    "coverage",
+    "coverage_error",
+    "width",
+    "mean_coverage",
+    "mean_coverage_error",
+    "mean_width",
+    "average_coverage",
+    "average_coverage_error",
+    "average_width",
+    "sigma_coverage",
+    "sigma_coverage_error",
+    "sigma_width",
+    "sigma_upper",
+    "sigma_above",
+    "sigma_above_error",
+]
 
 COLUMNS = Columns((), ("z",), ("t",), "y")
 PLACES = {"treatment": "t", "instruments": "z", "covariates": "x"}
