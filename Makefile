@@ -9,7 +9,7 @@ ARGS ?=
 export UV_COMPILE_BYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow docs bench bench-coverage lint format clean
+.PHONY: help demo test test-slow docs bench bench-coverage bench-segments lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ bench: $(SETUP) ## Measure speed against rivals, into docs/_data
 
 bench-coverage: $(SETUP) ## Simulate the coverage of all intervals, into docs/_data (an hour)
 	$(RUN) --group test --group bench python benchmarks/coverage.py --output docs/_data/coverage.csv $(ARGS)
+
+bench-segments: $(SETUP) ## Simulate and time fits to segments, into docs/_data
+	$(RUN) --group test python benchmarks/segments.py study --output docs/_data $(ARGS)
+	$(RUN) --group test python benchmarks/segments.py speed --output docs/_data $(ARGS)
 
 lint: $(SETUP) ## Check style, format and types
 	$(RUN) --group lint ruff check .

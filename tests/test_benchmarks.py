@@ -16,7 +16,8 @@ SCRIPTS = ROOT / "benchmarks"
 
 
 @pytest.mark.parametrize(
-    "name", ["speed", "fresh", "coverage", "estimands", "first_stage_prior", "histories"]
+    "name",
+    ["speed", "fresh", "coverage", "estimands", "first_stage_prior", "histories", "segments"],
 )
 def test_a_benchmark_starts(name):
     """With all that it imports: in a process of its own, for its modules have common names."""
