@@ -25,7 +25,7 @@ from skbayesiv._honesty.findings import warn_of
 from skbayesiv._honesty.segments import segment_findings
 from skbayesiv._models.build import sums_by_segment, warn_of_unused
 from skbayesiv._models.parts.posterior import Posterior
-from skbayesiv._models.segmented import Features, build_segmented
+from skbayesiv._models.segmented import Features, build_segmented, check_backend
 from skbayesiv._models.segments.design import SegmentedDesign
 from skbayesiv._models.segments.draws import SHARED
 from skbayesiv._models.segments.model import SegmentedModel
@@ -442,9 +442,10 @@ class SegmentMethods(BayesianIV):
         if not self._segmented:
             raise ValueError("segment must be asked of a fit with segments; this one has none.")
         labels = list(self.segments_)
-        if label not in labels:
+        code = int(segment_codes([label], tuple(labels), 1, "label")[0])
+        if code < 0:
             raise ValueError(f"label must be one of the segments {labels[:10]}; got {label!r}.")
-        code = labels.index(label)
+        label = labels[code]
         if label in self.silent_segments_:
             raise ValueError(
                 f"label must be a segment that identifies an effect of its own; of {label!r} "
@@ -598,11 +599,7 @@ class SegmentMethods(BayesianIV):
 
     def _fit_segments(self, groups: Mapping[Any, Sums], rows: IVData | None = None) -> None:
         """Sums of segments -> model of all -> draws -> tree, attributes."""
-        if self.backend != "numpyro":
-            raise ValueError(
-                f'backend must be "numpyro" with segments; got {self.backend!r}. To use PyMC, '
-                "sample the model that to_pymc() returns with pm.sample."
-            )
+        check_backend(self.backend)
         warn_of_unused(self)
         design = build_segmented(self, groups)
         total = sum(design.moments, Moments.empty(design.moments[0].columns))

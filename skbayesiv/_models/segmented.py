@@ -26,6 +26,7 @@ from skbayesiv._models.parts.priors import (
 )
 from skbayesiv._models.segments.design import SegmentedDesign
 from skbayesiv._models.segments.population import Population
+from skbayesiv._sampling.backends import MANY, needs_rows
 from skbayesiv._typing import Array
 
 SHOWN = 5
@@ -168,6 +169,15 @@ def build_population(
     scale = np.where(np.isnan(scale), auto, scale)
     check_range(scale, "delta_scale", auto)
     return Population(history, w - w.mean(axis=0), w.mean(axis=0), features.columns, scale)
+
+
+def check_backend(backend: str) -> None:
+    """Raise unless a backend samples targets of any number of coordinates."""
+    if needs_rows(backend) or backend in MANY:
+        raise ValueError(
+            f'backend must be "numpyro" with segments; got {backend!r}. To use PyMC, sample the '
+            "model that to_pymc() returns with pm.sample."
+        )
 
 
 def check_no_mixture(parameters: SegmentedParameters) -> None:

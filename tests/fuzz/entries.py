@@ -12,6 +12,7 @@ from fuzz import (
     named,
     posterior,
     report,
+    segments,
     stored,
     sums,
     two_stage,
@@ -50,6 +51,9 @@ ENTRIES = {
     history.analyse: 2,
     history.fit: 0.7,
     history.from_estimators: 0.3,
+    segments.fit: 0.6,
+    segments.report: 0.2,
+    segments.segment: 0.2,
     named.experiments: 0.7,
     report.metric: 0.7,
     report.experiment: 0.7,
@@ -60,6 +64,7 @@ MADE = "a result: it is made and printed by what returns it"
 CHECKED = "takes what the package has checked, and users have no need of it"
 ELSEWHERE = {
     "BayesianIV.to_pymc": "PyMC takes seconds to state a model; it reads rows as `diagnose` does",
+    "HierarchicalBayesianIV.to_pymc": "as BayesianIV's",
     "datasets.fetch_push_experiment": "reads from the network",
     "ProgressBar": "scikit-learn calls it; see tests/estimators/test_progress.py",
     "EffectLikelihood": "`from_estimators` makes it of checked fits; see tests/models/history",
