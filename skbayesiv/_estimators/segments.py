@@ -442,7 +442,9 @@ class SegmentMethods(BayesianIV):
         if not self._segmented:
             raise ValueError("segment must be asked of a fit with segments; this one has none.")
         labels = list(self.segments_)
-        code = int(segment_codes([label], tuple(labels), 1, "label")[0])
+        asked = np.empty(1, dtype=object)
+        asked[0] = label
+        code = int(segment_codes(asked, tuple(labels), 1, "label")[0])
         if code < 0:
             raise ValueError(f"label must be one of the segments {labels[:10]}; got {label!r}.")
         label = labels[code]
