@@ -15,6 +15,7 @@ from skbayesiv._reports.borrowing import Borrowing
 from skbayesiv._reports.exclusion import ExclusionSensitivity, exclusion_sensitivity
 from skbayesiv._reports.experiment import ExperimentReport, experiment_report
 from skbayesiv._reports.meta_analysis import MetaAnalysis
+from skbayesiv._reports.segments import SegmentReport
 from skbayesiv._sampling.compilation_cache import use_compilation_cache
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "MetaAnalysis",
     "Moments",
     "ProgressBar",
+    "SegmentReport",
     "TwoStageLS",
     "__version__",
     "exclusion_sensitivity",

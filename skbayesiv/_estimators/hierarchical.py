@@ -520,6 +520,9 @@ class HierarchicalBayesianIV(SegmentMethods):
     @property
     def _history(self) -> History | None:
         """Earlier experiments of the fit, None without any."""
+        if self._segmented:
+            history = self._design.population.history
+            return history if history.n_experiments else None
         return self._model.history if isinstance(self._model, HistoryModel) else None
 
     def _build_model(self, sums: Sums) -> Model:

@@ -20,6 +20,9 @@ from skbayesiv._typing import is_whole
 class PosteriorMethods(PredictiveMethods):
     """Tables of a posterior, and its way through serialisers."""
 
+    def _check_one(self, what: str) -> None:
+        """Raise if `what` cannot be asked, as the fit is of more than one experiment."""
+
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         if "_tree_" in state:
@@ -106,6 +109,7 @@ class PosteriorMethods(PredictiveMethods):
             Also if the effect's sensitivity to a component of the prior is above 0.05.
         """
         check_is_fitted(self)
+        self._check_one("diagnose")
         return diagnose(self, given_rows(self, X, t, y, z, sample_weight, clusters))
 
     def prior_summary(self) -> Any:

@@ -120,6 +120,7 @@ class SegmentMethods(BayesianIV):
     silent_segments_: dict[Any, str]
     _coefficients: Coefficients
     _first_stages: Array
+    _strengths: Array
     _population_means: tuple[Array, Array]
     _segment_sums: dict[Any, Sums]
 
@@ -276,12 +277,19 @@ class SegmentMethods(BayesianIV):
         for name, own in self.idata_.posterior.data_vars.items():
             part = found.by_segment if "segment" in own.dims else found.shared
             part[str(name)] = own.to_numpy().reshape(-1, *own.shape[2:])
+        if not self.moments_.columns.covariates:
+            found.by_segment |= self._of_no_covariates(len(found.shared["effect"]))
         if left := [name for name in NEEDED if name not in found.by_segment]:
             raise ValueError(
                 f"Draws of {left} were not kept, as there are more than 2e7 numbers of them: fit "
                 "with fewer draws or chains for what needs the draws of a segment."
             )
         return found
+
+    def _of_no_covariates(self, n_draws: int) -> Values:
+        """Coefficients of covariates where there are none, which a tree leaves out."""
+        shape = n_draws, len(self.segments_), 0
+        return {"gamma_y": np.empty(shape), "gamma_t": np.empty((*shape, self.n_treatments_))}
 
     @property
     def _weights(self) -> Array:
@@ -728,6 +736,7 @@ class SegmentMethods(BayesianIV):
         self._coefficients = Coefficients.of(means)
         one = self.n_instruments_ == 1
         self._first_stages = means["beta_z"][:, 0] if one else means["strength"]
+        self._strengths = means["strength"]
         shared = {name: posterior.values[name].mean(axis=0) for name in ("beta_t_bar", "effect")}
         slopes = posterior.values.get("delta", np.zeros((1, 0, k))).mean(axis=0)
         self._population_means = shared["beta_t_bar"], slopes

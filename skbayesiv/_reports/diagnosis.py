@@ -46,7 +46,8 @@ class Diagnosis(Report):
         Power-scaling sensitivity of each effect to each component of the prior: `beta_t` (the
         effect's own; with a history that of its mean and spread), `correlation` (of the errors),
         `direct` (of the instruments, where allowed) and `rest`. A flat prior, such as LKJ(1),
-        cannot be scaled and has none.
+        cannot be scaled and has none. None also of one of several segments, whose prior the
+        others decide.
     std_errors : DataFrame or None
         Classical and robust (or clustered) standard errors of the 2SLS effects. Robust ones need
         rows.
@@ -147,7 +148,8 @@ def diagnose(est: FittedPosterior, rows: Equation) -> Diagnosis:
         return Diagnosis(convergence=table, divergences=divergences, title=title, given=c.given)
     strength, reason = strength_or_reason(rows, level=0.95, debiased=False)
     unchecked = rows.classical_only and not est._model.robust
-    errors, sensitivity = standard_errors(rows), prior_sensitivity(est)
+    errors = standard_errors(rows)
+    sensitivity = prior_sensitivity(est) if "log_prior" in est.idata_.children else None
     found = findings(Evidence.of(rows), est._allows())
     found = with_prior(found, strength, sensitivity, est._model.prior_parameters)
     warn_of(found)

@@ -15,13 +15,14 @@ SENSITIVE = 0.05
 def with_prior(
     found: tuple[InferenceWarning, ...],
     strength: InstrumentStrength | None,
-    sensitivity: pd.DataFrame,
+    sensitivity: pd.DataFrame | None,
     prior_parameters: dict[str, str],
 ) -> tuple[InferenceWarning, ...]:
     """Findings with one of weak instruments that names robust sets and priors that matter."""
     weak = [str(one) for one in found if isinstance(one, WeakInstrumentWarning)]
     others = [one for one in found if not isinstance(one, WeakInstrumentWarning)]
-    sentences = [*weak, *_leaning(sensitivity, prior_parameters)]
+    leaning = () if sensitivity is None else _leaning(sensitivity, prior_parameters)
+    sentences = [*weak, *leaning]
     if weak and strength is not None:
         sentences += _sets(strength)
     return (*([WeakInstrumentWarning(" ".join(sentences))] if sentences else []), *others)

@@ -19,7 +19,7 @@ from skbayesiv._data.arrays import as_numbers
 from skbayesiv._data.checks import check_level
 from skbayesiv._data.sums import Sums
 from skbayesiv._models.sampling import sample_model
-from skbayesiv._reports.fitted import FittedIV, Refittable, check_has_treatment
+from skbayesiv._reports.fitted import FittedIV, Refittable, check_has_treatment, has_segments
 from skbayesiv._results.convergence import check_convergence
 from skbayesiv._typing import Array
 from skbayesiv.diagnostics._fitted import fitted_estimator
@@ -147,6 +147,8 @@ def exclusion_sensitivity(
             f"varied; got {type(est).__name__}."
         )
     check_has_treatment(est)
+    if has_segments(est.idata_.posterior):
+        raise ValueError("est must be of one experiment; got a fit with segments.")
     check_level(level)
     c = est.moments_.columns
     at = treatment_position(treatment, c.treatments)

@@ -84,6 +84,16 @@ def check_cost(cost: float | ArrayLike | None, n_treatments: int) -> Array | Non
     return np.broadcast_to(values, (n_treatments,))
 
 
+def check_one_cost(cost: float | None) -> float | None:
+    """Cost of one treatment."""
+    if cost is None:
+        return None
+    values = _numbers(cost)
+    if values is None or values.shape != ():
+        raise ValueError(f"cost must be a finite number; got {cost!r}.")
+    return float(values)
+
+
 def _numbers(value: Any) -> Array | None:
     """Finite numbers as an array, or None if they are not."""
     try:

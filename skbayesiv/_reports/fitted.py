@@ -135,6 +135,13 @@ def check_has_treatment(est: FittedIV) -> None:
 
 
 def effect_draws(est: FittedPosterior) -> Array:
-    """Posterior draws of the effects, shape (N, K)."""
-    draws = est.idata_.posterior["beta_t"].to_numpy()
+    """Posterior draws of the effects, shape (N, K); with segments of the compliers' average."""
+    posterior = est.idata_.posterior
+    name = "effect" if has_segments(posterior) else "beta_t"
+    draws = posterior[name].to_numpy()
     return np.asarray(draws.reshape(-1, draws.shape[-1]))
+
+
+def has_segments(posterior: Any) -> bool:
+    """Whether there is an effect for each of several segments."""
+    return "segment" in posterior["beta_t"].dims

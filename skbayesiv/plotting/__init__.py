@@ -19,6 +19,7 @@ from skbayesiv.plotting._forest import EffectForestDisplay
 from skbayesiv.plotting._outcome import OutcomeDisplay
 from skbayesiv.plotting._prior_posterior import PriorPosteriorDisplay
 from skbayesiv.plotting._prior_sensitivity import PriorSensitivityDisplay
+from skbayesiv.plotting._segments import SegmentForestDisplay
 from skbayesiv.plotting._trace import TraceDisplay
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "OutcomeDisplay",
     "PriorPosteriorDisplay",
     "PriorSensitivityDisplay",
+    "SegmentForestDisplay",
     "TraceDisplay",
 ]

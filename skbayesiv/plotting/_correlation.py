@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from skbayesiv.plotting._display import GREEN, Display, foreground, legend_beside, strip_y
 from skbayesiv.plotting._effect import draw_density
 from skbayesiv.plotting._fitted import FittedPosterior
-from skbayesiv.plotting._numbers import Density, check_posterior
+from skbayesiv.plotting._numbers import Density, check_one
 
 
 @dataclass(eq=False, repr=False)
@@ -56,7 +56,7 @@ class CorrelationDisplay(Display):
         -------
         CorrelationDisplay
         """
-        check_posterior(estimator)
+        check_one(estimator, "The posterior of the errors' correlation")
         estimator._check_density("The posterior of the errors' correlation")
         columns = estimator.moments_.columns
         draws = estimator.idata_.posterior["corr"].to_numpy()[..., 0, 1 + treatment]

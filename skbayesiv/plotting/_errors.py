@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from skbayesiv._typing import Array
 from skbayesiv.plotting._display import GREEN, Display, foreground
 from skbayesiv.plotting._fitted import FittedPosterior
-from skbayesiv.plotting._numbers import check_posterior
+from skbayesiv.plotting._numbers import check_one
 
 MASSES = (0.95, 0.8, 0.6, 0.4, 0.2)
 REACH = 3.2
@@ -79,7 +79,7 @@ class ErrorDensityDisplay(Display):
         -------
         ErrorDensityDisplay
         """
-        check_posterior(estimator)
+        check_one(estimator, "The joint density of the errors")
         estimator._check_density("The joint density of the errors")
         pair = [0, 1 + treatment]
         mean = estimator.idata_.posterior["cov"].to_numpy().mean(axis=(0, 1))

@@ -71,6 +71,23 @@ class FittedPosterior(Fitted, Protocol):
         """Raise if the likelihood has no density of the errors, which `what` needs."""
 
 
+@runtime_checkable
+class FittedSegments(FittedPosterior, Protocol):
+    """A posterior of segments of the rows."""
+
+    @property
+    def segments_(self) -> Array:
+        """Labels of the segments."""
+
+    @property
+    def segment_moments_(self) -> dict[Any, Moments]:
+        """What was fitted, by label."""
+
+    @property
+    def _model(self) -> Any:
+        """Model of all segments."""
+
+
 class FittedSearch(Protocol):
     """A search with scores of each candidate on each fold."""
 

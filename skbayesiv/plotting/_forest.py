@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from skbayesiv._reports.fitted import has_segments
 from skbayesiv._typing import Array, Codes
 from skbayesiv.plotting._display import (
     BLUE,
@@ -108,7 +109,9 @@ class EffectForestDisplay(Display):
             draws = posterior["beta_t_bar"].to_numpy()[..., treatment]
             rows.append(_summary("beta_t_bar (mean effect)", draws, level))
             kinds.append("mean")
-        rows.append(_summary("beta_t (this effect)", effect_draws(estimator, treatment), level))
+        several = has_segments(posterior)
+        name = "effect (compliers' average)" if several else "beta_t (this effect)"
+        rows.append(_summary(name, effect_draws(estimator, treatment), level))
         kinds.append("effect")
         return cls(
             tuple(rows),

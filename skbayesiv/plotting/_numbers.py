@@ -14,11 +14,19 @@ from skbayesiv._data.checks import check_level
 from skbayesiv._data.roles import Roles
 from skbayesiv._data.rows import IVData, second_is_outcome
 from skbayesiv._data.standardised import standardise
+from skbayesiv._honesty.segments import within_segments
 from skbayesiv._linear.two_stage import two_stage_effects
 from skbayesiv._reports.coefficients import interval_reach
+from skbayesiv._reports.fitted import has_segments
 from skbayesiv._sampling.libraries import load_jax
 from skbayesiv._typing import Array
-from skbayesiv.plotting._fitted import Fitted, FittedPosterior, FittedTwoStage, NamesColumns
+from skbayesiv.plotting._fitted import (
+    Fitted,
+    FittedPosterior,
+    FittedSegments,
+    FittedTwoStage,
+    NamesColumns,
+)
 
 GRID_POINTS = 512
 
@@ -79,9 +87,11 @@ class Density:
 
 
 def effect_draws(est: FittedPosterior, treatment: int) -> Array:
-    """Posterior draws of one treatment's effect, flat."""
+    """Posterior draws of one treatment's effect, flat; with segments of the compliers' average."""
     check_posterior(est)
-    return np.asarray(est.idata_.posterior["beta_t"].to_numpy()[..., treatment].ravel())
+    posterior = est.idata_.posterior
+    name = "effect" if has_segments(posterior) else "beta_t"
+    return np.asarray(posterior[name].to_numpy()[..., treatment].ravel())
 
 
 def check_posterior(est: FittedPosterior) -> None:
@@ -94,6 +104,18 @@ def check_posterior(est: FittedPosterior) -> None:
         )
 
 
+def check_one(est: FittedPosterior, what: str) -> None:
+    """Raise unless the posterior is of one experiment, which `what` needs."""
+    check_posterior(est)
+    posterior = est.idata_.posterior
+    if has_segments(posterior):
+        label = posterior["segment"].to_numpy()[0]
+        raise ValueError(
+            f"{what} is of one experiment; this fit has segments: draw one of them, as in "
+            f"est.segment({str(label)!r}), or all of them by SegmentForestDisplay."
+        )
+
+
 def two_stage_interval(
     est: FittedPosterior, two_stage: FittedTwoStage | str | None, treatment: int, level: float
 ) -> Interval | None:
@@ -103,7 +125,8 @@ def two_stage_interval(
     ----------
     est : fitted BayesianIV
     two_stage : TwoStageLS, "auto" or None
-        "auto" computes it, with classical standard errors, from the moments of `est`.
+        "auto" computes it, with classical standard errors, from the moments of `est`, with
+        segments about their means.
     treatment : int
     level : float
     """
@@ -114,11 +137,15 @@ def two_stage_interval(
             raise ValueError(
                 f'two_stage must be a fitted TwoStageLS, "auto" or None; got {two_stage!r}.'
             )
-        std = standardise(est.moments_)
+        std, name = standardise(est.moments_), "2SLS"
+        several = has_segments(est.idata_.posterior)
+        if isinstance(est, FittedSegments) and several and est.fit_intercept:
+            std = standardise(within_segments([*est.segment_moments_.values()]))
+            name = "2SLS within segments"
         effects, errors = two_stage_effects(std, fit_intercept=est.fit_intercept)
         effect = float(effects[treatment])
         reach = float(interval_reach(np.inf, level) * errors[treatment])
-        return Interval("2SLS", effect, effect - reach, effect + reach)
+        return Interval(name, effect, effect - reach, effect + reach)
     step = np.eye(len(two_stage.moments_.columns.treatments))[treatment]
     low, high = two_stage.effect_interval(np.zeros_like(step), step, level=level)
     effect = float(two_stage.coef_[treatment])

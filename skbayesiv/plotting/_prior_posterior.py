@@ -11,7 +11,7 @@ import numpy as np
 from skbayesiv._typing import Array
 from skbayesiv.plotting._display import BLUE, ORANGE, Display, quiet
 from skbayesiv.plotting._fitted import FittedPosterior
-from skbayesiv.plotting._numbers import Density, check_posterior
+from skbayesiv.plotting._numbers import Density, check_one
 
 N_PRIOR = 20_000
 LEVEL = 0.94
@@ -94,7 +94,7 @@ class PriorPosteriorDisplay(Display):
         -------
         PriorPosteriorDisplay
         """
-        check_posterior(estimator)
+        check_one(estimator, "The comparison with the prior")
         prior = estimator.sample_prior_predictive(n_draws=N_PRIOR, random_state=random_state)
         panels: list[PriorPosterior] = []
         for name in var_names or [name for name in SHOWN if name in prior["prior"]]:

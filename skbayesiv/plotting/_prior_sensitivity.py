@@ -10,7 +10,7 @@ import numpy as np
 from skbayesiv._sampling.libraries import load_jax
 from skbayesiv.plotting._display import BLUE, ORANGE, Display, foreground, legend_beside, quiet
 from skbayesiv.plotting._fitted import FittedPosterior
-from skbayesiv.plotting._numbers import check_posterior, effect_label
+from skbayesiv.plotting._numbers import check_one, effect_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,12 @@ class PriorSensitivityDisplay(Display):
         """
         import pandas as pd
 
-        check_posterior(estimator)
+        check_one(estimator, "The prior's sensitivity")
+        if "log_prior" not in estimator.idata_.children:
+            raise ValueError(
+                "estimator must have densities of its prior; got one of several segments, whose "
+                "prior the others decide."
+            )
         rows = [
             (name, kind, _sensitivity(estimator.idata_, group, name, treatment))
             for kind, group in (("prior", "log_prior"), ("likelihood", "log_density"))
