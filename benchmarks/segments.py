@@ -1,6 +1,6 @@
 """Segments that share a population: the errors and coverage of a fit, and its time.
 
-    python benchmarks/segments.py study [--replications 800] [--output docs/_data]
+    python benchmarks/segments.py study [--replications 400] [--output docs/_data]
     python benchmarks/segments.py speed [--rows 10_000_000] [--output docs/_data]
 
 ``study`` simulates experiments in G segments of unequal sizes and uptakes, whose effects are
@@ -368,7 +368,7 @@ def main() -> None:
     """Run one of the two and write its table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["study", "speed"])
-    parser.add_argument("--replications", type=int, default=800)
+    parser.add_argument("--replications", type=int, default=400)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--output", type=Path)
