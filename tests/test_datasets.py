@@ -15,6 +15,7 @@ from skbayesiv.datasets import (
     fetch_push_experiment,
     load_push_experiment,
     make_noncompliance,
+    make_segments,
 )
 
 ORIGINAL = Path(__file__).parents[2] / "shared" / "data" / "app_engagement_push.csv"
@@ -383,3 +384,99 @@ class TestNoncompliance:
     def test_parameters_are_checked(self, options, message):
         with pytest.raises(ValueError, match=message):
             make_noncompliance(**options)
+
+
+class TestSegments:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"confounding": -0.9, "noise": 3.0, "effect": -3.0},
+            {"effect_sd": 0.0, "assignment": 0.2},
+            {"slope": 2.0, "compliance": (0.9, 1.0)},
+        ],
+        ids=str,
+    )
+    def test_wald_ratio_of_each_segment_meets_its_effect(self, options):
+        sim = make_segments(5, 200_000, random_state=0, as_frame=True, **options)
+        assert list(sim.effects.index) == sorted(sim.frame["segment"].unique())
+        for label in sim.effects.index:
+            y, t, z = sim.frame.loc[sim.segments == label, ["y", "t", "z"]].to_numpy().T
+            coef, error = iv(y, [t], [z])
+            assert error[1] < 0.2
+            assert abs(coef[1] - sim.effects[label]) < 3.5 * error[1]
+
+    def test_population(self):
+        sim = make_segments(5000, 5000, effect=2.0, effect_sd=0.5, slope=1.5, random_state=1)
+        income = sim.segment_covariates["income"]
+        slope, mean = np.polyfit(income, sim.effects, 1)
+        assert (mean, slope) == pytest.approx((2.0, 1.5), abs=0.03)
+        assert (sim.effects - mean - slope * income).std() == pytest.approx(0.5, abs=0.02)
+        assert (sim.compliance.min(), sim.compliance.max()) == pytest.approx((0.3, 0.8), abs=0.01)
+        assert sim.effect == 2.0
+
+    def test_income_moves_no_effect_by_default(self):
+        sim = make_segments(5000, 5000, random_state=2)
+        correlation = np.corrcoef(sim.segment_covariates["income"], sim.effects)[0, 1]
+        assert abs(correlation) < 0.05
+
+    def test_shares(self):
+        sim = make_segments(20, 200_000, assignment=0.3, random_state=3, as_frame=True)
+        assert not sim.t[sim.z == 0].any()
+        assert sim.z.mean() == pytest.approx(0.3, abs=0.005)
+        own = sim.frame[sim.z == 1].groupby("segment")["t"]
+        np.testing.assert_array_less(
+            (own.mean() - sim.compliance).abs(), 4 * np.sqrt(0.25 / own.size())
+        )
+        assert own.size().max() > 5 * own.size().min()
+
+    def test_intercepts_differ_and_taste_confounds(self):
+        sim = make_segments(20, 100_000, random_state=4, as_frame=True)
+        untreated = sim.frame[sim.z == 0].groupby("segment")["y"].mean()
+        assert untreated.std() == pytest.approx(1.0, abs=0.4)
+        offered = sim.frame[sim.z == 1]
+        error = offered["y"] - sim.effects[offered["segment"]].to_numpy() * offered["t"]
+        by_treatment = error.groupby([offered["segment"], offered["t"]]).mean().unstack()
+        assert (by_treatment[1] > by_treatment[0]).all()
+
+    def test_every_segment_has_a_unit(self):
+        assert set(make_segments(50, 50, random_state=0).segments) == {
+            f"s{g:02d}" for g in range(1, 51)
+        }
+
+    def test_frame_and_arrays_are_the_same_rows(self):
+        arrays = make_segments(4, 100, random_state=0)
+        frames = make_segments(4, 100, random_state=0, as_frame=True)
+        assert list(frames.frame) == ["segment", "t", "z", "y"]
+        assert arrays.X is frames.X is arrays.frame is None
+        for key in ("t", "y", "z", "segments"):
+            assert isinstance(arrays[key], np.ndarray)
+            assert isinstance(frames[key], pd.Series)
+            np.testing.assert_array_equal(arrays[key], frames[key].to_numpy())
+        pd.testing.assert_series_equal(arrays.effects, frames.effects)
+        pd.testing.assert_frame_equal(arrays.segment_covariates, frames.segment_covariates)
+        assert frames.segment_covariates.index.equals(frames.effects.index)
+
+    def test_determinism(self):
+        sim = make_segments(random_state=0)
+        again = make_segments(random_state=np.random.RandomState(0))
+        for key in ("t", "y", "z", "segments", "effects"):
+            np.testing.assert_array_equal(sim[key], again[key])
+        assert not np.array_equal(sim.y, make_segments(random_state=1).y)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"n_segments": 0}, r"'n_segments' parameter of make_segments .* Got 0"),
+            ({"effect_sd": -1.0}, r"'effect_sd' parameter .* Got -1.0"),
+            ({"noise": 0.0}, r"'noise' parameter .* Got 0.0"),
+            ({"compliance": (0.8, 0.3)}, r"compliance must be \(low, high\) .* Got \(0.8, 0.3\)"),
+            ({"compliance": [0.5]}, r"compliance must be \(low, high\) .* Got \[0.5\]"),
+            ({"compliance": (0.5, float("nan"))}, r"compliance must be .* Got \(0.5, nan\)"),
+            ({"n_samples": 10}, r"n_segments must be at most n_samples \(10\).* Got 20"),
+        ],
+        ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+    )
+    def test_parameters_are_checked(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            make_segments(**options)
