@@ -277,19 +277,12 @@ class SegmentMethods(BayesianIV):
         for name, own in self.idata_.posterior.data_vars.items():
             part = found.by_segment if "segment" in own.dims else found.shared
             part[str(name)] = own.to_numpy().reshape(-1, *own.shape[2:])
-        if not self.moments_.columns.covariates:
-            found.by_segment |= self._of_no_covariates(len(found.shared["effect"]))
         if left := [name for name in NEEDED if name not in found.by_segment]:
             raise ValueError(
                 f"Draws of {left} were not kept, as there are more than 2e7 numbers of them: fit "
                 "with fewer draws or chains for what needs the draws of a segment."
             )
         return found
-
-    def _of_no_covariates(self, n_draws: int) -> Values:
-        """Coefficients of covariates where there are none, which a tree leaves out."""
-        shape = n_draws, len(self.segments_), 0
-        return {"gamma_y": np.empty(shape), "gamma_t": np.empty((*shape, self.n_treatments_))}
 
     @property
     def _weights(self) -> Array:
