@@ -56,6 +56,11 @@ DRAW = {
         covariates=["age", "income", "region", "device"],
         direct=True,
     ),
+    "SegmentForestDisplay": of_fit(plotting.SegmentForestDisplay, "segmented"),
+    "SegmentForestDisplay, some": of_fit(
+        plotting.SegmentForestDisplay, "segmented", max_segments=3, cost=2.0
+    ),
+    "EffectDisplay, segments": of_fit(plotting.EffectDisplay, "segmented"),
     "EffectDisplay": of_fit(plotting.EffectDisplay),
     "EffectDisplay, history": of_fit(plotting.EffectDisplay, "hierarchical"),
     "CorrelationDisplay": of_fit(plotting.CorrelationDisplay),

@@ -70,7 +70,14 @@ ELSEWHERE = {
     "EffectLikelihood": "`from_estimators` makes it of checked fits; see tests/models/history",
     "use_compilation_cache": "sets a folder of the whole process",
     **dict.fromkeys(
-        ["Borrowing", "ExclusionSensitivity", "ExperimentFits", "ExperimentReport"], MADE
+        [
+            "Borrowing",
+            "ExclusionSensitivity",
+            "ExperimentFits",
+            "ExperimentReport",
+            "SegmentReport",
+        ],
+        MADE,
     ),
     **dict.fromkeys(["MetaAnalysis", "diagnostics.CraggDonald", "diagnostics.EffectiveF"], MADE),
     **dict.fromkeys(["diagnostics.FirstStage", "diagnostics.InstrumentStrength"], MADE),

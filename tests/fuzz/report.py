@@ -20,7 +20,7 @@ from skbayesiv import (
     exclusion_sensitivity,
     experiment_report,
 )
-from skbayesiv.datasets import load_push_experiment, make_noncompliance
+from skbayesiv.datasets import load_push_experiment, make_noncompliance, make_segments
 from skbayesiv.metrics import log_predictive_density, log_predictive_density_scorer
 
 POSTERIORS = {
@@ -178,21 +178,25 @@ def exclusion(rng):
     )
 
 
-SIMULATION = sorted(argument_names(make_noncompliance) - {"n_samples", "n_covariates"})
+SIMULATIONS = {
+    function: sorted(argument_names(function) - {"n_samples", "n_covariates", "n_segments"})
+    for function in (make_noncompliance, make_segments)
+}
 
 
 def dataset(rng):
-    """make_noncompliance and load_push_experiment with odd options."""
-    if rng.random() < 0.2:
+    """Simulations and load_push_experiment with odd options."""
+    kind = rng.random()
+    if kind < 0.2:
         options = {name: odd(rng, True) for name in ("as_frame", "return_X_t_y_z")}
         function = load_push_experiment
     else:
-        options = {choose(rng, SIMULATION): odd(rng) for _ in range(2)}
+        function = make_noncompliance if kind < 0.7 else make_segments
+        options = {choose(rng, SIMULATIONS[function]): odd(rng) for _ in range(2)}
         # scikit-learn's own check of a type does not know these.
         strange = Fraction | Decimal | np.timedelta64
         options = {k: v for k, v in options.items() if not isinstance(v, strange)}
         options |= {"n_samples": 50, "random_state": seed(rng)}
-        function = make_noncompliance
     return Case(
         f"datasets.{function.__name__}",
         lambda: function(**copy.copy(options)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
-from experiments import QUICK
+from experiments import QUICK, in_segments
 
 from skbayesiv import BayesianIV, HierarchicalBayesianIV, TwoStageLS
 from skbayesiv.datasets import load_push_experiment
@@ -35,6 +35,14 @@ def hierarchical(base):
     """With five earlier experiments."""
     est = HierarchicalBayesianIV(EFFECTS, ERRORS, random_state=0)
     return est.fit_moments(base.moments_)
+
+
+@pytest.fixture(scope="session")
+def segmented():
+    """Six segments, in the last of which nobody was treated."""
+    rows = in_segments()
+    est = HierarchicalBayesianIV(random_state=0, target_accept=0.9, check=False)
+    return est.fit(None, rows["t"], rows["y"], z=rows["z"], segments=rows["segments"])
 
 
 @pytest.fixture(scope="session")

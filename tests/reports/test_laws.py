@@ -19,6 +19,7 @@ from skbayesiv._reports.borrowing import Borrowing
 from skbayesiv._reports.diagnosis import Diagnosis
 from skbayesiv._reports.exclusion import ExclusionSensitivity
 from skbayesiv._reports.meta_analysis import EffectSummary
+from skbayesiv._reports.segments import SegmentReport
 from skbayesiv.diagnostics import complier_effects, whose_effect
 from skbayesiv.diagnostics._report import Report
 
@@ -71,6 +72,25 @@ REPORTS = [
     ),
 ]
 REPORTS += [
+    SegmentReport(
+        treatment="<b>",
+        given="Covariates: none",
+        table=pd.DataFrame({"rows": [10.0], "F": [3.0], "effect": [1.0]}, index=["<b>"]),
+        effect=EFFECT,
+        mean_effect=EFFECT,
+        sigma_median=0.5,
+        sigma_lower=0.1,
+        sigma_upper=1.0,
+        heterogeneity=Heterogeneity(q=1.0, dof=1, p_value=0.3, i2=0.0),
+        cost=0.5,
+        rope=(-0.1, 0.1),
+        one_effect=0.2,
+        within=0.5,
+        policies=pd.DataFrame({"expected gain": [0.5]}, index=["treat all"]),
+        slopes=PER_TREATMENT,
+        silent={"<b>": "it has 1 row"},
+        weak=("<b>",),
+    ),
     WHOSE,
     WHOSE.weighting,
     WHOSE.cross_effects,
