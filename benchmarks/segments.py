@@ -78,6 +78,19 @@ HEADER = [
     "sigma_above_error",
 ]
 
+READ = [
+    "segments",
+    "spread of effects",
+    "MSE alone / pooled",
+    "MSE one effect / pooled",
+    "coverage, pooled",
+    "alone",
+    "one effect",
+    "of sigma_t_bar",
+    "of beta_t_bar",
+    "of the compliers' average",
+]
+
 COLUMNS = Columns((), ("z",), ("t",), "y")
 PLACES = {"treatment": "t", "instruments": "z", "covariates": "x"}
 
@@ -364,6 +377,33 @@ def write(path: Path, rows: list[Sequence[str]]) -> None:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
+def for_readers(rows: list[Sequence[str]]) -> list[Sequence[str]]:
+    """One line of the table for each cell, with the Monte Carlo errors of coverages."""
+    found: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
+    for row in rows[1:]:
+        named = dict(zip(rows[0], row, strict=True))
+        key = (named["segments"], named["sigma"], named["likelihood"])
+        found.setdefault(key, {})[named["method"]] = named
+    out: list[Sequence[str]] = [READ]
+    for (groups, sigma, likelihood), own in found.items():
+        if len(own) < len(METHODS):
+            continue
+        pooled, alone, one = (own[method] for method in METHODS)
+        kind = groups if likelihood == "normal" else f"{groups}, {likelihood}"
+        covered = [_cover(pooled, "coverage"), alone["coverage"], one["coverage"]]
+        more = [_cover(pooled, f"{name}_coverage") for name in ("sigma", "mean", "average")]
+        ratios = [f"{float(part['ratio']):.2g}" for part in (alone, one)]
+        out.append([kind, sigma, *ratios, *covered, *more])
+    return out
+
+
+def _cover(named: dict[str, str], name: str) -> str:
+    """Coverage with its Monte Carlo error, if it is defined."""
+    if not named[name]:
+        return ""
+    return f"{float(named[name]):.3f} ({float(named[f'{name}_error']):.3f})"
+
+
 def main() -> None:
     """Run one of the two and write its table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -386,6 +426,8 @@ def main() -> None:
         rows.append(row)
         if options.output:
             write(options.output / name, rows)
+            if options.what == "study":
+                write(options.output / "segments_table.csv", for_readers(rows))
 
 
 if __name__ == "__main__":
