@@ -107,11 +107,13 @@ class HierarchicalBayesianIV(SegmentMethods):
     beta_t_bar_loc : float or array-like of shape (K,), default=0.0
     beta_t_bar_scale : float, array-like of shape (K,) or "auto", default="auto"
         Normal prior of the mean effect. "auto" is 2.5 times the root of the earlier effects'
-        mean square plus their squared error, averages weighted by precision.
+        mean square plus their squared error, averages weighted by precision. With segments it is
+        2.5 sd y / sd t of all rows.
     sigma_t_bar_scale : float, array-like of shape (K,) or "auto", default="auto"
         Scale of the prior of the effects' standard deviation. "auto" is the root of the earlier
         effects' variance plus their squared error, averages weighted by precision. One experiment
-        far more precise than all others decides it: then give a number.
+        far more precise than all others decides it: then give a number. With segments it is
+        sd y / sd t of all rows.
     sigma_t_bar_prior : {"half-cauchy", "half-normal", "half-t"}, default="half-cauchy"
         "half-t" has 3 degrees of freedom.
     robust_weight : float, default=0.0
@@ -128,8 +130,7 @@ class HierarchicalBayesianIV(SegmentMethods):
         other segments may be there, for predictions.
     delta_scale : float, array-like of shape (M,) or (M, K), or "auto", default="auto"
         Prior standard deviation of delta, in units of the effect per unit of a segment covariate.
-        "auto" is 2.5 times the scale of sigma_t_bar's prior, per standard deviation of the
-        covariate.
+        "auto" is the scale of sigma_t_bar's prior per standard deviation of the covariate.
     intercept_y_loc, intercept_y_scale, intercept_t_loc, intercept_t_scale
     beta_t_loc, beta_t_scale
         The vague prior of the effect: used with `robust_weight`, and when there is no history.

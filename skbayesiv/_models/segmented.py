@@ -9,11 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from skbayesiv._columns import Columns
 from skbayesiv._data.arrays import as_numbers
 from skbayesiv._data.identified import check_identified, without_effect
 from skbayesiv._data.moments import Moments
-from skbayesiv._data.standardised import standardise
+from skbayesiv._data.standardised import Standardised, standardise
 from skbayesiv._data.sums import Sums
 from skbayesiv._linear.least_squares import check_relevant
 from skbayesiv._models.build import LIKELIHOODS, check_sums
@@ -118,7 +117,7 @@ def build_segmented(parameters: SegmentedParameters, groups: Mapping[Any, Sums])
             f"and y that is not fitted exactly; got none, as {_reasons(silent)}."
         )
     models = tuple(kind.build(parameters, sums[g], whole) for g in speaking)
-    population = build_population(parameters, names, total.columns, models)
+    population = build_population(parameters, names, whole)
     return SegmentedDesign(names, moments, models, speaking, population, silent)
 
 
@@ -140,15 +139,16 @@ def why_silent(parameters: PriorParameters, sums: Sums) -> str:
 
 
 def build_population(
-    parameters: SegmentedParameters,
-    names: tuple[str, ...],
-    columns: Columns,
-    models: tuple[Any, ...],
+    parameters: SegmentedParameters, names: tuple[str, ...], whole: Standardised
 ) -> Population:
-    """Hyper-priors, earlier experiments and covariates of segments."""
-    found = [model.two_stage() for model in models]
-    beside = np.array([own.effects for own in found]), np.array([own.std_errors for own in found])
-    history = build_history(parameters, columns.treatments, beside)
+    """Hyper-priors, earlier experiments and covariates of segments.
+
+    "auto" scales are those of all rows: 2.5 sd y / sd t of beta_t_bar, as of one effect, and
+    sd y / sd t of sigma_t_bar.
+    """
+    columns = whole.columns
+    unit = whole.sd[columns.y] / whole.sd[columns.t]
+    history = build_history(parameters, columns.treatments, (AUTO_WIDTH * unit, unit))
     assert history is not None
     _check_history(history, names)
     features = Features.read(parameters.segment_covariates)
@@ -160,7 +160,7 @@ def build_population(
             f"segment_covariates must vary over the segments; got the same value of {constant} "
             "for all of them."
         )
-    auto = AUTO_WIDTH * history.sigma_scale / spread[:, None]
+    auto = history.sigma_scale / spread[:, None]
     shape = (w.shape[1], len(columns.treatments))
     given = parameters.delta_scale
     if not isinstance(given, str) and np.ndim(given) == 1:

@@ -156,7 +156,7 @@ class HistoryParameters(Protocol):
 def build_history(
     parameters: HistoryParameters,
     treatments: Sequence[str] | None = None,
-    beside: tuple[Array, Array] | None = None,
+    auto: tuple[Array, Array] | None = None,
 ) -> History | None:
     """History of an estimator, None without earlier effects; "auto" scales come from these.
 
@@ -165,14 +165,14 @@ def build_history(
     parameters : HistoryParameters
     treatments : sequence of str, optional
         Those of the current experiment; by default those that `effects` names.
-    beside : (effects, std_errors), each of shape (G, K), optional
-        Of segments of the current experiment that share the population. They count for the "auto"
-        scales, and there need be no earlier effects.
+    auto : (scale, spread), each of shape (K,), optional
+        "auto" scales of beta_t_bar and sigma_t_bar where others share the population, such as
+        segments of the rows. There need be no earlier effects then.
     """
-    if beside is not None and _is_empty(parameters.effects) and _is_empty(parameters.std_errors):
+    if auto is not None and _is_empty(parameters.effects) and _is_empty(parameters.std_errors):
         assert treatments is not None
         none, names = np.empty((0, len(treatments))), tuple(treatments)
-        return _history(parameters, none, none, (), names, beside)
+        return _history(parameters, none, none, (), names, auto)
     if _is_empty(parameters.effects) and _is_empty(parameters.std_errors):
         return None
     if treatments is not None and not len(treatments):
@@ -186,7 +186,7 @@ def build_history(
         raise ValueError(
             f"effects must measure every treatment in some experiment; got none for {unknown}."
         )
-    return _history(parameters, b, s, names, treatments, beside)
+    return _history(parameters, b, s, names, treatments, auto or automatic_scales(b, s))
 
 
 def _history(
@@ -195,12 +195,11 @@ def _history(
     s: Array,
     names: tuple[str, ...],
     treatments: tuple[str, ...],
-    beside: tuple[Array, Array] | None,
+    auto: tuple[Array, Array],
 ) -> History:
     """History of checked effects, with hyper-priors."""
     k = (len(treatments),)
-    found = (b, s) if beside is None else (np.vstack([b, beside[0]]), np.vstack([s, beside[1]]))
-    scale, spread = automatic_scales(*found)
+    scale, spread = auto
     loc = finite_or_auto(parameters.beta_t_bar_loc, "beta_t_bar_loc", k, 0.0)
     width = positive_or_auto(parameters.beta_t_bar_scale, "beta_t_bar_scale", k, scale)
     apart = positive_or_auto(parameters.sigma_t_bar_scale, "sigma_t_bar_scale", k, spread)

@@ -24,20 +24,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skbayesiv._models.parts.small_matrices import total
+from skbayesiv._models.parts.small_matrices import (
+    Matrix,
+    cholesky,
+    log_determinant,
+    solve_lower,
+    solve_transposed,
+    total,
+)
 from skbayesiv._models.segments.population import PopulationArrays, log_population
 
-STEPS = (4, 6, 8, 12)  # and twice these, and so on
+TINY, LEAST = 1e-12, 0.02
+STEPS = (4, 5, 6, 7)  # and twice these, and so on
 
 
 def bucket(n_segments: int) -> int:
     """Number of segments that a program is compiled for."""
     size = 1
-    while True:
-        for step in STEPS:
-            if n_segments <= step * size:
-                return step * size
-        size *= 4
+    while STEPS[-1] * size < n_segments:
+        size *= 2
+    return next(step * size for step in STEPS if step * size >= n_segments)
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,12 @@ class SegmentedArrays(NamedTuple):
     centre: Any  # (G, 1, d) of the coordinates
     factor: Any  # (G, 1, d, d), lower triangular
     population: PopulationArrays
-    hyper_centre: Any  # (H,) of beta_t_bar, log sigma_t_bar, delta
-    hyper_scale: Any  # (H,)
+    spread_centre: Any  # (K,) of log sigma_t_bar
+    spread_scale: Any  # (K,)
+    alone: Any  # (G, 1, K) effects of the segments by themselves, roughly
+    alone_variance: Any  # (G, 1, K)
+    slope: Any  # (G, 1, K, d) of E[beta | u] in the standard coordinates
+    effect: Any  # (G, 1, K, 4) E[beta | u] at the centre, first guess of its mean; variances
 
 
 class Hyper(NamedTuple):
@@ -84,15 +94,53 @@ class Hyper(NamedTuple):
     slopes: list[list[Any]]
 
 
-def hyper(shape: SegmentedShape, v: Any, arrays: SegmentedArrays) -> Hyper:
-    """Coordinates of the population, from all coordinates v (dim, ...)."""
-    k, at = shape.segment.n_treatments, shape.inner
-    values = [
-        arrays.hyper_centre[i] + arrays.hyper_scale[i] * v[at + i]
-        for i in range((2 + shape.n_features) * k)
+def hyper(shape: SegmentedShape, v: Any, arrays: SegmentedArrays, xp: Any) -> tuple[Hyper, Any]:
+    """Coordinates of the population, from all coordinates v (dim, N), and the log Jacobian.
+
+    Given the spread, beta_t_bar and delta are written as their mean plus a root of their covariance
+    times standard coordinates, as they would be if the segments' effects were estimated by normal
+    summaries: however wide or narrow the spread, these are close to standard normal.
+    """
+    n_treatments, width, at = shape.segment.n_treatments, 1 + shape.n_features, shape.inner
+    bar, log_sigma, slopes, log_jacobian = [], [], [], 0.0
+    for k in range(n_treatments):
+        spread = arrays.spread_centre[k] + arrays.spread_scale[k] * v[at + k]
+        first = at + n_treatments + k * width
+        white = [v[first + i] for i in range(width)]
+        mean, factor = _coefficients(k, spread, arrays, xp)
+        off = solve_transposed(factor, white)
+        values = [m + o for m, o in zip(mean, off, strict=True)]
+        log_jacobian = log_jacobian - 0.5 * log_determinant(factor, xp)
+        bar.append(values[0])
+        log_sigma.append(spread)
+        slopes.append(values[1:])
+    return Hyper(bar, log_sigma, [list(row) for row in zip(*slopes, strict=True)]), log_jacobian
+
+
+def _coefficients(
+    k: int, log_sigma: Any, arrays: SegmentedArrays, xp: Any
+) -> tuple[list[Any], Matrix]:
+    """Mean of (beta_t_bar, delta) of a treatment given the spread, and the root of its precision.
+
+    By the segments' normal summaries and the earlier experiments.
+    """
+    shared = arrays.population
+    m = range(1 + shared.features.shape[1])
+    weight = arrays.known / (xp.exp(2.0 * log_sigma) + arrays.alone_variance[..., k])
+    columns = [1.0, *(shared.features[:, i, None] for i in range(len(m) - 1))]
+    prior = [shared.scale[k], *(shared.slope_scale[i, k] for i in range(len(m) - 1))]
+    pull = weight * arrays.alone[..., k]
+    precision = [
+        [(weight * columns[a] * columns[b]).sum(0) + (a == b) * prior[a] ** -2.0 for b in m]
+        for a in m
     ]
-    slopes = [values[(2 + m) * k : (3 + m) * k] for m in range(shape.n_features)]
-    return Hyper(values[:k], values[k : 2 * k], slopes)
+    right = [(pull * columns[a]).sum(0) for a in m]
+    past = shared.earlier.of_treatment(k).sums(log_sigma, xp)
+    precision[0][0] = precision[0][0] + past.total
+    prior_pull = shared.loc[k] * (prior[0] ** -2.0 + past.total)
+    right[0] = right[0] + prior_pull + past.pull
+    factor = cholesky(precision, xp)
+    return solve_transposed(factor, solve_lower(factor, right)), factor
 
 
 def effect_priors(given: Hyper, features: Any, xp: Any) -> tuple[list[Any], list[Any]]:
@@ -115,7 +163,7 @@ def coordinates(
     precision: list[Any],
     xp: Any,
 ) -> tuple[list[Any], Any, list[Any]]:
-    """Coordinates of the segments, (G, ...) each, from all coordinates v (dim, ...).
+    """Coordinates of the segments, (G, N) each, from all coordinates v (dim, N).
 
     Returns
     -------
@@ -126,15 +174,40 @@ def coordinates(
         The coordinates as they are in v.
     """
     d, g = shape.segment.dim, shape.n_segments
-    tail = v.shape[1:] or (1,)
-    white = list(xp.moveaxis(v[: shape.inner].reshape((g, d, *tail)), 1, 0))
+    white = list(xp.moveaxis(v[: shape.inner].reshape((g, d, -1)), 1, 0))
     if shape.segment.samples_effects:
         return *_given_population(white, arrays, loc, precision, xp), white
+    moved, log_jacobian = _moved(white, arrays, loc, precision, xp)
     u = [
-        arrays.centre[..., i] + total(arrays.factor[..., i, j] * white[j] for j in range(i + 1))
+        arrays.centre[..., i] + total(arrays.factor[..., i, j] * moved[j] for j in range(i + 1))
         for i in range(d)
     ]
-    return u, 0.0, white
+    return u, log_jacobian, white
+
+
+def _moved(
+    white: list[Any], arrays: SegmentedArrays, loc: list[Any], precision: list[Any], xp: Any
+) -> tuple[list[Any], Any]:
+    """Standard coordinates, moved to where the population takes them from the first guess of it.
+
+    With E[beta | u] linear in the coordinates, of slope w, and normal, another prior of the effect
+    adds e w w' to their precision, e = 1 / D - 1 / D_0, with D the variance of the prior mean
+    about E[beta | u], and pulls their mean along w.
+    """
+    x, log_jacobian = white, 0.0
+    for k, (mean, sharp) in enumerate(zip(loc, precision, strict=True)):
+        w = [arrays.slope[..., k, i] for i in range(len(white))]
+        b, first, variance = (arrays.effect[..., k, i] for i in range(3))
+        known = arrays.effect[..., k, 3]  # the variance but for that of the first guess
+        q = total(value * value for value in w) + TINY
+        now = known + 1.0 / sharp
+        s = xp.maximum(1.0 + (1.0 / now - 1.0 / variance) * q, LEAST)
+        shift = ((mean - b) / now - (first - b) / variance) / s
+        along = total(value * own for value, own in zip(w, x, strict=True))
+        step = (1.0 / xp.sqrt(s) - 1.0) / q * along + shift
+        x = [own + value * step for value, own in zip(w, x, strict=True)]
+        log_jacobian = log_jacobian - 0.5 * xp.log(s)
+    return x, log_jacobian
 
 
 def _given_population(
@@ -153,11 +226,12 @@ def _given_population(
 
 def log_density(shape: SegmentedShape, v: Any, arrays: SegmentedArrays, xp: Any) -> Any:
     """Log posterior density of the coordinates v (dim,) or, under NumPy, (dim, N)."""
-    given = hyper(shape, v, arrays)
+    wide = v.reshape((v.shape[0], -1))
+    given, log_jacobian = hyper(shape, wide, arrays, xp)
     loc, precision = effect_priors(given, arrays.population.features, xp)
-    u, log_jacobian, white = coordinates(shape, v, arrays, loc, precision, xp)
-    own = shape.given_prior(shape.segment, u, arrays.segments, loc, precision, xp) + log_jacobian
+    u, inner, white = coordinates(shape, wide, arrays, loc, precision, xp)
+    own = shape.given_prior(shape.segment, u, arrays.segments, loc, precision, xp) + inner
     filling = -0.5 * total(value * value for value in white)
-    found = xp.where(arrays.known > 0.0, own, filling).sum(0)
-    shared = log_population(shape.sigma_bar_prior, *given, arrays.population, xp)
-    return (found if v.shape[1:] else found[0]) + shared
+    found = xp.where(arrays.known > 0.0, own, filling).sum(0) + log_jacobian
+    found = found + log_population(shape.sigma_bar_prior, *given, arrays.population, xp)
+    return found if v.ndim > 1 else found[0]

@@ -14,7 +14,9 @@ from skbayesiv._models.segments.density import SegmentedArrays, SegmentedShape, 
 from skbayesiv._models.segments.place import place
 from skbayesiv._models.segments.population import Population, population_arrays
 from skbayesiv._sampling.stack import stacked
-from skbayesiv._typing import Codes
+from skbayesiv._typing import Array, Codes
+
+SPREAD = 0.5  # of log sigma_t_bar, roughly
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +74,23 @@ class SegmentedDesign:
             scaled.history.kind,
             one.given_prior,
         )
-        dim = one.shape.dim
         arrays = SegmentedArrays(
             segments=stacked([*(model.arrays for model in self.models), *[one.arrays] * filled]),
-            known=np.append(np.ones(len(self.models)), np.zeros(filled))[:, None],
-            centre=np.concatenate([at.centre, np.zeros((filled, dim))])[:, None],
-            factor=np.concatenate([at.factor, np.tile(np.eye(dim), (filled, 1, 1))])[:, None],
+            known=_filled(np.ones(len(self.models)), filled),
+            centre=_filled(at.centre, filled),
+            factor=_filled(at.factor, filled, 1.0),
             population=population_arrays(scaled, length),
-            hyper_centre=at.hyper_centre,
-            hyper_scale=at.hyper_scale,
+            spread_centre=at.log_spread,
+            spread_scale=np.full(len(at.log_spread), SPREAD),
+            alone=_filled(at.alone, filled),
+            alone_variance=_filled(at.variance, filled, 1.0),
+            slope=_filled(at.slope, filled),
+            effect=_filled(at.effect, filled, 1.0),
         )
         return shape, arrays
+
+
+def _filled(values: Array, more: int, value: float = 0.0) -> Array:
+    """Arrays (G, 1, ...) of segments, and of those that only fill up."""
+    filling = np.full((more, *values.shape[1:]), value)
+    return np.concatenate([values, filling])[:, None]

@@ -78,7 +78,7 @@ def _split(design: SegmentedDesign, position: Array) -> tuple[Values, Array, Arr
     """
     shape, arrays = design.problem
     v, unit, g = position.T, design.first.effect_unit, len(design.models)
-    given = hyper(shape, v, arrays)
+    given, _ = hyper(shape, v, arrays, np)
     prior = effect_priors(given, arrays.population.features, np)
     u, _, _ = coordinates(shape, v, arrays, *prior, np)
     shared = {

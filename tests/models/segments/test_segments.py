@@ -92,8 +92,8 @@ def same(a, b):
 def test_programs_are_shared_between_numbers_of_segments():
     sizes = [bucket(n) for n in range(1, 3000)]
     assert all(size >= n for n, size in enumerate(sizes, 1))
-    assert all(size <= max(4, 1.5 * n + 1) for n, size in enumerate(sizes, 1))
-    assert len(set(sizes)) < 25
+    assert all(size <= max(4, 1.25 * n) for n, size in enumerate(sizes, 1))
+    assert len(set(sizes)) <= 40
 
 
 @every
