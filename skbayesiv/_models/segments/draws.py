@@ -22,7 +22,7 @@ from skbayesiv._models.segments.density import coordinates, effect_priors, hyper
 from skbayesiv._models.segments.design import SegmentedDesign
 from skbayesiv._typing import Array, Values
 
-AT_ONCE = 1 << 19  # draws of segments
+AT_ONCE = 1 << 14  # draws of segments
 SHARED = frozenset({"beta_t_bar", "sigma_t_bar", "delta", "beta_j", "effect"})
 THROUGH = ("intercept_t", "beta_z", "gamma_t")
 

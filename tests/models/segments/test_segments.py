@@ -24,7 +24,13 @@ from skbayesiv._models.normal.pymc_sampling import _covariance_values
 from skbayesiv._models.parts.intercepts import at_means
 from skbayesiv._models.sampling import sample_model
 from skbayesiv._models.segmented import build_segmented
-from skbayesiv._models.segments.density import bucket, log_density
+from skbayesiv._models.segments.density import (
+    bucket,
+    coordinates,
+    effect_priors,
+    hyper,
+    log_density,
+)
 from skbayesiv._models.segments.model import SegmentedModel
 from skbayesiv._models.segments.population import log_population, population_arrays
 from skbayesiv._sampling.target import Settings
@@ -112,6 +118,29 @@ def test_jax_and_numpy_have_one_density(name):
     ends = log_density(target.shape, pairs, target.arrays, np)
     differences = (ends[: len(v)] - ends[len(v) :]) / 2e-5
     assert np.allclose(slope, differences, rtol=1e-4, atol=1e-3)
+
+
+@every
+def test_jacobians_are_those_of_the_coordinates(name):
+    """Log determinants of the map from coordinates, by differences, up to a constant."""
+    shape, arrays = fitted(name).design.problem
+    v = np.random.default_rng(1).normal(size=(shape.dim, 3))
+    at = [*range(3 * shape.segment.dim), *range(shape.inner, shape.dim)]  # three segments of more
+
+    def image(v):
+        given, outer = hyper(shape, v, arrays, np)
+        prior = effect_priors(given, arrays.population.features, np)
+        u, inner, _ = coordinates(shape, v, arrays, *prior, np)
+        slopes = [value for row in given.slopes for value in row]
+        values = [*np.stack(u, axis=1)[:3].reshape(-1, v.shape[1])]
+        inner = np.broadcast_to(inner, (len(arrays.known), v.shape[1]))
+        return np.array([*values, *given.bar, *given.log_sigma, *slopes]), outer + inner[:3].sum(0)
+
+    step, found = 1e-5 * np.eye(shape.dim)[:, at], []
+    for column in v.T:
+        ends = image(column[:, None] + step)[0] - image(column[:, None] - step)[0]
+        found.append(np.linalg.slogdet(ends / 2e-5)[1])
+    assert np.ptp(image(v)[1] - found) < 1e-5
 
 
 @every
