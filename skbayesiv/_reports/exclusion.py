@@ -147,8 +147,9 @@ def exclusion_sensitivity(
             f"varied; got {type(est).__name__}."
         )
     check_has_treatment(est)
-    if has_segments(est.idata_.posterior):
-        raise ValueError("est must be of one experiment; got a fit with segments.")
+    tree = est.idata_
+    if has_segments(tree.posterior) or "log_prior" not in tree.children:
+        raise ValueError("est must be of an experiment by itself; got a fit with segments.")
     check_level(level)
     c = est.moments_.columns
     at = treatment_position(treatment, c.treatments)

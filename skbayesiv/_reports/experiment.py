@@ -191,6 +191,11 @@ def experiment_report(
     """
     est = fitted_estimator(est)
     check_has_treatment(est)
+    if getattr(est, "_segmented", False):
+        raise ValueError(
+            "est must be of one experiment; got a fit with segments. Ask est.segment_report(), or "
+            "report one of them, est.segment(label)."
+        )
     bounds, costs = check_rope(rope), check_cost(cost, est.n_treatments_)
     check_level(level)
     rows = given_rows(est, X, t, y, z, sample_weight, clusters)

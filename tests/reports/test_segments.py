@@ -8,7 +8,12 @@ import pytest
 from experiments import QUICK, in_segments
 from scipy import stats
 
-from skbayesiv import HierarchicalBayesianIV, TwoStageLS
+from skbayesiv import (
+    HierarchicalBayesianIV,
+    TwoStageLS,
+    exclusion_sensitivity,
+    experiment_report,
+)
 
 LONGER = QUICK | {"draws": 1000, "tune": 1000, "target_accept": 0.9}
 
@@ -127,3 +132,12 @@ def test_many_segments_print_both_ends(est):
     report = many.fit(None, t, y, z=z, segments=labels).segment_report()
     assert "10 segments between them are left out" in str(report)
     assert len(report.to_frame()) == 40
+
+
+def test_reports_of_one_experiment_say_whom_to_ask(est):
+    with pytest.raises(ValueError, match=r"est\.segment_report\(\)"):
+        experiment_report(est)
+    for asked in (est, est.segment("s4")):
+        with pytest.raises(ValueError, match="an experiment by itself"):
+            exclusion_sensitivity(asked, [0.0, 0.1])
+    assert experiment_report(est.segment("s4")).to_frame() is not None
