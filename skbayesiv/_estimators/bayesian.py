@@ -34,6 +34,7 @@ from skbayesiv._models.parts.model import Model
 from skbayesiv._models.parts.posterior import Posterior
 from skbayesiv._models.parts.priors import LEARNED
 from skbayesiv._models.sampling import sample_model
+from skbayesiv._reports.fitted import effect_draws
 from skbayesiv._results.convergence import check_convergence
 from skbayesiv._results.tree import build_tree
 from skbayesiv._sampling.backends import BACKENDS
@@ -46,6 +47,18 @@ PROBABILITY = (
     'partial_fit must not be used with sample_weight_type="probability": the effective number of '
     "rows is that of all rows together. Fit to all of them."
 )
+
+
+def sums_of(moments: Moments, fourth_moments: FourthMoments | None, of: str = "") -> Sums:
+    """Checked moments and fourth-order sums of the same columns; `of` says of what in an error."""
+    if fourth_moments is not None:
+        check_fourth_moments(fourth_moments)
+        if fourth_moments.columns != moments.columns:
+            raise ValueError(
+                f"fourth_moments must be of the columns of moments, {moments.columns}; got "
+                f"{fourth_moments.columns}{of}."
+            )
+    return Sums(moments, fourth_moments)
 
 
 class BayesianIV(PosteriorMethods):
@@ -345,14 +358,7 @@ class BayesianIV(PosteriorMethods):
             sums with ``likelihood="gmm"``, rows with ``backend="pymc"``.
         """
         new = self._start_from(moments)
-        if fourth_moments is not None:
-            check_fourth_moments(fourth_moments)
-            if fourth_moments.columns != moments.columns:
-                raise ValueError(
-                    f"fourth_moments must be of the columns of moments, {moments.columns}; got "
-                    f"{fourth_moments.columns}."
-                )
-        new._fit_sums(Sums(moments, fourth_moments))
+        new._fit_sums(sums_of(moments, fourth_moments))
         new._check_interval()
         self.__dict__ = new.__dict__
         return self
@@ -427,15 +433,18 @@ class BayesianIV(PosteriorMethods):
                     "clusters must be passed with the rows (X, t, y, z); got clusters only."
                 )
             return self._model.to_pymc(self._rows)
-        self._validate_params()
-        t, y = second_is_outcome(t, y, z)
-        extra = {"sample_weight": sample_weight, "clusters": clusters}
-        data = read_rows(
-            X, y, t, z, **extra, roles=self._roles, finite=False, probability=self._probability
-        )
+        data = self._given(X, t, y, z, sample_weight=sample_weight, clusters=clusters)
         sums = read_sums(self, data)
         check_identified(sums.moments, fit_intercept=self.fit_intercept)
         return self._build_model(sums).to_pymc(data)
+
+    def _given(self, X: Any, t: Any, y: Any, z: Any, **extra: Any) -> IVData:
+        """Check rows that may be other than those of the fit."""
+        self._validate_params()
+        t, y = second_is_outcome(t, y, z)
+        return read_rows(
+            X, y, t, z, **extra, roles=self._roles, finite=False, probability=self._probability
+        )
 
     def _n_progress_steps(self) -> int:
         return n_subtasks(PIECES)
@@ -450,8 +459,8 @@ class BayesianIV(PosteriorMethods):
 
     def _effect_and_error(self) -> tuple[Array, Array]:
         check_is_fitted(self)
-        draws = self.idata_.posterior["beta_t"].to_numpy()
-        return draws.mean(axis=(0, 1)), draws.std(axis=(0, 1))
+        draws = effect_draws(self)
+        return draws.mean(axis=0), draws.std(axis=0)
 
     def _set_coefficients(self, values: dict[str, Array]) -> None:
         """Posterior means; products of coefficients are averaged over the draws."""

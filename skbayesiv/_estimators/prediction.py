@@ -154,7 +154,12 @@ class Predictor:
 
     def _new_rows(self, X: Any, t: Any, z: Any) -> tuple[Array, Array | None, Array | None]:
         """Check new rows and split them; t and z come from X in column mode."""
-        split = self._split(X)
+        return self._joined(self._split(X), X, t, z)
+
+    def _joined(
+        self, split: Regressors | None, X: Any, t: Any, z: Any
+    ) -> tuple[Array, Array | None, Array | None]:
+        """Check the other arguments against an X that was split."""
         check_index(X=X, t=t, z=z)
         if split is not None and split.t is not None:
             if t is not None or z is not None:
@@ -233,26 +238,11 @@ class Predictor:
         -------
         float
         """
-        from sklearn.metrics import r2_score
-
         check_is_fitted(self)
         x, instruments = self._score_rows(X, t, z)
-        y = check_outcome(y, x.shape[0])
-        if 0.0 < np.ptp(y) < 1.0 / LARGE:
-            raise ValueError(
-                f"y must differ by at least {1.0 / LARGE:g}, or its squares are no numbers; got "
-                f"{np.ptp(y):.6g}."
-            )
-        weight = check_weights(sample_weight, y.shape[0])
         intercept, coef = self._reduced_form()
         design = x if instruments is None else np.column_stack([instruments, x])
-        predicted = intercept + design @ coef
-        if np.abs(predicted).max() > LARGE:
-            raise ValueError(
-                "X and z must be near enough to the rows of the fit for a prediction whose square "
-                f"is a number; got one of {np.abs(predicted).max():.6g}."
-            )
-        return float(r2_score(y, predicted, sample_weight=weight))
+        return r2(y, intercept + design @ coef, sample_weight)
 
     def _score_rows(self, X: Any, t: Any, z: Any) -> tuple[Array, Array | None]:
         columns = self.treatment is not None
@@ -260,6 +250,25 @@ class Predictor:
             raise ValueError(f"score needs z: it is R^2 of E[y | X, z]. {NEED_ROUTING}")
         x, _, z = self._new_rows(X, t if columns else None, z)
         return x, z
+
+
+def r2(y: Any, predicted: Array, sample_weight: Any) -> float:
+    """R^2 of predictions of a checked outcome, with weights."""
+    from sklearn.metrics import r2_score
+
+    y = check_outcome(y, len(predicted))
+    if 0.0 < np.ptp(y) < 1.0 / LARGE:
+        raise ValueError(
+            f"y must differ by at least {1.0 / LARGE:g}, or its squares are no numbers; got "
+            f"{np.ptp(y):.6g}."
+        )
+    weight = check_weights(sample_weight, y.shape[0])
+    if np.abs(predicted).max() > LARGE:
+        raise ValueError(
+            "X and z must be near enough to the rows of the fit for a prediction whose square is a "
+            f"number; got one of {np.abs(predicted).max():.6g}."
+        )
+    return float(r2_score(y, predicted, sample_weight=weight))
 
 
 def _level(value: Any, name: str, width: int) -> Array:

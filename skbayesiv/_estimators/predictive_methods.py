@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from skbayesiv._data.rows import IVData, second_is_outcome
 from skbayesiv._estimators.batches import SumsEstimator
 from skbayesiv._estimators.call_forms import NEED_ROUTING
 from skbayesiv._models.parts.model import Model
+from skbayesiv._reports.fitted import effect_draws
 from skbayesiv._results.predictive import (
     NewRows,
     check_n_draws,
@@ -155,7 +157,7 @@ class PredictiveMethods(SumsEstimator):
         ----------
         X, z
             Rows to simulate y and t for; without them only the parameters are drawn, those that
-            have a proper prior. With ``likelihood="gmm"`` they must be None.
+            have a proper prior. With ``likelihood="gmm"``, or segments, they must be None.
         n_draws : int, default=500
         random_state : int, RandomState instance or None, default=None
 
@@ -174,7 +176,8 @@ class PredictiveMethods(SumsEstimator):
 
         generator = np.random.default_rng(_seed(random_state))
         values = self._model.prior_draws(n_draws, generator)
-        groups = {"prior": by_chain(values, 1, self._model.coords)}
+        by_segment = self._by_segment(values)
+        groups = {"prior": by_chain(values, 1, self._model.coords, by_segment=by_segment)}
         if rows is not None:
             simulated = simulate(values, rows, generator)
             groups["prior_predictive"] = by_chain(simulated, 1, self._model.coords, PREDICTIVE_DIMS)
@@ -216,6 +219,8 @@ class PredictiveMethods(SumsEstimator):
     def effect_interval(self, t0: Any = 0.0, t1: Any = None, level: float = 0.95) -> Array:
         """Equal-tailed posterior interval of the effect of moving the treatment from t0 to t1.
 
+        Of a fit with segments it is that of the average effect over the compliers, `effect_`.
+
         Parameters
         ----------
         t0, t1 : float or array-like of shape (K,)
@@ -226,7 +231,8 @@ class PredictiveMethods(SumsEstimator):
         -------
         ndarray of shape (2,), or (K, 2) for each treatment alone
         """
-        draws = self._draws(None)["beta_t"] @ self._steps(t0, t1).T
+        steps = self._steps(t0, t1)
+        draws = effect_draws(self) @ steps.T
         return np.asarray(np.quantile(draws, _tails(level), axis=0)).T
 
     def _predictive_std(self, x: Array, t: Array | None, z: Array | None) -> Array:
@@ -241,6 +247,10 @@ class PredictiveMethods(SumsEstimator):
         values = {str(name): posterior[name].to_numpy() for name in posterior.data_vars}
         values.setdefault("beta_t", np.empty((*values["cov"].shape[:2], 0)))
         return evenly_spaced(values, values["cov"].shape[0], n_draws)
+
+    def _by_segment(self, names: Collection[str]) -> Collection[str]:
+        """Variables that are there for each segment: none."""
+        return ()
 
     def _tree(self, group: str, values: Values) -> Any:
         import xarray as xr

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skbayesiv._data.checks import check_level, check_outcome, check_weights
-from skbayesiv._data.fourth_moments import FourthMoments, check_fourth_moments
+from skbayesiv._data.fourth_moments import FourthMoments
 from skbayesiv._data.moments import Moments, check_moments
 from skbayesiv._data.named import NamedFrame
-from skbayesiv._data.rows import IVData, read_rows, second_is_outcome
+from skbayesiv._data.rows import IVData
 from skbayesiv._data.segments import order_labels, read_segments, segment_codes
 from skbayesiv._data.sums import Sums
-from skbayesiv._estimators.bayesian import BayesianIV
+from skbayesiv._estimators.bayesian import BayesianIV, sums_of
 from skbayesiv._estimators.call_forms import treatment_form
+from skbayesiv._estimators.prediction import r2
 from skbayesiv._honesty.findings import warn_of
 from skbayesiv._honesty.segments import segment_findings
 from skbayesiv._models.build import sums_by_segment, warn_of_unused
@@ -30,8 +29,8 @@ from skbayesiv._models.segments.design import SegmentedDesign
 from skbayesiv._models.segments.draws import SHARED
 from skbayesiv._models.segments.model import SegmentedModel
 from skbayesiv._reports.segments import SegmentReport, effects_table, segment_report
-from skbayesiv._results.predictive import NewRows, check_n_draws, predictive_std
-from skbayesiv._results.tree import by_chain, segment_tree
+from skbayesiv._results.predictive import NewRows, predictive_std
+from skbayesiv._results.tree import segment_tree
 from skbayesiv._typing import Array, Codes, Values
 
 ONE_SEGMENT = (
@@ -39,8 +38,6 @@ ONE_SEGMENT = (
     "est.segment({label!r})."
 )
 EFFECTS = ("effect", "beta_t_bar", "sigma_t_bar", "delta", "beta_t")
-
-
 NEEDED = ("beta_t", "beta_z", "cov")
 
 
@@ -214,8 +211,9 @@ class SegmentMethods(BayesianIV):
         check_is_fitted(self)
         if not self._segmented:
             self._refuse_segments(segments)
-            mean = super().predict(X, t, z)
-            return super().predict(X, t, z, return_std=True) if return_std else mean
+            if return_std:
+                return super().predict(X, t, z, return_std=True)
+            return super().predict(X, t, z)
         rows = self._segment_rows(X, t, z, segments, unseen)
         mean = self._predicted(rows)
         return (mean, self._std_by_segment(rows)) if return_std else mean
@@ -227,22 +225,13 @@ class SegmentMethods(BayesianIV):
             design = np.column_stack([rows.z, rows.x])
             own = found.reduced_coef[rows.codes]
             return np.asarray(found.reduced_intercept[rows.codes] + (design * own).sum(axis=1))
-        assert rows.t is not None
         design = np.column_stack([rows.t, rows.x])
         mean = found.intercept[rows.codes] + (design * found.coef[rows.codes]).sum(axis=1)
-        return np.asarray(
-            mean + (self._instruments_at(rows) * found.direct[rows.codes]).sum(axis=1)
-        )
-
-    def _instruments_at(self, rows: SegmentRows) -> Array:
-        """Instruments of each row or, where they are not given, their means in all rows."""
-        if rows.z is not None:
-            return rows.z
-        mean = self.moments_.mean[self.moments_.columns.z]
-        return np.broadcast_to(mean, (len(rows.codes), len(mean)))
+        z = self._instruments(rows.z, len(rows.codes))
+        return np.asarray(mean + (z * found.direct[rows.codes]).sum(axis=1))
 
     def _std_by_segment(self, rows: SegmentRows) -> Array:
-        out, z = np.empty(len(rows.codes)), self._instruments_at(rows)
+        out, z = np.empty(len(rows.codes)), self._instruments(rows.z, len(rows.codes))
         for code in np.unique(rows.codes).tolist():
             at = rows.codes == code
             t = None if rows.t is None else rows.t[at]
@@ -321,7 +310,7 @@ class SegmentMethods(BayesianIV):
         if not isinstance(unseen, str) or unseen not in ("error", "population"):
             raise ValueError(f'unseen must be "error" or "population"; got {unseen!r}.')
         split = self._split(X)
-        x, t, z = self._new_rows(X, t, z)
+        x, t, z = self._joined(split, X, t, z)
         found = None if split is None else split.segments
         if segments is not None and found is not None:
             raise ValueError(
@@ -407,18 +396,14 @@ class SegmentMethods(BayesianIV):
         -------
         float
         """
-        from sklearn.metrics import r2_score
-
         check_is_fitted(self)
         if not self._segmented:
             self._refuse_segments(segments)
             return super().score(X, y, t=t, z=z, sample_weight=sample_weight)
         columns = self.treatment is not None
         rows = self._segment_rows(X, t if columns else None, z, segments, "error")
-        y = check_outcome(y, len(rows.codes))
-        weight = check_weights(sample_weight, len(y))
         predicted = self._predicted(SegmentRows(rows.x, None, rows.z, rows.codes, ()))
-        return float(r2_score(y, predicted, sample_weight=weight))
+        return r2(y, predicted, sample_weight)
 
     def segment(self, label: Any) -> Self:
         """Fit of one segment: what it says given all the others.
@@ -491,35 +476,6 @@ class SegmentMethods(BayesianIV):
             )
         return segment_report(self, cost, rope, treatment)
 
-    def effect_interval(self, t0: Any = 0.0, t1: Any = None, level: float = 0.95) -> Array:
-        """Equal-tailed posterior interval of the effect of moving the treatment from t0 to t1.
-
-        With segments it is that of the average effect over the compliers (`effect_`).
-
-        Parameters
-        ----------
-        t0, t1 : float or array-like of shape (K,)
-            By default from 0 to 1, each of several treatments alone.
-        level : float, default=0.95
-
-        Returns
-        -------
-        ndarray of shape (2,), or (K, 2) for each treatment alone
-        """
-        check_is_fitted(self)
-        if not self._segmented:
-            return super().effect_interval(t0, t1, level)
-        check_level(level)
-        draws = self.idata_.posterior["effect"].to_numpy()
-        moved = draws.reshape(-1, draws.shape[-1]) @ self._steps(t0, t1).T
-        return np.asarray(np.quantile(moved, [(1 - level) / 2, (1 + level) / 2], axis=0)).T
-
-    def _effect_and_error(self) -> tuple[Array, Array]:
-        if not self._segmented:
-            return super()._effect_and_error()
-        draws = self.idata_.posterior["effect"].to_numpy()
-        return draws.mean(axis=(0, 1)), draws.std(axis=(0, 1))
-
     def _draws(self, n_draws: int | None) -> Values:
         self._check_one("What needs the draws of all coefficients")
         return super()._draws(n_draws)
@@ -558,35 +514,12 @@ class SegmentMethods(BayesianIV):
             var_names = [name for name in EFFECTS if name in self.idata_.posterior]
         return super().summary(var_names, ci_prob, ci_kind, round_to)
 
-    def sample_prior_predictive(
-        self, X: Any = None, *, z: Any = None, n_draws: int = 500, random_state: Any = None
-    ) -> Any:
-        """Draw the parameters from their priors and, given rows, outcomes from these.
+    def _by_segment(self, names: Collection[str]) -> Collection[str]:
+        return set(names) - SHARED if self._segmented else ()
 
-        Parameters
-        ----------
-        X, z, n_draws, random_state
-            As in :meth:`BayesianIV.sample_prior_predictive`; X and z must be None with segments.
-
-        Returns
-        -------
-        xarray.DataTree
-            Groups ``prior`` and, given rows, ``prior_predictive``.
-        """
-        check_is_fitted(self)
-        if not self._segmented:
-            options = {"n_draws": n_draws, "random_state": random_state}
-            return super().sample_prior_predictive(X, z=z, **options)
-        if X is not None or z is not None:
-            self._check_one("sample_prior_predictive of rows")
-        check_n_draws(n_draws)
-        import xarray as xr
-
-        seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-        values = self._model.prior_draws(n_draws, np.random.default_rng(seed))
-        by_segment = values.keys() - SHARED
-        prior = by_chain(values, 1, self._model.coords, by_segment=by_segment)
-        return xr.DataTree.from_dict({"prior": prior})
+    def _predictive_rows(self, X: Any, t: Any, z: Any, given: str) -> NewRows:
+        self._check_one("What is predicted by draws")
+        return super()._predictive_rows(X, t, z, given)
 
     def _check_one(self, what: str) -> None:
         """Raise if there are segments."""
@@ -605,7 +538,6 @@ class SegmentMethods(BayesianIV):
         check_backend(self.backend)
         warn_of_unused(self)
         design = build_segmented(self, groups)
-        total = sum(design.moments, Moments.empty(design.moments[0].columns))
         self.segment_moments_ = {label: own.moments for label, own in groups.items()}
         labels = list(groups)
         self.segments_ = np.empty(len(labels), dtype=object)
@@ -613,7 +545,7 @@ class SegmentMethods(BayesianIV):
         by_name = dict(zip(design.names, labels, strict=True))
         self.silent_segments_ = {by_name[name]: reason for name, reason in design.silent.items()}
         self._segment_sums = dict(groups)
-        self._fit_model(SegmentedModel(design), Sums(total), rows)
+        self._fit_model(SegmentedModel(design), Sums(design.total), rows)
 
     def fit_moments(
         self,
@@ -638,9 +570,7 @@ class SegmentMethods(BayesianIV):
         Raises
         ------
         ValueError
-            If the moments are not finite, if their rows and columns do not identify the effect
-            or leave y no error, or if what the model needs is not among the sums: fourth-order
-            sums with ``likelihood="gmm"``.
+            As :meth:`BayesianIV.fit_moments`, and if no segment identifies an effect.
         """
         if not isinstance(moments, Mapping):
             if self.segments is not None:
@@ -688,20 +618,8 @@ class SegmentMethods(BayesianIV):
         if segments is None and self.segments is None:
             extra = {"sample_weight": sample_weight, "clusters": clusters}
             return super().to_pymc(X, t, y, z=z, **extra)
-        self._validate_params()
-        t, y = second_is_outcome(t, y, z)
-        data = read_rows(
-            X,
-            y,
-            t,
-            z,
-            sample_weight,
-            clusters,
-            roles=self._roles,
-            finite=False,
-            probability=self._probability,
-            segments=segments,
-        )
+        extra = {"sample_weight": sample_weight, "clusters": clusters, "segments": segments}
+        data = self._given(X, t, y, z, **extra)
         return SegmentedModel(build_segmented(self, sums_by_segment(self, data))).to_pymc(data)
 
     def _check_interval(self, data: IVData | NamedFrame | None = None) -> None:
@@ -774,14 +692,7 @@ def _check_groups(moments: Mapping[Any, Any], fourth: Any) -> dict[Any, Sums]:
             raise ValueError(
                 f"moments must be of the same columns: {columns}; got {own.columns} for {label!r}."
             )
-        more = None if fourth is None else fourth[label]
-        if more is not None:
-            check_fourth_moments(more)
-            if more.columns != columns:
-                raise ValueError(
-                    f"fourth_moments must be of the columns of moments, {columns}; got "
-                    f"{more.columns} for {label!r}."
-                )
+        sums = sums_of(own, None if fourth is None else fourth[label], f" for {label!r}")
         if own.n_rows:
-            groups[label] = Sums(own, more)
+            groups[label] = sums
     return groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,7 +17,13 @@ from skbayesiv._data.standardised import Standardised, standardise
 from skbayesiv._data.sums import Sums
 from skbayesiv._linear.least_squares import check_relevant
 from skbayesiv._models.build import LIKELIHOODS, check_sums
-from skbayesiv._models.history.table import History, HistoryParameters, build_history
+from skbayesiv._models.history.table import (
+    SHOWN,
+    History,
+    HistoryParameters,
+    build_history,
+    some_of,
+)
 from skbayesiv._models.parts.priors import (
     AUTO_WIDTH,
     PriorParameters,
@@ -27,8 +34,6 @@ from skbayesiv._models.segments.design import SegmentedDesign
 from skbayesiv._models.segments.population import Population
 from skbayesiv._sampling.backends import MANY, needs_rows
 from skbayesiv._typing import Array
-
-SHOWN = 5
 
 
 class SegmentedParameters(PriorParameters, HistoryParameters, Protocol):
@@ -63,10 +68,10 @@ class Features:
                 f"got {type(table).__name__}."
             )
         names = [str(label) for label in table.index]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        if twice := [name for name, times in Counter(names).items() if times > 1]:
             raise ValueError(
                 "segment_covariates must have one row for each segment; got more for "
-                f"{_some(twice)}."
+                f"{some_of(twice)}."
             )
         if not len(table.columns):
             raise ValueError("segment_covariates must have a column; got none.")
@@ -75,7 +80,7 @@ class Features:
             name for name, row in zip(names, values, strict=True) if np.isnan(row).any()
         ]:
             raise ValueError(
-                f"segment_covariates must not be missing; they are for {_some(missing)}."
+                f"segment_covariates must not be missing; they are for {some_of(missing)}."
             )
         if not np.isfinite(values).all():
             raise ValueError("segment_covariates must be finite; got infinite values.")
@@ -89,7 +94,7 @@ class Features:
         if missing := [name for name in names if name not in self.rows]:
             raise ValueError(
                 f"segment_covariates must have a row for each segment; got none for "
-                f"{_some(missing)}."
+                f"{some_of(missing)}."
             )
         return np.array([self.rows[name] for name in names])
 
@@ -192,21 +197,16 @@ def check_no_mixture(parameters: SegmentedParameters) -> None:
 def _check_history(history: History, names: tuple[str, ...]) -> None:
     if both := [name for name in names if name in history.names]:
         raise ValueError(
-            f"segments must not have names of earlier experiments; {_some(both)} are both. If the "
-            "experiment is of the same rows leave it out of effects, else rename it."
+            f"segments must not have names of earlier experiments; {some_of(both)} are both. If "
+            "the experiment is of the same rows leave it out of effects, else rename it."
         )
     if history.carried:
         weak = [history.names[j] for j in history.carried]
         raise ValueError(
-            f"likelihoods must be close to normal with segments; those of {_some(weak)} are not. "
+            f"likelihoods must be close to normal with segments; those of {some_of(weak)} are not. "
             "Give the moments of these experiments as segments of their own, fit_moments({name: "
             "moments}), or leave them out of effects."
         )
-
-
-def _some(values: list[str]) -> str:
-    rest = len(values) - SHOWN
-    return ", ".join(map(repr, values[:SHOWN])) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _reasons(silent: dict[str, str]) -> str:

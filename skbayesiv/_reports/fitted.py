@@ -136,7 +136,11 @@ def check_has_treatment(est: FittedIV) -> None:
 
 def effect_draws(est: FittedPosterior) -> Array:
     """Posterior draws of the effects, shape (N, K); with segments of the compliers' average."""
-    posterior = est.idata_.posterior
+    return effects_of(est.idata_.posterior)
+
+
+def effects_of(posterior: Any) -> Array:
+    """`effect_draws` of a group of draws."""
     name = "effect" if has_segments(posterior) else "beta_t"
     draws = posterior[name].to_numpy()
     return np.asarray(draws.reshape(-1, draws.shape[-1]))

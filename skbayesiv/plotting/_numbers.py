@@ -17,7 +17,7 @@ from skbayesiv._data.standardised import standardise
 from skbayesiv._honesty.segments import within_segments
 from skbayesiv._linear.two_stage import two_stage_effects
 from skbayesiv._reports.coefficients import interval_reach
-from skbayesiv._reports.fitted import has_segments
+from skbayesiv._reports.fitted import effects_of, has_segments
 from skbayesiv._sampling.libraries import load_jax
 from skbayesiv._typing import Array
 from skbayesiv.plotting._fitted import (
@@ -89,9 +89,7 @@ class Density:
 def effect_draws(est: FittedPosterior, treatment: int) -> Array:
     """Posterior draws of one treatment's effect, flat; with segments of the compliers' average."""
     check_posterior(est)
-    posterior = est.idata_.posterior
-    name = "effect" if has_segments(posterior) else "beta_t"
-    return np.asarray(posterior[name].to_numpy()[..., treatment].ravel())
+    return effects_of(est.idata_.posterior)[:, treatment]
 
 
 def check_posterior(est: FittedPosterior) -> None:

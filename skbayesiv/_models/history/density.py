@@ -61,14 +61,14 @@ def hierarchical_arrays(model: EffectModel, history: History) -> HierarchicalArr
     scaled = history.in_units(model.effect_unit)
     return HierarchicalArrays(
         current=model.arrays,
-        earlier=_stacked(scaled.earlier),
+        earlier=stack_earlier(scaled.earlier),
         loc=scaled.loc,
         scale=scaled.scale,
         sigma_scale=scaled.sigma_scale,
     )
 
 
-def _stacked(earlier: tuple[Earlier, ...]) -> Earlier:
+def stack_earlier(earlier: tuple[Earlier, ...]) -> Earlier:
     """Experiments or tables of all treatments in arrays with a first axis of length K."""
     padded = [own if isinstance(own, Table) else own.pad(_bucket(own)) for own in earlier]
     return type(padded[0])(*map(np.array, zip(*padded, strict=True)))

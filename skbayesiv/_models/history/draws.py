@@ -232,9 +232,14 @@ def log_priors(
     if robust_weight:
         far = np.log(robust_weight) + vague
         near = np.logaddexp(np.log1p(-robust_weight) + near, far)
+    return {"beta_t": near} | log_hyper_priors(history, hyper)
+
+
+def log_hyper_priors(history: History, hyper: Values) -> Values:
+    """Log prior densities (N,) of the population and of the earlier effects, where these are."""
+    bar, sigma = hyper["beta_t_bar"], hyper["sigma_t_bar"]
     spread = SCALE_PRIORS[history.kind].log_pdf(np.log(sigma), history.sigma_scale, np)
     out = {
-        "beta_t": near,
         "beta_t_bar": log_normal_density(bar, history.loc, history.scale, np).sum(axis=1),
         "sigma_t_bar": spread.sum(axis=1),
     }
@@ -259,6 +264,18 @@ def log_past(history: History, hyper: Values) -> Array:
     return out
 
 
+def draw_population(history: History, n_draws: int, generator: np.random.Generator) -> Values:
+    """Draw sigma_t_bar and beta_t_bar given the earlier experiments."""
+    grids = [integrate(history, k) for k in range(len(history.loc))]
+    at = [grid.draw(n_draws, generator) for grid in grids]
+    sigma, mean, variance = (
+        np.stack([getattr(grid, name)[i] for grid, i in zip(grids, at, strict=True)], axis=-1)
+        for name in ("sigma", "mean", "variance")
+    )
+    bar = mean + np.sqrt(variance) * generator.standard_normal(mean.shape)
+    return {"beta_t_bar": bar, "sigma_t_bar": sigma}
+
+
 def draw_prior(
     history: History,
     robust_weight: float,
@@ -267,18 +284,13 @@ def draw_prior(
     generator: np.random.Generator,
 ) -> Values:
     """Draw sigma_t_bar and beta_t_bar given the earlier experiments, then the effect."""
-    grids = [integrate(history, k) for k in range(len(history.loc))]
-    at = [grid.draw(n_draws, generator) for grid in grids]
-    sigma, mean, variance = (
-        np.stack([getattr(grid, name)[i] for grid, i in zip(grids, at, strict=True)], axis=-1)
-        for name in ("sigma", "mean", "variance")
-    )
-    bar = mean + np.sqrt(variance) * generator.standard_normal(mean.shape)
-    near = bar + sigma * generator.standard_normal(mean.shape)
-    values = {"beta_t": near, "beta_t_bar": bar, "sigma_t_bar": sigma}
+    values = draw_population(history, n_draws, generator)
+    bar, sigma = values["beta_t_bar"], values["sigma_t_bar"]
+    near = bar + sigma * generator.standard_normal(bar.shape)
+    values = {"beta_t": near} | values
     if robust_weight:
         exchangeable = generator.uniform(size=n_draws) >= robust_weight
-        far = vague.loc + vague.scale * generator.standard_normal(mean.shape)
+        far = vague.loc + vague.scale * generator.standard_normal(bar.shape)
         values["beta_t"] = np.where(exchangeable[:, None], near, far)
         values["exchangeable"] = exchangeable.astype(float)
     return values

@@ -169,12 +169,12 @@ def build_history(
         "auto" scales of beta_t_bar and sigma_t_bar where others share the population, such as
         segments of the rows. There need be no earlier effects then.
     """
-    if auto is not None and _is_empty(parameters.effects) and _is_empty(parameters.std_errors):
-        assert treatments is not None
-        none, names = np.empty((0, len(treatments))), tuple(treatments)
-        return _history(parameters, none, none, (), names, auto)
     if _is_empty(parameters.effects) and _is_empty(parameters.std_errors):
-        return None
+        if auto is None:
+            return None
+        assert treatments is not None
+        none = np.empty((0, len(treatments)))
+        return _history(parameters, none, none, (), tuple(treatments), auto)
     if treatments is not None and not len(treatments):
         raise ValueError(
             "effects must be None without a treatment, which they are effects of: pass t and z, or "
@@ -256,7 +256,7 @@ def read_likelihoods(
     unknown = [name for name in given if name not in names]
     if unknown:
         raise ValueError(
-            f"likelihoods must be of the experiments that effects names; got {_some(unknown)}."
+            f"likelihoods must be of the experiments that effects names; got {some_of(unknown)}."
         )
     return tuple(given.get(name) for name in names)
 
@@ -332,7 +332,7 @@ class _Table:
         if missing:
             raise ValueError(
                 f"{self.name} must be of the experiments that effects names; got none for "
-                f"{_some(missing)}."
+                f"{some_of(missing)}."
             )
         at = [place[name] for name in rows]
         return _Table(self.name, self.values[at], rows, self.columns)
@@ -350,7 +350,7 @@ def _read(value: Any, name: str) -> _Table:
         twice = [label for label, times in Counter(rows).items() if times > 1]
         if twice:
             raise ValueError(
-                f"Names of experiments in {name} must differ; got {_some(twice)} more than once."
+                f"Names of experiments in {name} must differ; got {some_of(twice)} more than once."
             )
     columns = list(getattr(value, "columns", ()))
     named = bool(columns) and all(isinstance(column, str) for column in columns)
@@ -363,7 +363,7 @@ def _check_entries(b: Array, s: Array, names: Sequence[str]) -> None:
         raise ValueError(
             "effects and std_errors must be missing (NaN) in the same places: an effect without "
             "its standard error, or the reverse, says nothing; they are not for "
-            f"{_some([names[j] for j, _ in apart])}."
+            f"{some_of([names[j] for j, _ in apart])}."
         )
     known = (np.abs(b) < LARGE) & (s < LARGE) & (s > 1.0 / LARGE)
     good = np.isnan(b) | known
@@ -372,11 +372,11 @@ def _check_entries(b: Array, s: Array, names: Sequence[str]) -> None:
         raise ValueError(
             "effects must be finite and std_errors positive and finite (or NaN where an experiment "
             f"did not measure a treatment), both below {LARGE:g}, std_errors above its inverse; "
-            f"got {_some(found)}."
+            f"got {some_of(found)}."
         )
 
 
-def _some(values: Sequence[str]) -> str:
+def some_of(values: Sequence[str]) -> str:
     """Return the first few of a list that may be long."""
     rest = len(values) - SHOWN
     return ", ".join(map(repr, values[:SHOWN])) + (f" and {rest} more" if rest > 0 else "")

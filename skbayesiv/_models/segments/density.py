@@ -4,19 +4,19 @@
 
 Given beta_t_bar, delta and sigma_t_bar the segments are independent, each a problem of its own
 under a normal prior of its effects, and all are evaluated at once: arrays begin with an axis for
-them. Where it samples its effects they are written as
+them. Where a model samples its effects they are written as
 
     beta_g = m + s v_g,    1 / s^2 = 1 / c^2 + 1 / sigma_t_bar^2,
 
 with m and s the mean and standard deviation of beta_g given the population if its likelihood were
 N(b, c^2): v_g is close to standard normal whether a segment says much or nothing.
 
-Where a model integrates its effects out, its coordinates still go with them: a narrow population
-pulls all errors' covariances along. They are centred at a rough mode and divided by a root of its
-curvature, and then moved and drawn together as the population asks, in closed form. So are
-beta_t_bar and delta given the spread. What is sampled is close to independent standard normals
-everywhere but for log sigma_t_bar: there is no funnel. Programs are shared
-between numbers of segments: those that fill up the arrays have a standard normal density.
+Where it integrates them out, its coordinates still go with them: a narrow population pulls all
+errors' covariances along. They are centred at a rough mode and divided by a root of its curvature,
+and then moved and drawn together as the population asks, in closed form. So are beta_t_bar and
+delta given the spread. What is sampled is close to independent standard normals everywhere but for
+log sigma_t_bar: there is no funnel. Programs are shared between numbers of segments: those that
+fill up the arrays have a standard normal density.
 """
 
 from __future__ import annotations

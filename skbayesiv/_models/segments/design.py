@@ -51,6 +51,11 @@ class SegmentedDesign:
         """Any of the models: what they have in common."""
         return self.models[0]
 
+    @cached_property
+    def total(self) -> Moments:
+        """Moments of all segments together."""
+        return sum(self.moments, Moments.empty(self.moments[0].columns))
+
     @property
     def coords(self) -> Coords:
         """Names along the posterior's dimensions, the segments' among them."""

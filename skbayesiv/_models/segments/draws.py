@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from skbayesiv._data.moments import Moments
 from skbayesiv._data.standardised import standardise
 from skbayesiv._models.history.draws import MAX_BETA_J, draw_beta_j, log_past
 from skbayesiv._models.parts.intercepts import at_means
@@ -136,7 +135,7 @@ class Gathered:
         weight = np.array([own.weight for own in design.moments])
         self._weight = weight
         self._share = weight / weight[design.speaking].sum()
-        whole = standardise(sum(design.moments, Moments.empty(design.moments[0].columns)))
+        whole = standardise(design.total)
         sd, z = whole.sd[whole.columns.z], whole.columns.z
         self._spread_z = whole.corr[z, z] * np.outer(sd, sd)
 

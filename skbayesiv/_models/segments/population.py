@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skbayesiv._models.history.integrated import integrate
-from skbayesiv._models.history.sums import Earlier, Experiments, Table
+from skbayesiv._models.history.density import stack_earlier
+from skbayesiv._models.history.draws import draw_population, log_hyper_priors
+from skbayesiv._models.history.sums import Earlier
 from skbayesiv._models.history.table import History
 from skbayesiv._models.parts.priors import PriorRow, log_normal_density
 from skbayesiv._models.parts.scales import SCALE_PRIORS
 from skbayesiv._typing import Array, Codes, Values
-
-HISTORY_BUCKETS = (0, 8, 64, 512)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,19 +64,9 @@ class Population:
 
     def log_prior(self, values: Values, beta_t: Array) -> Values:
         """Log prior densities (N,) of the effects (N, G, K) and of what they share."""
-        h, sigma = self.history, values["sigma_t_bar"]
-        each = log_normal_density(beta_t, self.mean(values), sigma[:, None], np)
-        spread = SCALE_PRIORS[h.kind].log_pdf(np.log(sigma), h.sigma_scale, np)
-        bar = log_normal_density(values["beta_t_bar"], h.loc, h.scale, np)
-        out = {
-            "beta_t": each.sum(axis=(1, 2)),
-            "beta_t_bar": bar.sum(axis=1),
-            "sigma_t_bar": spread.sum(axis=1),
-        }
-        if "beta_j" in values:
-            bar = values["beta_t_bar"][:, None]
-            past = log_normal_density(values["beta_j"], bar, sigma[:, None], np)
-            out["beta_j"] = past.sum(axis=(1, 2))
+        sigma = values["sigma_t_bar"][:, None]
+        each = log_normal_density(beta_t, self.mean(values), sigma, np)
+        out = {"beta_t": each.sum(axis=(1, 2))} | log_hyper_priors(self.history, values)
         if "delta" in values:
             slopes = log_normal_density(values["delta"], 0.0, self.slope_scale, np)
             out["delta"] = slopes.sum(axis=(1, 2))
@@ -86,19 +75,13 @@ class Population:
     def draw(self, n_draws: int, generator: np.random.Generator) -> Values:
         """Draws of beta_t_bar, sigma_t_bar and delta from their priors, the history given."""
         h, m = self.history, len(self.feature_names)
-        shape = n_draws, self.n_treatments
         if h.n_experiments:
-            grids = [integrate(h, k) for k in range(self.n_treatments)]
-            at = [grid.draw(n_draws, generator) for grid in grids]
-            sigma, mean, variance = (
-                np.stack([getattr(grid, name)[i] for grid, i in zip(grids, at, strict=True)], -1)
-                for name in ("sigma", "mean", "variance")
-            )
+            values = draw_population(h, n_draws, generator)
         else:
+            shape = n_draws, self.n_treatments
             sigma = SCALE_PRIORS[h.kind].draw(h.sigma_scale, shape, generator)
-            mean, variance = h.loc, h.scale**2
-        bar = mean + np.sqrt(variance) * generator.standard_normal(shape)
-        values = {"beta_t_bar": bar, "sigma_t_bar": sigma}
+            bar = h.loc + h.scale * generator.standard_normal(shape)
+            values = {"beta_t_bar": bar, "sigma_t_bar": sigma}
         if m:
             noise = generator.standard_normal((n_draws, m, self.n_treatments))
             values["delta"] = self.slope_scale * noise
@@ -137,20 +120,14 @@ def population_arrays(population: Population, length: int) -> PopulationArrays:
     """Numbers of a population in standardised units, filled up to a number of segments."""
     h = population.history
     more = (0, length - len(population.features)), (0, 0)
-    padded = [own if isinstance(own, Table) else own.pad(_bucket(own)) for own in h.earlier]
     return PopulationArrays(
         loc=h.loc,
         scale=h.scale,
         sigma_scale=h.sigma_scale,
         slope_scale=population.slope_scale,
         features=np.pad(population.features, more),
-        earlier=type(padded[0])(*map(np.array, zip(*padded, strict=True))),
+        earlier=stack_earlier(h.earlier),
     )
-
-
-def _bucket(experiments: Experiments) -> int:
-    length = len(experiments.effects)
-    return next((n for n in HISTORY_BUCKETS if length <= n), length)
 
 
 def log_population(
