@@ -241,7 +241,7 @@ def test_a_history_that_adds_uncertainty(rows):
 
 def test_reports_are_of_the_fit(rows):
     """They agree with each other without a seed, and do not follow parameters set later."""
-    est = HierarchicalBayesianIV(**EARLIER).fit(None, **rows)
+    est = HierarchicalBayesianIV(**EARLIER, target_accept=0.95).fit(None, **rows)
     first, second = est.borrowing(), est.borrowing()
     assert first.without == second.without
     one, other = (est.next_prior().effects.iloc[-1, 0] for _ in range(2))
